@@ -1,0 +1,139 @@
+"""How the tests reach the pack, the miniature and ComfyUI.
+
+- `from t2i_adapter_pack.adapter_models import networks`: the checkout as a package of a fixed name, whatever its folder
+  is called. `t2i_adapter_miniature` is miniature/ in the same way. Neither puts the checkout on sys.path.
+- fixture `comfyui`: the real ComfyUI in this process. After it, `import comfy.sd` and `import folder_paths` work.
+- fixture `comfy_server`: the real ComfyUI as a server, with the pack, the companion and the miniature's weights.
+
+A test that skips fails: what can't run here must say so through a marker (see `gpu`), which is counted.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import types
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).absolute().parents[1]
+PACK = "t2i_adapter_pack"
+MINIATURE = "t2i_adapter_miniature"
+
+
+def load_package(name: str, folder: Path) -> types.ModuleType:
+    """Load a folder as a package under a name of our choice."""
+    init = folder / "__init__.py"
+    if init.is_file():
+        spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[name] = package
+        spec.loader.exec_module(package)
+    else:
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    return package
+
+
+load_package(PACK, ROOT)
+load_package(MINIATURE, ROOT / "miniature")
+
+
+@dataclass(frozen=True)
+class ComfyUI:
+    """The real ComfyUI in this process.
+
+    Args:
+        path: its folder.
+        base: its base directory, with models/, input/ and output/ of this test session.
+    """
+
+    path: Path
+    base: Path
+
+
+@pytest.fixture(scope="session")
+def comfyui_path() -> Path:
+    """ComfyUI's folder, as the test command found it."""
+    named = os.environ.get("COMFYUI_PATH")
+    if not named:
+        setup = ROOT / ".comfyui" / "setup.json"
+        if not setup.is_file():
+            pytest.fail("ComfyUI: got neither COMFYUI_PATH nor a setup; expected one. Use `python3 run.py tests`.")
+        named = json.loads(setup.read_text(encoding="utf-8"))["comfyui"]
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def base_directory(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh base directory: nothing of an earlier run, of the demo or of the user is in it."""
+    from t2i_adapter_pack.tasks import base_directory
+
+    return base_directory.prepare(tmp_path_factory.mktemp("comfyui") / "base", comfyui_path)
+
+
+@pytest.fixture(scope="session")
+def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
+    """The real ComfyUI, importable in this process; on the CPU where there is no GPU."""
+    import torch
+
+    sys.path.insert(0, str(comfyui_path))
+    from comfy.cli_args import args
+
+    # ComfyUI reads these while it is imported.
+    args.base_directory = str(base_directory)
+    args.cpu = not torch.cuda.is_available()
+    args.use_pytorch_cross_attention = True
+    args.disable_api_nodes = True
+    args.database_url = "sqlite:///:memory:"
+    import comfy.model_management
+
+    assert comfy.model_management.get_torch_device().type == ("cpu" if args.cpu else "cuda")
+    return ComfyUI(comfyui_path, base_directory)
+
+
+@pytest.fixture(scope="session")
+def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running ComfyUI server: `.url`, `.base`, `.log`, `.get(path)`; queue workflows with `tasks.client.run`."""
+    from t2i_adapter_pack.tasks import base_directory, server
+
+    base = base_directory.prepare(tmp_path_factory.mktemp("server") / "base", comfyui_path)
+    with server.ComfyServer(comfyui_path, base, server.device_arguments()) as running:
+        yield running
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and count, what needs a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        items[:] = [item for item in items if item not in marked]
+        config.hook.pytest_deselected(items=marked)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failure."""
+    return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn a skipped file (importorskip at its top) into an error."""
+    return refuse_skip((yield))
+
+
+def refuse_skip(report: Any) -> Any:
+    """Mark a report of a skip as failed; leave every other, and expected failures, as they are."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"got a skip ({report.longrepr}); expected a result: nothing may be left out silently."
+    return report
