@@ -20,7 +20,7 @@ NOX_COMMAND = [str(PYTHON), "-I", "-m", "nox"]
 
 def has_nox() -> bool:
     """Tell whether the small environment is whole and of this Python."""
-    question = "import sys, nox.main, importlib.metadata as m; print(*sys.version_info[:2], 'nox==' + m.version('nox'))"
+    question = "import sys, nox, importlib.metadata as m; print(*sys.version_info[:2], 'nox==' + m.version('nox'))"
     try:
         answer = subprocess.run([str(PYTHON), "-I", "-c", question], capture_output=True, text=True, check=False)
     except OSError:

@@ -99,7 +99,7 @@ def _refusal(text: str, workflow: Workflow) -> str:
     return "workflow: got a refusal from ComfyUI; expected it to be queued.\n" + "\n".join(reasons)
 
 
-async def _wait(socket: aiohttp.ClientWebSocketResponse, prompt: str, progress: Progress | None) -> None:
+async def _wait(socket: "aiohttp.ClientWebSocketResponse[Any]", prompt: str, progress: Progress | None) -> None:
     """Follow the server's events until the prompt has ended."""
     async for message in socket:
         if message.type is not aiohttp.WSMsgType.TEXT:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from . import paths
 from .locate import SetupError
@@ -128,7 +129,7 @@ def run_check(python: Path, question: dict[str, list[str]]) -> dict[str, list[st
     return result
 
 
-def read_stamp(environment: Path) -> dict[str, object]:
+def read_stamp(environment: Path) -> dict[str, Any]:
     """Return the environment's stamp, empty where there is none."""
     try:
         stamp = json.loads(stamp_of(environment).read_text(encoding="utf-8"))
@@ -137,7 +138,7 @@ def read_stamp(environment: Path) -> dict[str, object]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def write_stamp(environment: Path, stamp: dict[str, object]) -> None:
+def write_stamp(environment: Path, stamp: dict[str, Any]) -> None:
     """Write the environment's stamp."""
     stamp_of(environment).write_text(json.dumps(stamp, indent=1), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -120,7 +121,8 @@ class ComfyServer:
         text = ""
         with contextlib.suppress(OSError):
             text = self.log.read_text(encoding="utf-8", errors="replace")
-        return "\n".join("  " + line for line in text.splitlines()[-lines:])
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        return "\n".join("  " + line for line in plain.splitlines()[-lines:])
 
 
 def free_port() -> int:
