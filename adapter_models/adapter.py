@@ -1,0 +1,94 @@
+"""A loaded adapter: its network, what is known of its file, and the features that it has computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import CorruptFileError
+from .features import AdapterFeatures, FeatureCache
+from .hint import Fit, pad_to_cells, prepare_hint
+from .loading import AdapterFile
+from .networks import Adapter
+
+# Pictures that go through the network together: bounds its memory, and lets a cancel act between them.
+PICTURES_AT_ONCE = 8
+
+
+@dataclass(eq=False)
+class T2IAdapter:
+    """An adapter that is ready for use; one serves any number of models, runs and threads.
+
+    Attributes:
+        network: The network. Its weights keep the file's precision; layers cast as they compute.
+        about: Facts about the file.
+        cache: Features by condition image.
+        bgr: Swap red and blue of the condition image.
+        dtype: Precision to compute in, or None for that of the diffusion model.
+        patcher: What the host manages the network's memory with; nothing here looks at it.
+    """
+
+    network: Adapter
+    about: AdapterFile
+    cache: FeatureCache
+    bgr: bool = False
+    dtype: torch.dtype | None = None
+    patcher: object = None
+
+    @torch.no_grad()
+    def features(
+        self,
+        hint: Tensor,
+        count: int,
+        size: tuple[int, int],
+        fit: Fit,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        source: Tensor | None = None,
+    ) -> AdapterFeatures:
+        """Compute the features of condition images, or find them computed.
+
+        Args:
+            hint: (N, C, H, W) in [0, 1].
+            count: How many of its pictures are wanted, from the first.
+            size: Height and width in pixels of the picture to be made.
+            fit: See :func:`.hint.prepare_hint`.
+            device: Where to compute, and where the result is wanted.
+            dtype: Precision of the diffusion model; the adapter's own choice goes first.
+            source: The tensor whose life the cached features share; ``hint`` by default.
+
+        Returns:
+            Features of ``min(N, count)`` pictures.
+
+        Raises:
+            CorruptFileError: The network gives NaN or infinite features.
+        """
+        dtype = self.dtype or dtype
+        key = (tuple(size), fit, self.bgr, min(count, hint.shape[0]), dtype)
+        source = hint if source is None else source
+        found = self.cache.get(source, key)
+        if found is not None:
+            return found.to(device)
+        parts = [self._forward(part, size, fit, device, dtype) for part in hint[:count].split(PICTURES_AT_ONCE)]
+        levels = tuple(torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts, strict=True))
+        for level in levels:
+            if not torch.isfinite(level).all():
+                raise CorruptFileError(
+                    self.about.name,
+                    f"NaN or infinite features in {dtype}",
+                    "finite ones",
+                    "Set dtype to fp32 in Load T2I-Adapter, or use another file.",
+                )
+        features = AdapterFeatures(levels, self.network.config.strides)
+        self.cache.put(source, key, features)
+        return features
+
+    def _forward(
+        self, hint: Tensor, size: tuple[int, int], fit: Fit, device: torch.device, dtype: torch.dtype
+    ) -> list[Tensor]:
+        config = self.network.config
+        prepared = prepare_hint(hint.to(device, torch.float32), size, fit, config.image_channels, bgr=self.bgr)
+        return self.network(pad_to_cells(prepared, config.unshuffle).to(dtype))  # type: ignore[no-any-return]

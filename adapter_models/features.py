@@ -1,0 +1,115 @@
+"""The feature maps of a condition image, and the cache that keeps them between runs."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DEFAULT_CACHE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class AdapterFeatures:
+    """What an adapter computed for a batch of condition images.
+
+    Attributes:
+        levels: One (N, C, h, w) per level, fine to coarse; N condition images.
+        strides: Size of a cell of each level in pixels.
+    """
+
+    levels: tuple[Tensor, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the levels take."""
+        return sum(level.nbytes for level in self.levels)
+
+    def to(self, device: torch.device) -> AdapterFeatures:
+        """Return the features on a device; the same object where they are there already."""
+        if all(level.device == device for level in self.levels):
+            return self
+        return AdapterFeatures(tuple(level.to(device) for level in self.levels), self.strides)
+
+
+def crop_level(level: Tensor, stride: int, area: tuple[int, int, int, int]) -> Tensor:
+    """Cut the part of a feature map that lies under an area of the picture.
+
+    Where the area begins between two cells, the value between them is taken (linear interpolation).
+
+    Args:
+        level: (N, C, h, w).
+        stride: Size of a cell in pixels.
+        area: Height, width, top and left in pixels.
+
+    Returns:
+        (N, C, ceil(height / stride), ceil(width / stride)).
+    """
+    height, width, top, left = area
+    level = _crop_axis(level, 2, top / stride, math.ceil(height / stride))
+    return _crop_axis(level, 3, left / stride, math.ceil(width / stride))
+
+
+def _crop_axis(level: Tensor, axis: int, start: float, count: int) -> Tensor:
+    first = math.floor(start)
+    between = start - first
+    last = level.shape[axis] - 1
+    cells = torch.arange(first, first + count, device=level.device)
+    near = level.index_select(axis, cells.clamp(max=last))
+    if between == 0:
+        return near
+    return near.lerp(level.index_select(axis, (cells + 1).clamp(max=last)), between)
+
+
+class FeatureCache:
+    """Features by the picture they were computed from, oldest dropped first.
+
+    An entry goes when its picture is garbage-collected: the key holds no picture alive.
+
+    Args:
+        max_bytes: Bound on the entries together.
+        offload_device: Where entries are kept between runs.
+    """
+
+    def __init__(self, offload_device: torch.device, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.offload_device = offload_device
+        self._entries: OrderedDict[tuple[int, Hashable], tuple[weakref.ref[Tensor], AdapterFeatures]] = OrderedDict()
+        self._lock = threading.RLock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all entries take together."""
+        with self._lock:
+            return sum(features.nbytes for _, features in self._entries.values())
+
+    def get(self, picture: Tensor, key: Hashable) -> AdapterFeatures | None:
+        """Return the features of a picture under a key, on whatever device they are, or None."""
+        with self._lock:
+            reference, features = self._entries.get((id(picture), key), (None, None))
+            return features if reference is not None and reference() is picture else None
+
+    def put(self, picture: Tensor, key: Hashable, features: AdapterFeatures) -> None:
+        """Keep features on the offload device; they are not kept where they alone exceed the bound."""
+        if features.nbytes > self.max_bytes:
+            return
+        entry = (id(picture), key)
+        with self._lock:
+            self._entries.pop(entry, None)
+            self._entries[entry] = (
+                weakref.ref(picture, lambda _, entry=entry: self._drop(entry)),
+                features.to(self.offload_device),
+            )
+            while self.nbytes > self.max_bytes:
+                self._entries.popitem(last=False)
+
+    def _drop(self, entry: tuple[int, Hashable]) -> None:
+        with self._lock:
+            self._entries.pop(entry, None)

@@ -1,0 +1,345 @@
+"""Which adapter is in a file: the table of published layouts, and the network's shape read from the tensors' shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from .errors import AdapterError, CorruptFileError, NotAnAdapterError
+from .networks import AdapterConfig, Kind
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class InputLayout:
+    """What the width of the first layer says about the condition image.
+
+    Attributes:
+        in_channels: Channels after the pixel unshuffle.
+        image_channels: Channels of the condition image.
+        unshuffle: Pixels per cell and side.
+        xl: The SDXL arrangement: only the third level halves the size.
+    """
+
+    in_channels: int
+    image_channels: int
+    unshuffle: int
+    xl: bool
+
+
+# Every published file is one of these four; no other product of channels and cells exists.
+INPUT_LAYOUTS = (
+    InputLayout(64, image_channels=1, unshuffle=8, xl=False),
+    InputLayout(192, image_channels=3, unshuffle=8, xl=False),
+    InputLayout(256, image_channels=1, unshuffle=16, xl=True),
+    InputLayout(768, image_channels=3, unshuffle=16, xl=True),
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One layout of names in a state dict (after prefixes are stripped).
+
+    Attributes:
+        name: What the user is told.
+        kind: The network it holds.
+        required: Names that must be there.
+        banned: Names that must not be there. Together they make the rows exclude each other.
+        first_layer: The name whose second dimension is the width of the input.
+        rename: (name, residual blocks per level) -> the network's own name.
+        blocks_per_level: Shapes, by the names in the file -> residual blocks per level.
+    """
+
+    name: str
+    kind: Kind
+    required: tuple[str, ...]
+    banned: tuple[str, ...]
+    first_layer: str
+    rename: Callable[[str, int], str]
+    blocks_per_level: Callable[[Shapes], int]
+
+
+def _same_name(name: str, blocks: int) -> str:
+    return name
+
+
+def _flatten_levels(name: str, blocks: int) -> str:
+    match = re.match(r"body\.(\d+)\.(?:resnets\.(\d+)\.)?(.*)", name)
+    if match is None:
+        return name
+    level, block, rest = match.groups()
+    return f"body.{int(level) * blocks + int(block or 0)}.{rest}"
+
+
+def _nest_resnets(name: str, blocks: int) -> str:
+    return re.sub(r"^(body\.\d+)\.resnets\.", r"\1.body.", name)
+
+
+def _indices(shapes: Shapes, pattern: str) -> list[int]:
+    found = (re.match(pattern, name) for name in shapes)
+    return sorted({int(match.group(1)) for match in found if match})
+
+
+def _run_length(shapes: Shapes) -> int:
+    # Blocks are numbered through; the first level ends where the width changes.
+    widths = [shapes[f"body.{i}.block1.weight"][0] for i in _indices(shapes, r"body\.(\d+)\.block1\.weight$")]
+    return next((i for i, width in enumerate(widths) if width != widths[0]), len(widths))
+
+
+def _resnets(shapes: Shapes) -> int:
+    return len(_indices(shapes, r"body\.0\.resnets\.(\d+)\.block1\.weight$"))
+
+
+def _nested_bodies(shapes: Shapes) -> int:
+    return len(_indices(shapes, r"body\.0\.body\.(\d+)\.block1\.weight$"))
+
+
+FORMATS = (
+    Format(
+        "original (TencentARC)",
+        "full",
+        required=("conv_in.weight", "body.0.block1.weight"),
+        banned=("body.0.resnets.0.block1.weight",),
+        first_layer="conv_in.weight",
+        rename=_same_name,
+        blocks_per_level=_run_length,
+    ),
+    Format(
+        "diffusers",
+        "full",
+        required=("conv_in.weight", "body.0.resnets.0.block1.weight"),
+        banned=("body.0.block1.weight",),
+        first_layer="conv_in.weight",
+        rename=_flatten_levels,
+        blocks_per_level=_resnets,
+    ),
+    Format(
+        "original (TencentARC)",
+        "light",
+        required=("body.0.in_conv.weight", "body.0.body.0.block1.weight", "body.0.out_conv.weight"),
+        banned=("conv_in.weight", "body.0.resnets.0.block1.weight"),
+        first_layer="body.0.in_conv.weight",
+        rename=_same_name,
+        blocks_per_level=_nested_bodies,
+    ),
+    Format(
+        "diffusers",
+        "light",
+        required=("body.0.in_conv.weight", "body.0.resnets.0.block1.weight", "body.0.out_conv.weight"),
+        banned=("conv_in.weight", "body.0.body.0.block1.weight"),
+        first_layer="body.0.in_conv.weight",
+        rename=_nest_resnets,
+        blocks_per_level=_resnets,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class OtherFile:
+    """A kind of file that is no adapter.
+
+    Attributes:
+        name: What the user is told it is.
+        pattern: Regular expression that one of the names must match.
+        node: What takes it instead.
+    """
+
+    name: str
+    pattern: str
+    node: str
+
+
+# The first row that matches names the file, so the more particular ones come first.
+OTHER_FILES = (
+    OtherFile("a T2I style adapter", r"(^|\.)style_embedding$", "Load Style Model, from models/style_models"),
+    OtherFile("a CoAdapter fuser", r"(^|\.)task_embedding$", "no node of ComfyUI or of this version of the pack"),
+    OtherFile("an IP-Adapter", r"(^|\.)(image_proj|ip_adapter|adapter_modules)\.", "an IP-Adapter loader"),
+    OtherFile("a ControlNet-LoRA", r"^lora_controlnet$", "Load ControlNet Model"),
+    OtherFile(
+        "a LoRA",
+        r"(lora_(up|down|A|B|unet|te)|\.lora\.|hada_w|lokr_w|oft_blocks|dora_scale)",
+        "Load LoRA, from models/loras",
+    ),
+    OtherFile("a Stable Cascade ControlNet", r"^backbone\.\d+\.", "Load ControlNet Model"),
+    OtherFile(
+        "a ControlNet",
+        r"(^control_model\.|controlnet_|zero_convs\.|control_add_embedding|^lllite_|pos_embed_input)",
+        "Load ControlNet Model",
+    ),
+    OtherFile("a checkpoint", r"^(model\.diffusion_model|cond_stage_model|conditioner)\.", "Load Checkpoint"),
+    OtherFile(
+        "a diffusion model",
+        r"^(diffusion_model\.|input_blocks\.|down_blocks\.|double_blocks\.|joint_blocks\.|transformer_blocks\.)",
+        "Load Diffusion Model",
+    ),
+    OtherFile(
+        "a VAE", r"^(first_stage_model\.|encoder\.(conv_in|down)|decoder\.(conv_in|up)|taesd_|quant_conv)", "Load VAE"
+    ),
+    OtherFile("a CLIP vision model", r"(vision_model\.|visual\.|image_encoder\.)", "Load CLIP Vision"),
+    OtherFile("a text encoder", r"(text_model\.|token_embedding|encoder\.block\.|shared\.weight)", "Load CLIP"),
+    OtherFile("a textual inversion", r"^(string_to_param|emb_params|clip_[lg]$)", "the prompt: embedding:NAME"),
+    OtherFile("an upscaling model", r"(^model\.\d+\.|^body\.\d+\.rdb|RRDB|upsampler|conv_body)", "Load Upscale Model"),
+)
+MEMBER = re.compile(r"^(?:module\.)?(?:\w+\.)*?adapters\.(?P<member>[^.]+)\.(?P<name>.+)$")
+
+
+def members(names: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the conditions in a CoAdapter bundle (names like ``adapters.sketch.body.0…``), or nothing."""
+    return tuple(sorted({match["member"] for match in map(MEMBER.match, names) if match}))
+
+
+def normalise(where: str, tensors: Mapping[str, Tensor], member: str | None = None) -> dict[str, Tensor]:
+    """Strip what trainers put around the names of an adapter.
+
+    Args:
+        where: The file, for messages.
+        tensors: Names as they are in the file: bare, or behind ``module.``, ``adapter.`` or ``adapters.<condition>.``.
+        member: Which condition of a CoAdapter bundle; None where there is but one.
+
+    Returns:
+        The tensors of one adapter, by the names of the published layouts.
+
+    Raises:
+        NotAnAdapterError: A bundle of several adapters and none was chosen, or the one chosen is not in it.
+    """
+    bundled = members(tensors)
+    if bundled:
+        chosen = member or (bundled[0] if len(bundled) == 1 else None)
+        if chosen not in bundled:
+            raise NotAnAdapterError(
+                where,
+                f"a CoAdapter bundle of {', '.join(bundled)}",
+                "one adapter",
+                f"Choose one of its entries, such as '{where}#{bundled[0]}'.",
+            )
+        matches = ((MEMBER.match(name), tensor) for name, tensor in tensors.items())
+        tensors = {match["name"]: tensor for match, tensor in matches if match and match["member"] == chosen}
+    elif member is not None:
+        raise NotAnAdapterError(where, f"a file without an entry '{member}'", "a CoAdapter bundle", "Drop the '#…'.")
+    for prefix in ("module.", "adapter.", "module."):
+        inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        tensors = inside or tensors
+    return dict(tensors)
+
+
+def detect(where: str, shapes: Shapes) -> Format:
+    """Find the one layout that a state dict has.
+
+    Args:
+        where: The file, for messages.
+        shapes: Shape of each tensor, by its normalised name.
+
+    Returns:
+        The row of :data:`FORMATS`.
+
+    Raises:
+        NotAnAdapterError: It is something else; the message says what, and which node takes it.
+    """
+    rows = [
+        row
+        for row in FORMATS
+        if all(name in shapes for name in row.required) and not any(name in shapes for name in row.banned)
+    ]
+    if len(rows) == 1:
+        return rows[0]
+    for other in OTHER_FILES:
+        if any(re.search(other.pattern, name) for name in shapes):
+            raise NotAnAdapterError(where, other.name, "a T2I-Adapter", f"What takes it: {other.node}.")
+    sample = ", ".join(list(shapes)[:3]) or "no tensors at all"
+    raise NotAnAdapterError(
+        where, f"an unknown file ({sample}…)", "a T2I-Adapter", "Choose a file made for T2I-Adapter."
+    )
+
+
+def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> InputLayout:
+    """Say what the condition image is like.
+
+    Args:
+        where: The file, for messages.
+        in_channels: Second dimension of the first layer.
+        config: diffusers ``config.json``, or empty. It alone can tell of cells of other than 8 or 16 pixels.
+
+    Returns:
+        The layout, checked against the weights.
+
+    Raises:
+        CorruptFileError: The config contradicts the weights.
+        NotAnAdapterError: No image gives such a first layer.
+    """
+    known = next((row for row in INPUT_LAYOUTS if row.in_channels == in_channels), None)
+    image_channels, unshuffle = config.get("in_channels"), config.get("downscale_factor")
+    if isinstance(image_channels, int) and isinstance(unshuffle, int):
+        if image_channels * unshuffle**2 != in_channels:
+            raise CorruptFileError(
+                where,
+                f"a first layer of {in_channels} channels",
+                f"{image_channels}·{unshuffle}² = {image_channels * unshuffle**2} as config.json says",
+                "Get config.json and the weights from the same place.",
+            )
+        xl = config.get("adapter_type") == "full_adapter_xl"
+        known = InputLayout(in_channels, image_channels, unshuffle, xl)
+    if known is None:
+        raise NotAnAdapterError(
+            where,
+            f"a first layer of {in_channels} channels",
+            "64, 192 (SD1.x, SD2.x), 256 or 768 (SDXL)",
+            "For an adapter with other cells keep its diffusers folder with config.json.",
+        )
+    return known
+
+
+def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, object]) -> AdapterConfig:
+    """Read the shape of the network from the shapes of its tensors; file names are never looked at.
+
+    Args:
+        where: The file, for messages.
+        row: The layout, from :func:`detect`.
+        shapes: Shape of each tensor, by its normalised name.
+        config: diffusers ``config.json``, or empty.
+
+    Returns:
+        The config of the network whose parameters are exactly those.
+
+    Raises:
+        CorruptFileError: Shapes that contradict each other.
+        NotAnAdapterError: A first layer that fits no image.
+    """
+    try:
+        blocks = row.blocks_per_level(shapes)
+        names: Shapes = {row.rename(name, blocks): shape for name, shape in shapes.items()}
+        layout = input_layout(where, shapes[row.first_layer][1], config)
+        base = AdapterConfig(row.kind, layout.image_channels, layout.unshuffle, (), (), blocks)
+        described = _describe_full(base, names) if row.kind == "full" else _describe_light(base, names)
+    except (LookupError, ValueError) as error:
+        if isinstance(error, AdapterError):
+            raise
+        raise CorruptFileError(
+            where, f"no weights where {error} should be", "every level of the adapter", "Download the file again."
+        ) from error
+    levels = len(described.channels)
+    return replace(described, down_levels=(2,) if layout.xl else tuple(range(1, levels)))
+
+
+def _describe_full(base: AdapterConfig, shapes: Shapes) -> AdapterConfig:
+    count = len(_indices(shapes, r"body\.(\d+)\.block1\.weight$"))
+    starts = range(0, count, base.num_res_blocks)
+    return replace(
+        base,
+        channels=tuple(shapes[f"body.{i}.block1.weight"][0] for i in starts),
+        kernel_size=shapes["body.0.block2.weight"][2],
+        identity_skip="body.0.skep.weight" not in shapes,
+        conv_down=any(name.endswith("down_opt.op.weight") for name in shapes),
+    )
+
+
+def _describe_light(base: AdapterConfig, shapes: Shapes) -> AdapterConfig:
+    levels = _indices(shapes, r"body\.(\d+)\.in_conv\.weight$")
+    return replace(
+        base,
+        channels=tuple(shapes[f"body.{i}.out_conv.weight"][0] for i in levels),
+        inner_channels=tuple(shapes[f"body.{i}.in_conv.weight"][0] for i in levels),
+    )

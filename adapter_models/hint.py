@@ -1,0 +1,131 @@
+"""From a picture of any size and number of channels to the input of an adapter."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .errors import HintError
+
+Fit = Literal["crop", "stretch", "pad"]
+FITS: tuple[Fit, ...] = ("crop", "stretch", "pad")
+# Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
+LOWEST, HIGHEST = -0.5, 1.5
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def check_hint(where: str, image: Tensor) -> None:
+    """Refuse what is no picture.
+
+    Args:
+        where: The input, for messages.
+        image: Expected (B, C, H, W) with C of 1 to 4 and values in [0, 1].
+
+    Raises:
+        HintError: Another shape, an empty batch, NaN, or another range of values.
+    """
+    if image.ndim != 4 or image.shape[1] not in (1, 2, 3, 4) or 0 in image.shape:
+        raise HintError(where, f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels")
+    low, high = (float(value) for value in torch.aminmax(image))
+    if not LOWEST <= low <= high <= HIGHEST:
+        raise HintError(
+            where,
+            "NaN" if math.isnan(low) or math.isnan(high) else f"values from {low:.3g} to {high:.3g}",
+            "values in [0, 1]",
+            "Check the node that makes the condition image.",
+        )
+
+
+def prepare_hint(image: Tensor, size: tuple[int, int], fit: Fit, channels: int, *, bgr: bool = False) -> Tensor:
+    """Give a condition image the size and the channels that an adapter takes.
+
+    Args:
+        image: (B, C, H, W) in [0, 1], C of 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA). Alpha is dropped.
+        size: Height and width of the result in pixels: those of the picture to be made.
+        fit: ``crop`` fills the size and cuts what stands out, ``stretch`` changes the aspect, ``pad`` shows the whole
+            picture with its edge repeated around it.
+        channels: 1 (luma of colours) or 3 (gray repeated).
+        bgr: Swap red and blue, for adapters that were trained that way round.
+
+    Returns:
+        (B, channels, *size) in [0, 1]; the same numbers where nothing had to change.
+    """
+    color = image[:, : 3 if image.shape[1] >= 3 else 1]
+    color = fit_to(color, size, fit).clamp(0, 1)
+    if channels == 1 and color.shape[1] != 1:
+        # Gray pixels keep their exact value: the weights add up to one only approximately.
+        weights = torch.tensor(LUMA, dtype=color.dtype, device=color.device).view(1, 3, 1, 1)
+        gray = (color[:, :1] == color).all(1, keepdim=True)
+        color = torch.where(gray, color[:, :1], (color * weights).sum(1, keepdim=True))
+    elif channels != 1 and color.shape[1] == 1:
+        color = color.expand(-1, channels, -1, -1)
+    return color.flip(1) if bgr and channels != 1 else color
+
+
+def fit_to(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
+    """Resize to a size in one of the three ways of :data:`FITS`, area-averaging where it shrinks.
+
+    Args:
+        image: (B, C, H, W).
+        size: Height and width of the result.
+        fit: See :func:`prepare_hint`.
+
+    Returns:
+        (B, C, *size).
+    """
+    height, width = image.shape[-2:]
+    if (height, width) == tuple(size):
+        return image
+    if fit == "stretch":
+        return _resize(image, size)
+    scales = (size[0] / height, size[1] / width)
+    scale = max(scales) if fit == "crop" else min(scales)
+    scaled = _resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
+    if fit == "crop":
+        top, left = (scaled.shape[-2] - size[0]) // 2, (scaled.shape[-1] - size[1]) // 2
+        return scaled[..., top : top + size[0], left : left + size[1]]
+    vertical, horizontal = size[0] - scaled.shape[-2], size[1] - scaled.shape[-1]
+    borders = (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2)
+    return functional.pad(scaled, borders, mode="replicate")
+
+
+def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    # Antialiased bilinear: lines survive shrinking, nothing overshoots, and equal sizes are left alone.
+    return functional.interpolate(image, size=size, mode="bilinear", antialias=True)
+
+
+def pad_to_cells(image: Tensor, cell: int) -> Tensor:
+    """Repeat the right and bottom edge up to whole cells, so that the others keep their place.
+
+    Args:
+        image: (B, C, H, W).
+        cell: Size of a cell in pixels.
+
+    Returns:
+        (B, C, H', W'), H' and W' the next multiples of ``cell``.
+    """
+    height, width = image.shape[-2:]
+    borders = (0, -width % cell, 0, -height % cell)
+    return functional.pad(image, borders, mode="replicate") if any(borders) else image
+
+
+def mask_levels(mask: Tensor, size: tuple[int, int], fit: Fit, strides: tuple[int, ...]) -> list[Tensor]:
+    """Average a mask over the cells of each level.
+
+    Args:
+        mask: (M, H, W) in [0, 1], any size.
+        size: Height and width of the picture in pixels.
+        fit: The same as for the condition image, so that the two stay registered.
+        strides: Size of a cell of each level in pixels.
+
+    Returns:
+        One (M, 1, ceil(H / stride), ceil(W / stride)) per level; a mask of ones stays exactly one.
+    """
+    fitted = fit_to(mask.unsqueeze(1).to(torch.float32), size, fit).clamp(0, 1)
+    return [functional.avg_pool2d(pad_to_cells(fitted, stride), stride) for stride in strides]

@@ -1,0 +1,128 @@
+"""From a weights file to a network that holds exactly those weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .conditions import Condition, condition_of, family_of
+from .errors import CorruptFileError
+from .files import FETCH_AGAIN, read
+from .formats import detect, normalise, read_config
+from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, Operations, build
+
+BUNDLE_SEPARATOR = "#"
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """Facts about a loaded file, for messages and for the info node.
+
+    Attributes:
+        name: How the user names it.
+        path: The weights file.
+        layout: Layout of the names, such as ``diffusers``.
+        container: ``safetensors`` or ``pickle``.
+        dtype: Precision of the weights, such as ``float32``; several, where the file mixes them.
+        parameters: Number of weights.
+        condition: What it was trained for, where metadata or the published name says.
+        family: ``SD1.x``, ``SD2.x``, ``SDXL``, where metadata or the published name says.
+        metadata: Text in the file.
+    """
+
+    name: str
+    path: Path
+    layout: str
+    container: str
+    dtype: str
+    parameters: int
+    condition: Condition | None
+    family: str | None
+    metadata: Mapping[str, str]
+
+
+def load(
+    path: Path, name: str = "", member: str | None = None, operations: Operations = DEFAULT_OPERATIONS
+) -> tuple[Adapter, AdapterFile]:
+    """Load an adapter: any published layout, full, light or XL, original or diffusers names.
+
+    The weights stay mapped from the file (a copy is made only of old torch files, which can't be mapped).
+
+    Args:
+        path: A weights file or a diffusers folder.
+        name: How the user names it; the file's name by default.
+        member: Which entry of a CoAdapter bundle.
+        operations: Namespace that the layers come from.
+
+    Returns:
+        The network, in evaluation mode and without gradients, and what was found in the file.
+
+    Raises:
+        AdapterError: One of its kinds; the message says what the file is and what to do.
+    """
+    file = read(path)
+    where = name or path.name
+    tensors = normalise(where, file.tensors, member)
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    row = detect(where, shapes)
+    config = read_config(where, row, shapes, file.config)
+    renamed = {row.rename(key, config.num_res_blocks): tensor for key, tensor in tensors.items()}
+    network = _assign(where, config, renamed, operations)
+    check_weights(where, renamed)
+    hint = f"{where} {file.config.get('_name_or_path', '')}"
+    about = AdapterFile(
+        name=where,
+        path=file.path,
+        layout=row.name,
+        container=file.container,
+        dtype=", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
+        parameters=sum(tensor.numel() for tensor in tensors.values()),
+        condition=condition_of(hint, file.metadata),
+        family="SDXL" if config.strides[:2] == (16, 16) else family_of(hint, file.metadata),
+        metadata=file.metadata,
+    )
+    return network, about
+
+
+def _assign(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:
+    try:
+        network = build(config, operations, device="meta")
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    got = {key: tuple(value.shape) for key, value in tensors.items()}
+    for key in sorted(expected.keys() | got.keys()):
+        if expected.get(key) != got.get(key):
+            raise CorruptFileError(
+                where,
+                f"{key} {list(got[key]) if key in got else 'missing'}",
+                f"{list(expected[key]) if key in expected else 'no such weights'} in a {config.kind} adapter",
+                FETCH_AGAIN,
+            )
+    # assign keeps the mapped tensors and their precision instead of copying them.
+    network.load_state_dict(dict(tensors), strict=True, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that can't give a picture.
+
+    Args:
+        where: The file, for messages.
+        tensors: The weights.
+
+    Raises:
+        CorruptFileError: Weights that are no floating-point numbers, or NaN or infinite ones.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.dtype.is_floating_point:
+            raise CorruptFileError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
+        # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
+        values = tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)
+        if not torch.isfinite(values.sum(dtype=torch.float32)) and not torch.isfinite(values).all():
+            bad = int((~torch.isfinite(values)).sum())
+            raise CorruptFileError(where, f"{bad} NaN or infinite numbers in {name}", "finite weights", FETCH_AGAIN)

@@ -1,0 +1,232 @@
+"""The engine: adapters applied to a model, and the residuals that they add at each site of its UNet."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .adapter import T2IAdapter
+from .families import Block, BlockKind
+from .features import AdapterFeatures, crop_level
+from .hint import Fit, mask_levels
+
+Size = tuple[int, int]
+Area = tuple[int, int, int, int]  # height, width, top, left
+Site = tuple[BlockKind, int]
+# Sums that a run keeps ready. A step needs one for each way its calls are packed: seldom more than two.
+READY_SUMS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterUse:
+    """One adapter applied to a model.
+
+    Attributes:
+        adapter: The adapter.
+        hint: Condition images, (N, C, H, W) in [0, 1]. Picture i of a batch takes condition i modulo N.
+        sites: The block that each level is added to, fine to coarse.
+        strength: Factor of the features.
+        start_percent: Where in the noise schedule it begins to act, 0 the beginning.
+        end_percent: Where it ends.
+        fit: How the condition image gets the picture's size.
+        mask: (M, H, W) in [0, 1]: where it acts. Picture i of a batch takes mask i modulo M.
+        source: The tensor that stands for the condition images from run to run, of which ``hint`` may be a view.
+    """
+
+    adapter: T2IAdapter
+    hint: Tensor
+    sites: tuple[Block, ...]
+    strength: float = 1.0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    fit: Fit = "crop"
+    mask: Tensor | None = None
+    source: Tensor | None = None
+
+    @property
+    def by_picture(self) -> bool:
+        """The pictures of a batch get different residuals."""
+        return self.hint.shape[0] > 1 or (self.mask is not None and self.mask.shape[0] > 1)
+
+    @property
+    def always(self) -> bool:
+        """It acts from the first step to the last."""
+        return self.start_percent <= 0.0 and self.end_percent >= 1.0
+
+
+@dataclass(frozen=True)
+class AdapterStack:
+    """The adapters applied to a model, in the order of application; their order changes nothing but rounding."""
+
+    uses: tuple[AdapterUse, ...] = ()
+
+    def with_use(self, use: AdapterUse) -> AdapterStack:
+        """Return a stack with one more adapter."""
+        return AdapterStack((*self.uses, use))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The pictures of one prompt within a call of the UNet.
+
+    Attributes:
+        size: Height and width of the whole latent.
+        area: The part of it that this chunk shows, or None for all of it.
+        frames: Number of each picture in the batch being made.
+    """
+
+    size: Size
+    area: Area | None
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the residuals of one call of the UNet depend on; two equal calls share them.
+
+    Attributes:
+        chunks: The prompts that are packed into the call.
+        weights: Factor of each adapter at this step.
+        device: Where the residuals are wanted.
+        dtype: Precision of the UNet.
+    """
+
+    chunks: tuple[Chunk, ...]
+    weights: tuple[float, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+
+Residuals = dict[Site, Tensor]
+
+
+@dataclass(eq=False)
+class StackRun:
+    """The residuals of a stack during one sampling run. Dropped with the run.
+
+    Attributes:
+        uses: The adapters.
+        cell: Size of a latent cell in pixels.
+        pictures: Size of the batch being made.
+    """
+
+    uses: tuple[AdapterUse, ...]
+    cell: int
+    pictures: int
+    _ready: OrderedDict[Call, Residuals] = field(default_factory=OrderedDict)
+    _features: dict[tuple[int, Size, torch.device, torch.dtype], AdapterFeatures] = field(default_factory=dict)
+    _masks: dict[tuple[int, Size, torch.device], list[Tensor]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def residuals(self, call: Call) -> Residuals:
+        """Return what each site adds, computed once for equal calls.
+
+        Args:
+            call: What the UNet is about to be called with.
+
+        Returns:
+            For each site (K, R, C, h, w): K is 1 or the number of chunks, R is 1 or the pictures of a chunk. Read
+            only: the same tensors are returned again.
+        """
+        call = self._simplified(call)
+        with self._lock:
+            found = self._ready.get(call)
+            if found is None:
+                for stale in [old for old in self._ready if old.weights != call.weights]:
+                    del self._ready[stale]
+                found = self._ready[call] = self._sum(call)
+                while len(self._ready) > READY_SUMS:
+                    self._ready.popitem(last=False)
+            else:
+                self._ready.move_to_end(call)
+            return found
+
+    def _simplified(self, call: Call) -> Call:
+        # Where all pictures get the same, and all prompts, one residual serves them all by broadcasting.
+        chunks = call.chunks
+        if not any(use.by_picture for use in self.uses):
+            chunks = tuple(Chunk(chunk.size, chunk.area, ()) for chunk in chunks)
+        if all(chunk == chunks[0] for chunk in chunks):
+            chunks = chunks[:1]
+        return Call(chunks, call.weights, call.device, call.dtype)
+
+    def _sum(self, call: Call) -> Residuals:
+        sums: Residuals = {}
+        for number, (use, weight) in enumerate(zip(self.uses, call.weights, strict=True)):
+            for level, site in enumerate(use.sites):
+                parts = [self._part(number, level, chunk, call) for chunk in call.chunks]
+                part = parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(_equal_rows(parts))
+                part = part if weight == 1.0 else part * weight
+                key = (site.kind, site.index)
+                sums[key] = part if key not in sums else sums[key] + part
+        return {key: total.to(call.dtype) for key, total in sums.items()}
+
+    def _part(self, number: int, level: int, chunk: Chunk, call: Call) -> Tensor:
+        features = self._features_of(number, chunk.size, call.device, call.dtype)
+        part = _rows(features.levels[level], chunk.frames)
+        masks = self._masks_of(number, chunk.size, call.device)
+        if masks:
+            part = part * _rows(masks[level], chunk.frames).to(part.dtype)
+        if chunk.area is not None:
+            height, width, top, left = (self.cell * side for side in chunk.area)
+            part = crop_level(part, features.strides[level], (height, width, top, left))
+        return part
+
+    def _features_of(self, number: int, size: Size, device: torch.device, dtype: torch.dtype) -> AdapterFeatures:
+        key = (number, size, device, dtype)
+        if key not in self._features:
+            use = self.uses[number]
+            self._features[key] = use.adapter.features(
+                use.hint, self.pictures, self._pixels(size), use.fit, device=device, dtype=dtype, source=use.source
+            )
+        return self._features[key]
+
+    def _masks_of(self, number: int, size: Size, device: torch.device) -> list[Tensor]:
+        use = self.uses[number]
+        if use.mask is None:
+            return []
+        key = (number, size, device)
+        if key not in self._masks:
+            strides = use.adapter.network.config.strides
+            self._masks[key] = mask_levels(use.mask.to(device), self._pixels(size), use.fit, strides)
+        return self._masks[key]
+
+    def _pixels(self, size: Size) -> Size:
+        return size[0] * self.cell, size[1] * self.cell
+
+
+def _rows(batch: Tensor, frames: tuple[int, ...]) -> Tensor:
+    """Pick the row of each picture; a batch of one serves all as it is."""
+    if batch.shape[0] == 1 or not frames:
+        return batch
+    rows = [frame % batch.shape[0] for frame in frames]
+    if rows == list(range(batch.shape[0])):
+        return batch
+    return batch.index_select(0, torch.tensor(rows, device=batch.device))
+
+
+def _equal_rows(parts: list[Tensor]) -> list[Tensor]:
+    most = max(part.shape[0] for part in parts)
+    return [part.expand(most, -1, -1, -1) for part in parts]
+
+
+def add_residual(h: Tensor, residual: Tensor, *, in_place: bool = True) -> Tensor:
+    """Add a residual to the output of a block.
+
+    Args:
+        h: (chunks · pictures, C, H, W), chunk by chunk.
+        residual: (K, R, C, H, W), see :meth:`StackRun.residuals`.
+        in_place: Write into ``h``, which saves a copy of it; not where another tensor shares its memory.
+
+    Returns:
+        The sum; ``h`` itself where it was written into.
+    """
+    chunks, rows = residual.shape[:2]
+    if chunks == 1 and rows == 1:
+        return h.add_(residual[0]) if in_place else h + residual[0]
+    split = h.unflatten(0, (chunks, -1) if chunks > 1 else (-1, rows))
+    return split.add_(residual).flatten(0, 1) if in_place else (split + residual).flatten(0, 1)

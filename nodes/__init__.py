@@ -1,0 +1,24 @@
+"""The nodes: the pack's face. A node is registered by standing in NODES."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .apply import ApplyT2IAdapter
+from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
+from .load import LoadT2IAdapter
+
+NODES: tuple[type[io.ComfyNode], ...] = (
+    LoadT2IAdapter,
+    ApplyT2IAdapter,
+    T2IAdapterInfo,
+    PreviewT2IAdapterFeatures,
+)
+
+
+class T2IAdapterExtension(ComfyExtension):
+    """Tells ComfyUI of the nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return the node classes."""
+        return list(NODES)

@@ -1,0 +1,118 @@
+"""Apply T2I-Adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.errors import AdapterError, HintError
+from ..adapter_models.families import sites_for
+from ..adapter_models.hint import FITS, Fit, check_hint
+from ..adapter_models.stack import AdapterUse
+from . import host
+from .sockets import T2IAdapterSocket
+
+WHERE = "Apply T2I-Adapter"
+
+
+class ApplyT2IAdapter(io.ComfyNode):
+    """Give a MODEL an adapter with its condition image."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        percent = {"min": 0.0, "max": 1.0, "step": 0.01}
+        return io.Schema(
+            node_id="ApplyT2IAdapter",
+            display_name="Apply T2I-Adapter",
+            category="T2I-Adapter",
+            description="Make the pictures of this MODEL follow a condition image: a sketch, a depth map, a pose, a "
+            "palette… Apply again to stack adapters; together they cost per step what one costs.",
+            search_aliases=["t2i adapter", "apply adapter", "controlnet", "sketch to image", "pose", "depth", "color"],
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model. It is cloned; this one stays as it is."),
+                T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The condition image, of the kind that the adapter was trained on: white lines on black "
+                    "for sketch and canny, near is white for depth. Any size. In a batch, picture i takes image i; "
+                    "fewer images begin again, more are left out.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How closely the picture follows. 0: not at all, 1: as trained, up to about 1.5.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    **percent,
+                    tooltip="Where in the noise schedule it begins. The beginning decides the composition.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    **percent,
+                    tooltip="Where it ends. Lower leaves the details to the model: 0.4 to 0.7 suits rough sketches.",
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    default="crop",
+                    tooltip="If the image has another aspect than the picture: crop cuts what stands out, stretch "
+                    "deforms it, pad shows it whole and repeats its edge.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where it acts: white fully, black not. A batch of masks gives one to each picture.",
+                ),
+            ],
+            outputs=[io.Model.Output("model", tooltip="The model with the adapter, for a sampler or another adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        adapter: T2IAdapter,
+        image: torch.Tensor,
+        strength: float = 1.0,
+        start_percent: float = 0.0,
+        end_percent: float = 1.0,
+        fit: Fit = "crop",
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Clone the model with one more adapter."""
+        hint = image.movedim(-1, 1) if image.ndim == 4 else image
+        check_hint(f"{WHERE}, image", hint)
+        sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
+        host.warn_of_other_version(model, adapter)
+        if start_percent > end_percent:
+            raise AdapterError(
+                WHERE,
+                f"start_percent {start_percent} after end_percent {end_percent}",
+                "start before end",
+                "Swap them.",
+            )
+        if strength == 0.0:
+            return io.NodeOutput(model)
+        use = AdapterUse(
+            adapter, hint, sites, strength, start_percent, end_percent, fit, _checked_mask(mask), source=image
+        )
+        return io.NodeOutput(host.apply_adapter(model, use))
+
+
+def _checked_mask(mask: torch.Tensor | None) -> torch.Tensor | None:
+    if mask is None:
+        return None
+    mask = mask.unsqueeze(0) if mask.ndim == 2 else mask
+    if mask.ndim != 3 or 0 in mask.shape or not torch.isfinite(mask).all():
+        raise HintError(f"{WHERE}, mask", f"shape {tuple(mask.shape)} or NaN in it", "a MASK (M, H, W) in [0, 1]")
+    return mask

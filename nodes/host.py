@@ -1,0 +1,384 @@
+"""The seam: the only file that knows ComfyUI's internals. Everything else is plain torch or a node's face."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import folder_paths
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.errors import AdapterError, FamilyMismatchError
+from ..adapter_models.families import Block, UNetOutline
+from ..adapter_models.features import FeatureCache
+from ..adapter_models.files import read, weights_in_folder
+from ..adapter_models.formats import members
+from ..adapter_models.loading import BUNDLE_SEPARATOR, load
+from ..adapter_models.stack import AdapterStack, AdapterUse, Area, Call, Chunk, Residuals, StackRun, add_residual
+
+logger = logging.getLogger(__name__)
+ADAPTER_FOLDERS = "controlnet"  # models/controlnet and models/t2i_adapter
+# One key for everything that the pack hangs on a MODEL, and one each for what a run puts into transformer_options.
+KEY = "t2i_adapter"
+RUN, AREAS, RESIDUALS = f"{KEY}_run", f"{KEY}_areas", f"{KEY}_residuals"
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def adapter_names() -> list[str]:
+    """List what Load T2I-Adapter offers: files, diffusers folders as one entry, the entries of CoAdapter bundles."""
+    names: dict[str, None] = {}
+    for name in folder_paths.get_filename_list(ADAPTER_FOLDERS):
+        path = folder_paths.get_full_path(ADAPTER_FOLDERS, name)
+        folder = name.replace("\\", "/").rpartition("/")[0]
+        if path and folder and weights_in_folder(Path(path).parent) is not None:
+            names[folder] = None
+            continue
+        names[name] = None
+        if path and path.endswith(".ckpt"):
+            modified = Path(path).stat().st_mtime_ns
+            names.update((f"{name}{BUNDLE_SEPARATOR}{entry}", None) for entry in _bundle(path, modified))
+    return list(names)
+
+
+@functools.lru_cache(maxsize=64)
+def _bundle(path: str, modified: int) -> tuple[str, ...]:
+    try:
+        return members(read(Path(path)).tensors)
+    except AdapterError:
+        return ()  # Choosing it tells what is wrong with it.
+
+
+def find_adapter(name: str) -> tuple[Path, str | None]:
+    """Find the file of an entry of the combo.
+
+    Args:
+        name: As in :func:`adapter_names`. A shared workflow may name another subfolder: the same file name is enough.
+
+    Returns:
+        The file or diffusers folder, and the entry of a bundle or None.
+
+    Raises:
+        AdapterError: There is no such file.
+    """
+    name, _, member = name.partition(BUNDLE_SEPARATOR)
+    known = [entry.partition(BUNDLE_SEPARATOR)[0] for entry in adapter_names()]
+    weights = [entry for entry in folder_paths.get_filename_list(ADAPTER_FOLDERS) if entry == name]
+    same = [entry for entry in known if _basename(entry) == _basename(name)]
+    for entry in [*weights, *(entry for entry in known if entry == name), *same]:
+        path = folder_paths.get_full_path(ADAPTER_FOLDERS, entry) or _folder(entry)
+        if path is not None:
+            return Path(path), member or None
+    raise AdapterError(
+        f"adapter_name '{name}'",
+        "no such file",
+        f"one of {len(known)} files in models/controlnet and models/t2i_adapter",
+        "Put the file there and refresh the node definitions (R).",
+    )
+
+
+def _basename(name: str) -> str:
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _folder(name: str) -> str | None:
+    roots = folder_paths.get_folder_paths(ADAPTER_FOLDERS)
+    return next((str(path) for path in (Path(root, name) for root in roots) if weights_in_folder(path)), None)
+
+
+def file_fingerprint(name: str) -> tuple[str, int, int]:
+    """Say what changes when an adapter's file is replaced: path, time and size."""
+    path, _ = find_adapter(name)
+    weights = weights_in_folder(path) if path.is_dir() else path
+    stat = (weights or path).stat()
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+def load_adapter(name: str, *, bgr: bool | None, dtype: torch.dtype | None) -> T2IAdapter:
+    """Load an adapter and hand its memory to ComfyUI.
+
+    Args:
+        name: An entry of :func:`adapter_names`.
+        bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained that way round).
+        dtype: Precision to compute in; None for that of the diffusion model.
+
+    Returns:
+        The adapter, wrapped in a model patcher.
+    """
+    path, member = find_adapter(name)
+    return wrap_adapter(path, name, member, bgr=bgr, dtype=dtype)
+
+
+def wrap_adapter(
+    path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
+) -> T2IAdapter:
+    """Load a file, wherever it is; arguments as of :func:`load_adapter` and :func:`find_adapter`."""
+    network, about = load(path, name, member, comfy.ops.manual_cast)
+    if bgr is None:
+        bgr = about.family == "SDXL" and about.condition is not None and about.condition.name == "openpose"
+    offload = comfy.model_management.unet_offload_device()
+    # Looked up at run time: ComfyUI rebinds the class when it starts with dynamic memory.
+    patcher = comfy.model_patcher.CoreModelPatcher(
+        network, load_device=comfy.model_management.get_torch_device(), offload_device=offload
+    )
+    return T2IAdapter(network, about, FeatureCache(offload), bgr, dtype, patcher)
+
+
+# --- models --------------------------------------------------------------------------------------------------------
+
+
+def unet_outline(model: Any) -> UNetOutline:
+    """Read the structure of a MODEL's UNet.
+
+    Args:
+        model: A MODEL.
+
+    Returns:
+        Its blocks.
+
+    Raises:
+        FamilyMismatchError: The MODEL is no such UNet (a DiT, Stable Cascade…).
+    """
+    name = f"{type(model.model.model_config).__name__} ({type(model.model).__name__})"
+    unet = model.get_model_object("diffusion_model")
+    unet = getattr(unet, "_orig_mod", unet)  # compiled by another pack
+    if not isinstance(unet, unet_modules.UNetModel):
+        raise FamilyMismatchError(
+            "model",
+            f"the MODEL {name}, a {type(unet).__name__}",
+            "a UNet of Stable Diffusion 1.x, 2.x or SDXL",
+            "T2I-Adapters exist for those alone: load such a checkpoint.",
+        )
+    stride = model.model.latent_format.spacial_downscale_ratio
+    blocks: list[Block] = []
+    channels = 0
+    for index, layers in enumerate(unet.input_blocks):
+        shrinks = any(isinstance(layer, unet_modules.Downsample) or getattr(layer, "updown", False) for layer in layers)
+        stride *= 2 if shrinks else 1
+        channels = next((n for layer in reversed(layers) if isinstance(n := getattr(layer, "out_channels", None), int)),
+                        channels)  # fmt: skip
+        blocks.append(Block("input", index, channels, stride, shrinks))
+    blocks.append(Block("middle", 0, channels, stride, computes=unet.middle_block is not None))
+    return UNetOutline(name, tuple(blocks))
+
+
+def apply_adapter(model: Any, use: AdapterUse) -> Any:
+    """Return a clone of a MODEL with one more adapter; the MODEL itself is left alone."""
+    clone = model.clone()
+    stack = (clone.get_attachment(KEY) or AdapterStack()).with_use(use)
+    clone.set_attachments(KEY, stack)
+    engine = StackEngine(stack, clone.model.latent_format.spacial_downscale_ratio)
+    for kind, wrapper in (
+        (WrappersMP.SAMPLER_SAMPLE, engine.sampler_sample),
+        (WrappersMP.CALC_COND_BATCH, engine.calc_cond_batch),
+        (WrappersMP.APPLY_MODEL, engine.apply_model),
+    ):
+        clone.remove_wrappers_with_key(kind, KEY)
+        clone.add_wrapper_with_key(kind, KEY, wrapper)
+    patches = clone.model_options["transformer_options"].setdefault("patches", {})
+    for name, patch in (("input_block_patch", InputPatch(stack)), ("middle_block_after_patch", MiddlePatch(stack))):
+        # First, so that it works on the block's own output, as ComfyUI's own controls do, and may write into it.
+        patches[name] = [patch, *(other for other in patches.get(name, []) if not isinstance(other, type(patch)))]
+    return clone
+
+
+@dataclass(frozen=True, eq=False)
+class InputPatch:
+    """Adds the residuals after the input blocks."""
+
+    stack: AdapterStack
+
+    def __call__(self, h: Tensor, transformer_options: dict[str, Any]) -> Tensor:
+        """Add to the output of the block that ran, if it is a site."""
+        residual = _residuals(transformer_options).get(transformer_options["block"])
+        return h if residual is None else add_residual(h, residual)
+
+    def models(self) -> list[Any]:
+        """Name the models that ComfyUI must load with this one."""
+        return list({id(use.adapter): use.adapter.patcher for use in self.stack.uses}.values())
+
+
+@dataclass(frozen=True, eq=False)
+class MiddlePatch:
+    """Adds the residual after the middle block."""
+
+    stack: AdapterStack
+
+    def __call__(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Add to the middle block's output, if it is a site."""
+        residual = _residuals(args["transformer_options"]).get(("middle", 0))
+        if residual is None:
+            return args
+        owned = all(site.computes for use in self.stack.uses for site in use.sites)
+        return {**args, "h": add_residual(args["h"], residual, in_place=owned)}
+
+
+def _residuals(transformer_options: Mapping[str, Any]) -> Residuals:
+    if RESIDUALS not in transformer_options:
+        raise AdapterError(
+            "Apply T2I-Adapter",
+            "a call of the UNet past ComfyUI's apply_model",
+            "one through it",
+            "Another custom node replaces how this MODEL is called; try without it.",
+        )
+    return transformer_options[RESIDUALS]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class StackEngine:
+    """The wrappers of one MODEL. Holds no state of a run, since clones and threads share it.
+
+    Attributes:
+        stack: The adapters applied to the MODEL.
+        cell: Size of a latent cell in pixels.
+    """
+
+    stack: AdapterStack
+    cell: int
+
+    def sampler_sample(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
+                       noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
+        """Compute the features before the first step, and drop what the run made however it ends."""
+        model = guider.inner_model
+        run = Run(self, model, noise.shape[0])
+        size = (int(noise.shape[-2]), int(noise.shape[-1]))
+        run.residuals([Chunk(size, None, tuple(range(noise.shape[0])))], sigmas[0], noise.device)
+        options = extra_args["model_options"].setdefault("transformer_options", {})
+        options[RUN] = run
+        try:
+            return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+        finally:
+            options.pop(RUN, None)
+
+    def calc_cond_batch(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
+                        model_options: dict[str, Any]) -> Any:  # fmt: skip
+        """Note which prompt has which area, for the calls that follow: the UNet sees only the part of x."""
+        size = (int(x_in.shape[-2]), int(x_in.shape[-1]))
+        areas = {
+            (cond["uuid"], number): _area(cond["area"], size)
+            for number, group in enumerate(conds)
+            for cond in group or ()
+            if cond.get("area") is not None
+        }
+        if areas:
+            options = {**model_options.get("transformer_options", {}), AREAS: AreasOfStep(size, areas)}
+            model_options = {**model_options, "transformer_options": options}
+        return executor(model, conds, x_in, timestep, model_options)
+
+    def apply_model(self, executor: Any, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None,
+                    control: Any = None, transformer_options: Mapping[str, Any] | None = None,
+                    **kwargs: Any) -> Any:  # fmt: skip
+        """Put the residuals of this call where the patches find them."""
+        options = dict(transformer_options or {})
+        run = options.get(RUN) or Run(self, executor.class_obj, x.shape[0])
+        options[RESIDUALS] = run.residuals(_chunks(x, options), t[0], x.device)
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+
+@dataclass(frozen=True)
+class AreasOfStep:
+    """The areas of a step's prompts, by the prompt's id and the number of its list."""
+
+    size: tuple[int, int]
+    areas: Mapping[tuple[Any, int], Area]
+
+
+class Run:
+    """One sampling run of a MODEL with adapters.
+
+    Args:
+        engine: The MODEL's engine.
+        model: ComfyUI's BaseModel.
+        pictures: Size of the batch.
+    """
+
+    def __init__(self, engine: StackEngine, model: Any, pictures: int) -> None:
+        self.uses = engine.stack.uses
+        self.dtype = model.get_dtype_inference()
+        self.sums = StackRun(self.uses, engine.cell, pictures)
+        # At run time, since a later node may have replaced the model's sampling.
+        to_sigma = model.model_sampling.percent_to_sigma
+        self.sigmas = [(to_sigma(use.start_percent), to_sigma(use.end_percent)) for use in self.uses]
+        self.constant = tuple(use.strength for use in self.uses) if all(use.always for use in self.uses) else None
+
+    def residuals(self, chunks: list[Chunk], sigma: Tensor, device: torch.device) -> Residuals:
+        """Return the residuals of a call of the UNet at a noise level."""
+        return self.sums.residuals(Call(tuple(chunks), self.constant or self._weights(sigma), device, self.dtype))
+
+    def _weights(self, sigma: Tensor) -> tuple[float, ...]:
+        now = float(sigma)  # waits for the device, so only where an adapter has a range
+        active = (first >= now >= last for first, last in self.sigmas)
+        return tuple(use.strength if on else 0.0 for use, on in zip(self.uses, active, strict=True))
+
+
+def _chunks(x: Tensor, options: Mapping[str, Any]) -> list[Chunk]:
+    numbers = options.get("cond_or_uncond") or [0]
+    count = len(numbers) if x.shape[0] % len(numbers) == 0 else 1
+    frames = _frames(x.shape[0] // count, options)
+    known: AreasOfStep | None = options.get(AREAS)
+    size = (int(x.shape[-2]), int(x.shape[-1]))
+    whole = Chunk(size, None, frames)
+    if known is None:
+        return [whole] * count
+    ids = options.get("uuids") or [None] * count
+    areas = [known.areas.get((ident, number)) for ident, number in zip(ids, numbers, strict=True)]
+    return [whole if area is None else Chunk(known.size, area, frames) for area in areas]
+
+
+def _frames(pictures: int, options: Mapping[str, Any]) -> tuple[int, ...]:
+    window = options.get("context_window")
+    if window is None:
+        return tuple(range(pictures))
+    anchor = getattr(window, "causal_anchor_index", None)
+    frames = [*([anchor] if anchor is not None and anchor >= 0 else []), *window.index_list]
+    return tuple(frames) if len(frames) == pictures else tuple(range(pictures))
+
+
+def _area(area: tuple[int, ...], size: tuple[int, int]) -> Area:
+    height, width, top, left = area[-4:] if len(area) == 4 else (*area[1:3], *area[-2:])
+    return min(size[0] - top, height), min(size[1] - left, width), top, left
+
+
+def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    """Compute the features of the first condition image, outside of a run.
+
+    Args:
+        adapter: The adapter; ComfyUI loads it.
+        image: (B, C, H, W).
+        size: Height and width in pixels.
+
+    Returns:
+        One (B, C, h, w) per level on the host's main memory, fine to coarse.
+    """
+    comfy.model_management.load_models_gpu([adapter.patcher])
+    device = adapter.patcher.load_device  # type: ignore[attr-defined]
+    features = adapter.features(image, image.shape[0], size, "crop", device=device, dtype=torch.float32)
+    return [level.float().cpu() for level in features.levels]
+
+
+def warn_of_other_version(model: Any, adapter: T2IAdapter) -> None:
+    """Warn where an adapter says that it is for SD1.x and the MODEL is SD2.x, or the other way round.
+
+    The two have equal shapes, so nothing else tells them apart; the picture only comes out worse.
+    """
+    context = getattr(model.model.model_config, "unet_config", {}).get("context_dim")
+    version = {768: "SD1.x", 1024: "SD2.x"}.get(context)
+    if version and adapter.about.family in ("SD1.x", "SD2.x") and adapter.about.family != version:
+        logger.warning(
+            "%s is made for %s, and the MODEL is %s: the picture may follow it badly.",
+            adapter.about.name,
+            adapter.about.family,
+            version,
+        )

@@ -1,0 +1,76 @@
+"""Load T2I-Adapter."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..adapter_models.errors import AdapterError
+from . import host
+from .sockets import T2IAdapterSocket
+
+# The combos' values; None leaves the choice to the file and to ComfyUI.
+COLOR_ORDERS: dict[str, bool | None] = {"auto": None, "rgb": False, "bgr": True}
+DTYPES: dict[str, torch.dtype | None] = {
+    "auto": None,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+
+class LoadT2IAdapter(io.ComfyNode):
+    """Load an adapter file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="LoadT2IAdapter",
+            display_name="Load T2I-Adapter",
+            category="T2I-Adapter",
+            description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
+            "diffusers layout. Everything about it is read from the file itself.",
+            search_aliases=["t2i adapter loader", "load adapter", "sketch adapter", "color adapter", "TencentARC"],
+            inputs=[
+                io.Combo.Input(
+                    "adapter_name",
+                    options=host.adapter_names(),
+                    tooltip="A file in models/controlnet or models/t2i_adapter. A diffusers folder is one entry.",
+                ),
+                io.Combo.Input(
+                    "color_order",
+                    options=list(COLOR_ORDERS),
+                    default="auto",
+                    tooltip="Which way round the adapter takes colours. auto: bgr for SDXL openpose adapters, which "
+                    "were trained so; rgb for all others.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=list(DTYPES),
+                    default="auto",
+                    tooltip="Precision that the adapter computes in, once per picture. auto: that of the diffusion "
+                    "model. fp32 costs little and cures black or grainy pictures.",
+                ),
+            ],
+            outputs=[T2IAdapterSocket.Output("adapter", tooltip="The adapter, for Apply T2I-Adapter.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, adapter_name: str) -> bool | str:
+        """Accept names that a shared workflow has in another subfolder."""
+        try:
+            host.find_adapter(adapter_name)
+        except AdapterError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, adapter_name: str, color_order: str, dtype: str) -> object:
+        """Load again when the file was replaced."""
+        return host.file_fingerprint(adapter_name)
+
+    @classmethod
+    def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:
+        """Load the adapter."""
+        return io.NodeOutput(host.load_adapter(adapter_name, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype]))

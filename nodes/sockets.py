@@ -1,0 +1,7 @@
+"""The socket types of the pack. Their names are part of saved workflows."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+T2IAdapterSocket = io.Custom("T2I_ADAPTER")
