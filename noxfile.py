@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["tests"]
@@ -32,8 +33,14 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run ruff, mypy and every test."""
     place = set_up(session)
-    check(session, place)
+    clean = True
+    try:
+        check(session, place)
+    except CommandFailed:
+        clean = False  # told at the end: one run shows everything that is wrong
     run(session, place, script(place, "pytest"), *session.posargs)
+    if not clean:
+        session.error("ruff or mypy failed, see above pytest's output")
 
 
 @nox.session
