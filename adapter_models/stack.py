@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .adapter import T2IAdapter
 from .families import Block, BlockKind
@@ -226,6 +227,10 @@ def add_residual(h: Tensor, residual: Tensor, *, in_place: bool = True) -> Tenso
         The sum; ``h`` itself where it was written into.
     """
     chunks, rows = residual.shape[:2]
+    if residual.shape[-2:] != h.shape[-2:]:
+        # Another patch has resized the whole feature map (Kohya's deep shrink): the residual follows it.
+        resized = functional.interpolate(residual.flatten(0, 1), size=h.shape[-2:], mode="bilinear", antialias=True)
+        residual = resized.unflatten(0, (chunks, rows)).to(h.dtype)
     if chunks == 1 and rows == 1:
         return h.add_(residual[0]) if in_place else h + residual[0]
     split = h.unflatten(0, (chunks, -1) if chunks > 1 else (-1, rows))

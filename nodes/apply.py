@@ -75,6 +75,7 @@ class ApplyT2IAdapter(io.ComfyNode):
                 ),
             ],
             outputs=[io.Model.Output("model", tooltip="The model with the adapter, for a sampler or another adapter.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -93,7 +94,9 @@ class ApplyT2IAdapter(io.ComfyNode):
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
         check_hint(f"{WHERE}, image", hint)
         sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
-        host.warn_of_other_version(model, adapter)
+        warning = host.other_version(model, adapter)
+        if warning is not None:
+            host.warn(warning, cls.hidden.unique_id if cls.hidden else None)
         if start_percent > end_percent:
             raise AdapterError(
                 WHERE,

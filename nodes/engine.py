@@ -5,6 +5,7 @@ Speaks ComfyUI's vocabulary of dictionaries (``transformer_options``, conds) but
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack, Area, Call, Chunk, Residuals, StackRun, add_residual
 
+logger = logging.getLogger(__name__)
 # What a run puts into transformer_options.
 RUN, AREAS, RESIDUALS = "t2i_adapter_run", "t2i_adapter_areas", "t2i_adapter_residuals"
 
@@ -77,8 +79,8 @@ class StackEngine:
                        noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
         """Compute the features before the first step, and drop what the run made however it ends."""
         model = guider.inner_model
-        run = Run(self, model, noise.shape[0])
         size = (int(noise.shape[-2]), int(noise.shape[-1]))
+        run = Run(self, model, noise.shape[0], size)
         run.residuals([Chunk(size, None, tuple(range(noise.shape[0])))], sigmas[0], noise.device)
         options = extra_args["model_options"].setdefault("transformer_options", {})
         options[RUN] = run
@@ -108,7 +110,9 @@ class StackEngine:
         """Put the residuals of this call where the patches find them."""
         options = dict(transformer_options or {})
         run = options.get(RUN) or Run(self, executor.class_obj, x.shape[0])
-        options[RESIDUALS] = run.residuals(_chunks(x, options), t[0], x.device)
+        chunks = _chunks(x, options)
+        run.warn_of_tiles(chunks)
+        options[RESIDUALS] = run.residuals(chunks, t[0], x.device)
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
@@ -127,10 +131,12 @@ class Run:
         engine: The MODEL's engine.
         model: ComfyUI's BaseModel.
         pictures: Size of the batch.
+        size: Height and width of the latent, where known.
     """
 
-    def __init__(self, engine: StackEngine, model: Any, pictures: int) -> None:
+    def __init__(self, engine: StackEngine, model: Any, pictures: int, size: tuple[int, int] | None = None) -> None:
         self.uses = engine.stack.uses
+        self.size = size
         self.dtype = model.get_dtype_inference()
         self.sums = StackRun(self.uses, engine.cell, pictures)
         # At run time, since a later node may have replaced the model's sampling.
@@ -141,6 +147,18 @@ class Run:
     def residuals(self, chunks: list[Chunk], sigma: Tensor, device: torch.device) -> Residuals:
         """Return the residuals of a call of the UNet at a noise level."""
         return self.sums.residuals(Call(tuple(chunks), self.constant or self._weights(sigma), device, self.dtype))
+
+    def warn_of_tiles(self, chunks: list[Chunk]) -> None:
+        """Say once that a sampler works on parts of the picture without telling which."""
+        if self.size is not None and any(chunk.size != self.size for chunk in chunks):
+            height, width = chunks[0].size
+            logger.warning(
+                "Apply T2I-Adapter: the sampler works on tiles of %d×%d latent cells and does not tell where they lie, "
+                "so each tile follows the whole condition image.",
+                width,
+                height,
+            )
+            self.size = None
 
     def _weights(self, sigma: Tensor) -> tuple[float, ...]:
         now = float(sigma)  # waits for the device, so only where an adapter has a range

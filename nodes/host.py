@@ -209,17 +209,24 @@ def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) 
     return [level.float().cpu() for level in features.levels]
 
 
-def warn_of_other_version(model: Any, adapter: T2IAdapter) -> None:
-    """Warn where an adapter says that it is for SD1.x and the MODEL is SD2.x, or the other way round.
+def other_version(model: Any, adapter: T2IAdapter) -> str | None:
+    """Say so where an adapter is made for SD1.x and the MODEL is SD2.x, or the other way round; else None.
 
     The two have equal shapes, so nothing else tells them apart; the picture only comes out worse.
     """
-    context = getattr(model.model.model_config, "unet_config", {}).get("context_dim")
+    context = getattr(model.model.model_config, "unet_config", {}).get("context_dim", 0)
     version = {768: "SD1.x", 1024: "SD2.x"}.get(context)
-    if version and adapter.about.family in ("SD1.x", "SD2.x") and adapter.about.family != version:
-        logger.warning(
-            "%s is made for %s, and the MODEL is %s: the picture may follow it badly.",
-            adapter.about.name,
-            adapter.about.family,
-            version,
-        )
+    made_for = adapter.about.family
+    if version is None or made_for not in ("SD1.x", "SD2.x") or made_for == version:
+        return None
+    return f"{adapter.about.name} is made for {made_for}, and this MODEL is {version}: it may follow badly."
+
+
+def warn(text: str, node_id: str | None) -> None:
+    """Show a warning on a node of the page, and in the log."""
+    logger.warning(text)
+    from server import PromptServer
+
+    instance = getattr(PromptServer, "instance", None)  # absent where nodes run without the server
+    if instance is not None and node_id is not None:
+        instance.send_progress_text(text, node_id)
