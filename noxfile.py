@@ -55,6 +55,13 @@ def benchmarks(session: nox.Session) -> None:
     launch(session, set_up(session), "benchmarks.main", *session.posargs)
 
 
+@nox.session
+def miniature(session: nox.Session) -> None:
+    """Train, measure or show the tiny model: `python3 run.py miniature -- train`."""
+    place = set_up(session)
+    run(session, place, place["python"], str(ROOT / "miniature"), *session.posargs)
+
+
 def set_up(session: nox.Session) -> dict[str, str]:
     """Make sure of ComfyUI and the environment; return where they are."""
     session.run(sys.executable, str(LAUNCH), "tasks.setup", external=True, log=False)

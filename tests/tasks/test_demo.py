@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from PIL import Image
-from t2i_adapter_pack.demo import cases, main, sheet, workflows
+from t2i_adapter_pack.demo import cases, main, progress, sheet, workflows
 from t2i_adapter_pack.miniature import scenes
 from t2i_adapter_pack.tasks import client
 
@@ -92,3 +92,15 @@ def test_what_the_server_refuses_is_said_in_its_words(comfy_server):
     workflow = workflows.put(workflows.load(workflows.WITH), {("Checkpoint", "ckpt_name"): "no such file.safetensors"})
     with pytest.raises(client.WorkflowError, match=r"CheckpointLoaderSimple.*no such file"):
         client.run(comfy_server.url, workflow, {"sketch-1.png": cases.from_scenes(cases.held_out(1), 64)[0].png()})
+
+
+def test_progress_is_one_line_per_picture_where_there_is_no_terminal(capsys):
+    shown = progress.Progress(2)
+    shown.waiting(1.0)
+    for name in ("without", "with"):
+        shown.start(name)
+        for step in range(20):
+            shown.step("9", step + 1, 20)
+        shown.finish()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("]")[0] for line in lines] == ["[ 1/2", "[ 2/2"]
