@@ -91,7 +91,8 @@ def run(session: nox.Session, place: dict[str, str], *command: str) -> None:
     """Run a command with ComfyUI's path in its environment."""
     session.run(
         *command,
-        env={"COMFYUI_PATH": place["comfyui"]},
+        # A PYTHONPATH with this checkout in it would let our nodes/ shadow ComfyUI's nodes.py.
+        env={"COMFYUI_PATH": place["comfyui"], "PYTHONPATH": None},
         external=True,
         log=False,
         interrupt_timeout=PATIENCE,
