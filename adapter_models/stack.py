@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from .adapter import T2IAdapter
 from .families import Block, BlockKind
 from .features import AdapterFeatures, crop_level
 from .hint import Fit, mask_levels
+from .weights import NEUTRAL, Moment, Side, Weights
 
 Size = tuple[int, int]
 Area = tuple[int, int, int, int]  # height, width, top, left
@@ -35,6 +36,7 @@ class AdapterUse:
         end_percent: Where it ends.
         fit: How the condition image gets the picture's size.
         mask: (M, H, W) in [0, 1]: where it acts. Picture i of a batch takes mask i modulo M.
+        weights: Factors of the strength, by level, side of the guidance and time.
         source: The tensor that stands for the condition images from run to run, of which ``hint`` may be a view.
     """
 
@@ -46,6 +48,7 @@ class AdapterUse:
     end_percent: float = 1.0
     fit: Fit = "crop"
     mask: Tensor | None = None
+    weights: Weights = NEUTRAL
     source: Tensor | None = None
 
     @property
@@ -55,8 +58,19 @@ class AdapterUse:
 
     @property
     def always(self) -> bool:
-        """It acts from the first step to the last."""
-        return self.start_percent <= 0.0 and self.end_percent >= 1.0
+        """It acts alike from the first step to the last."""
+        return self.start_percent <= 0.0 and self.end_percent >= 1.0 and not self.weights.changes
+
+    @property
+    def differs_by_side(self) -> bool:
+        """The two sides of the guidance get different residuals."""
+        return self.weights.positive != self.weights.negative
+
+    def factors(self, moment: Moment | None) -> tuple[float, ...]:
+        """Return the factor of each level, without that of the side: at a moment, or None outside the range."""
+        if moment is None:
+            return (0.0,) * len(self.sites)
+        return tuple(self.strength * factor for factor in self.weights.at(moment)[: len(self.sites)])
 
 
 @dataclass(frozen=True)
@@ -78,11 +92,13 @@ class Chunk:
         size: Height and width of the whole latent.
         area: The part of it that this chunk shows, or None for all of it.
         frames: Number of each picture in the batch being made.
+        side: Side of the guidance that the prompt is on.
     """
 
     size: Size
     area: Area | None
     frames: tuple[int, ...]
+    side: Side = "positive"
 
 
 @dataclass(frozen=True)
@@ -91,13 +107,13 @@ class Call:
 
     Attributes:
         chunks: The prompts that are packed into the call.
-        weights: Factor of each adapter at this step.
+        weights: Factors of each adapter at this step, by level.
         device: Where the residuals are wanted.
         dtype: Precision of the UNet.
     """
 
     chunks: tuple[Chunk, ...]
-    weights: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...]
     device: torch.device
     dtype: torch.dtype
 
@@ -150,18 +166,19 @@ class StackRun:
         # Where all pictures get the same, and all prompts, one residual serves them all by broadcasting.
         chunks = call.chunks
         if not any(use.by_picture for use in self.uses):
-            chunks = tuple(Chunk(chunk.size, chunk.area, ()) for chunk in chunks)
+            chunks = tuple(replace(chunk, frames=()) for chunk in chunks)
+        if not any(use.differs_by_side for use in self.uses):
+            chunks = tuple(replace(chunk, side="positive") for chunk in chunks)
         if all(chunk == chunks[0] for chunk in chunks):
             chunks = chunks[:1]
         return Call(chunks, call.weights, call.device, call.dtype)
 
     def _sum(self, call: Call) -> Residuals:
         sums: Residuals = {}
-        for number, (use, weight) in enumerate(zip(self.uses, call.weights, strict=True)):
+        for number, use in enumerate(self.uses):
             for level, site in enumerate(use.sites):
                 parts = [self._part(number, level, chunk, call) for chunk in call.chunks]
                 part = parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(_equal_rows(parts))
-                part = part if weight == 1.0 else part * weight
                 key = (site.kind, site.index)
                 sums[key] = part if key not in sums else sums[key] + part
         return {key: total.to(call.dtype) for key, total in sums.items()}
@@ -175,7 +192,8 @@ class StackRun:
         if chunk.area is not None:
             height, width, top, left = (self.cell * side for side in chunk.area)
             part = crop_level(part, features.strides[level], (height, width, top, left))
-        return part
+        weight = call.weights[number][level] * self.uses[number].weights.of_side(chunk.side)
+        return part if weight == 1.0 else part * weight
 
     def _features_of(self, number: int, size: Size, device: torch.device, dtype: torch.dtype) -> AdapterFeatures:
         key = (number, size, device, dtype)

@@ -7,10 +7,13 @@ from comfy_api.latest import ComfyExtension, io
 from .apply import ApplyT2IAdapter
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
+from .weights import T2IAdapterSchedule, T2IAdapterWeights
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LoadT2IAdapter,
     ApplyT2IAdapter,
+    T2IAdapterWeights,
+    T2IAdapterSchedule,
     T2IAdapterInfo,
     PreviewT2IAdapterFeatures,
 )

@@ -12,8 +12,9 @@ from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.families import sites_for
 from ..adapter_models.hint import FITS, Fit, check_hint
 from ..adapter_models.stack import AdapterUse
+from ..adapter_models.weights import NEUTRAL, Weights
 from . import host
-from .sockets import T2IAdapterSocket
+from .sockets import T2IAdapterSocket, WeightsSocket
 
 WHERE = "Apply T2I-Adapter"
 
@@ -73,6 +74,11 @@ class ApplyT2IAdapter(io.ComfyNode):
                     optional=True,
                     tooltip="Where it acts: white fully, black not. A batch of masks gives one to each picture.",
                 ),
+                WeightsSocket.Input(
+                    "weights",
+                    optional=True,
+                    tooltip="From T2I-Adapter Level Weights or T2I-Adapter Schedule: factors of the strength.",
+                ),
             ],
             outputs=[io.Model.Output("model", tooltip="The model with the adapter, for a sampler or another adapter.")],
             hidden=[io.Hidden.unique_id],
@@ -89,6 +95,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         end_percent: float = 1.0,
         fit: Fit = "crop",
         mask: torch.Tensor | None = None,
+        weights: Weights | None = None,
     ) -> io.NodeOutput:
         """Clone the model with one more adapter."""
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
@@ -107,7 +114,16 @@ class ApplyT2IAdapter(io.ComfyNode):
         if strength == 0.0:
             return io.NodeOutput(model)
         use = AdapterUse(
-            adapter, hint, sites, strength, start_percent, end_percent, fit, _checked_mask(mask), source=image
+            adapter,
+            hint,
+            sites,
+            strength,
+            start_percent,
+            end_percent,
+            fit,
+            _checked_mask(mask),
+            weights or NEUTRAL,
+            source=image,
         )
         return io.NodeOutput(host.apply_adapter(model, use))
 

@@ -5,3 +5,4 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 T2IAdapterSocket = io.Custom("T2I_ADAPTER")
+WeightsSocket = io.Custom("T2I_WEIGHTS")

@@ -1,0 +1,164 @@
+"""How strongly an adapter acts: by level, by side of the guidance, and over time. Weights multiply together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import AdapterError
+
+Unit = Literal["noise schedule", "sampling steps"]
+UNITS: tuple[Unit, ...] = ("noise schedule", "sampling steps")
+Side = Literal["positive", "negative"]
+LEVELS = 4
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of level weights, fine to coarse."""
+
+    name: str
+    levels: tuple[float, ...]
+
+
+# "soft" comes from sd-webui-controlnet's "my prompt is more important".
+PRESETS = (
+    Preset("uniform", (1.0, 1.0, 1.0, 1.0)),
+    Preset("soft (prompt first)", (0.25, 0.62, 0.825, 1.0)),
+    Preset("coarse only", (0.0, 0.0, 1.0, 1.0)),
+    Preset("fine only", (1.0, 1.0, 0.0, 0.0)),
+)
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """A way from the first strength to the last: the share of the way that is done at x in [0, 1]."""
+
+    name: str
+    share: Callable[[float], float]
+
+
+INTERPOLATIONS = (
+    Interpolation("constant", lambda x: 0.0),
+    Interpolation("linear", lambda x: x),
+    Interpolation("ease in", lambda x: x * x),
+    Interpolation("ease out", lambda x: x * (2.0 - x)),
+    Interpolation("ease in-out", lambda x: x * x * (3.0 - 2.0 * x)),
+)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in a run a call of the UNet stands.
+
+    Attributes:
+        percent: Place in the model's whole noise schedule: 0 the highest noise, 1 none.
+        step: Place in the sampling steps of this run: 0 the first, (n - 1) / n the last of n.
+    """
+
+    percent: float
+    step: float
+
+    def at(self, unit: Unit) -> float:
+        """Return the place by one of the units."""
+        return self.percent if unit == "noise schedule" else self.step
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Strength over time.
+
+    Attributes:
+        start_strength: Strength where it begins.
+        end_strength: Strength where it ends.
+        interpolation: Name of a row of :data:`INTERPOLATIONS`.
+        start_percent: Where it begins; before, the adapter does nothing.
+        end_percent: Where it ends; after, the adapter does nothing.
+        unit: What the percents are parts of.
+        curve: Strength over the percent in [0, 1]; replaces strengths and interpolation.
+    """
+
+    start_strength: float = 1.0
+    end_strength: float = 1.0
+    interpolation: str = "constant"
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    unit: Unit = "noise schedule"
+    curve: Callable[[float], float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        if not 0.0 <= self.start_percent <= self.end_percent <= 1.0:
+            raise AdapterError(
+                "schedule",
+                f"percents {self.start_percent} to {self.end_percent}",
+                "0 ≤ start ≤ end ≤ 1",
+                "Swap or clip them.",
+            )
+        for value, known in (
+            (self.interpolation, [row.name for row in INTERPOLATIONS]),
+            (self.unit, UNITS),
+        ):
+            if value not in known:
+                raise AdapterError("schedule", f"'{value}'", f"one of {', '.join(known)}", "Choose one of them.")
+
+    def strength(self, moment: Moment) -> float:
+        """Return the strength at a moment; 0 outside the range."""
+        place = moment.at(self.unit)
+        # A step lasts from its place to the next one's, so a range ends before the step that begins at its end.
+        ended = place >= self.end_percent if self.unit == "sampling steps" else place > self.end_percent
+        if place < self.start_percent or (ended and self.end_percent < 1.0):
+            return 0.0
+        if self.curve is not None:
+            return float(self.curve(place))
+        length = self.end_percent - self.start_percent
+        share = {row.name: row.share for row in INTERPOLATIONS}[self.interpolation]
+        done = share((place - self.start_percent) / length if length > 0 else 0.0)
+        return self.start_strength + (self.end_strength - self.start_strength) * done
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Factors of an adapter's strength.
+
+    Attributes:
+        levels: Factor of each level, fine to coarse; the same meaning for SD and SDXL. Adapters with fewer levels use
+            the first ones.
+        positive: Factor for positive prompts.
+        negative: Factor for the negative prompt.
+        schedules: Factors over time, multiplied.
+    """
+
+    levels: tuple[float, ...] = (1.0,) * LEVELS
+    positive: float = 1.0
+    negative: float = 1.0
+    schedules: tuple[Schedule, ...] = ()
+
+    def times(self, other: Weights) -> Weights:
+        """Return the product of two weights."""
+        return Weights(
+            tuple(a * b for a, b in zip(self.levels, other.levels, strict=True)),
+            self.positive * other.positive,
+            self.negative * other.negative,
+            self.schedules + other.schedules,
+        )
+
+    @property
+    def changes(self) -> bool:
+        """The strength depends on the moment."""
+        return bool(self.schedules)
+
+    def of_side(self, side: Side) -> float:
+        """Return the factor of one side of the guidance."""
+        return self.positive if side == "positive" else self.negative
+
+    def at(self, moment: Moment) -> tuple[float, ...]:
+        """Return the factor of each level at a moment, without that of the side."""
+        factor = 1.0
+        for schedule in self.schedules:
+            factor *= schedule.strength(moment)
+        return tuple(level * factor for level in self.levels)
+
+
+NEUTRAL = Weights()

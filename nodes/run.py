@@ -1,0 +1,197 @@
+"""What a MODEL with adapters knows during one sampling run: where it stands in time, and which prompt is which."""
+
+from __future__ import annotations
+
+import bisect
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..adapter_models.stack import AdapterUse, Area, Call, Chunk, Residuals, Size, StackRun
+from ..adapter_models.weights import Moment, Side
+
+logger = logging.getLogger(__name__)
+# The names that guiders give their lists of prompts; any other is taken for a positive one.
+NEGATIVE_PROMPTS = ("negative", "empty_negative_prompt")
+# Halvings when a noise level is looked up in the schedule: a precision of a 16 000th of it.
+LOOKUPS = 14
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the UNet's calls of one step can't see for themselves.
+
+    Attributes:
+        size: Height and width of the whole latent.
+        areas: The part of it that a prompt acts on, by the prompt's id and the number of its list.
+        sides: Side of the guidance of each list of prompts.
+    """
+
+    size: Size
+    areas: Mapping[tuple[Any, int], Area]
+    sides: tuple[Side, ...]
+
+
+@dataclass(eq=False)
+class Clock:
+    """Tells from a noise level where a run stands.
+
+    Attributes:
+        sampling: ComfyUI's model sampling, asked at run time since a later node may have replaced it.
+        sigmas: The noise levels of the steps, falling; the last is where the run ends.
+    """
+
+    sampling: Any
+    sigmas: Sequence[float]
+    _known: dict[float, Moment] = field(default_factory=dict)
+
+    def moment(self, sigma: float) -> Moment:
+        """Return the place of a noise level in the schedule and in the steps."""
+        if sigma not in self._known:
+            self._known[sigma] = Moment(self._percent(sigma), self._step(sigma))
+        return self._known[sigma]
+
+    def _percent(self, sigma: float) -> float:
+        # Schedules differ by model, and only the way from percent to noise is public: go back by halving.
+        return bisect.bisect_left(range(2**LOOKUPS), -sigma, key=self._falling_to_rising) / 2**LOOKUPS
+
+    def _falling_to_rising(self, place: int) -> float:
+        return -float(self.sampling.percent_to_sigma(place / 2**LOOKUPS))
+
+    def _step(self, sigma: float) -> float:
+        # A second-order sampler also calls between two steps: such a call belongs to the step that it is part of.
+        steps = max(1, len(self.sigmas) - 1)
+        passed = sum(level >= sigma * (1 - 1e-4) for level in self.sigmas[:steps])
+        return max(0, passed - 1) / steps
+
+
+class Run:
+    """One sampling run of a MODEL with adapters.
+
+    Args:
+        uses: The adapters.
+        cell: Size of a latent cell in pixels.
+        model: ComfyUI's BaseModel.
+        pictures: Size of the batch.
+        sigmas: Noise levels of the steps.
+        size: Height and width of the latent, where known.
+        prompts: The guider's lists of prompts by name.
+    """
+
+    def __init__(
+        self,
+        uses: tuple[AdapterUse, ...],
+        cell: int,
+        model: Any,
+        pictures: int,
+        *,
+        sigmas: Sequence[float] = (),
+        size: Size | None = None,
+        prompts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.uses = uses
+        self.size = size
+        self.dtype = model.get_dtype_inference()
+        self.sums = StackRun(uses, cell, pictures)
+        self.clock = Clock(model.model_sampling, sigmas)
+        self.prompts = {name: (group, _ids(group)) for name, group in (prompts or {}).items()}
+        self.differs_by_side = any(use.differs_by_side for use in uses)
+        to_sigma = model.model_sampling.percent_to_sigma
+        self.ranges = [(to_sigma(use.start_percent), to_sigma(use.end_percent)) for use in uses]
+        always = all(use.always for use in uses)
+        self.constant = tuple(use.factors(Moment(0.0, 0.0)) for use in uses) if always else None
+
+    def residuals(self, chunks: Iterable[Chunk], sigma: Tensor, device: torch.device) -> Residuals:
+        """Return the residuals of a call of the UNet at a noise level."""
+        return self.sums.residuals(Call(tuple(chunks), self.constant or self._factors(sigma), device, self.dtype))
+
+    def _factors(self, sigma: Tensor) -> tuple[tuple[float, ...], ...]:
+        now = float(sigma)  # waits for the device, so only where an adapter changes over time
+        moment = self.clock.moment(now) if any(use.weights.changes for use in self.uses) else Moment(0.0, 0.0)
+        ranges = zip(self.uses, self.ranges, strict=True)
+        return tuple(use.factors(moment if first >= now >= last else None) for use, (first, last) in ranges)
+
+    def step(self, conds: Sequence[Any], size: Size) -> Step | None:
+        """Note which prompts have areas and which side they are on; None where neither matters."""
+        areas = {
+            (cond["uuid"], number): area_of(cond["area"], size)
+            for number, group in enumerate(conds)
+            for cond in group or ()
+            if cond.get("area") is not None
+        }
+        if not areas and not self.differs_by_side:
+            return None
+        return Step(size, areas, tuple(self._side(number, group) for number, group in enumerate(conds)))
+
+    def _side(self, number: int, group: Any) -> Side:
+        # Guiders order their lists as they like, so the place of a list tells nothing. It is the guider's own list, or
+        # a copy with the same prompts (a window of a video).
+        same = next((name for name, (known, _) in self.prompts.items() if known is group), None)
+        if same is None and group:
+            same = next((name for name, (_, ids) in self.prompts.items() if ids == _ids(group)), None)
+        if same is None:
+            same = "positive" if number == 0 else "negative"
+        return "negative" if same in NEGATIVE_PROMPTS else "positive"
+
+    def warn_of_tiles(self, chunks: Iterable[Chunk]) -> None:
+        """Say once that a sampler works on parts of the picture without telling which."""
+        tile = next((chunk.size for chunk in chunks if self.size not in (None, chunk.size)), None)
+        if tile is not None:
+            logger.warning(
+                "Apply T2I-Adapter: the sampler works on tiles of %d×%d latent cells and does not tell where they lie, "
+                "so each tile follows the whole condition image.",
+                tile[1],
+                tile[0],
+            )
+            self.size = None
+
+
+def chunks_of(x: Tensor, options: Mapping[str, Any], step: Step | None) -> list[Chunk]:
+    """Take a call of the UNet apart.
+
+    Args:
+        x: (prompts · pictures, C, h, w).
+        options: ComfyUI's ``transformer_options``.
+        step: What is known of the step, or None.
+
+    Returns:
+        One chunk per prompt, in the order of the rows.
+    """
+    numbers = options.get("cond_or_uncond") or [0]
+    count = len(numbers) if x.shape[0] % len(numbers) == 0 else 1
+    frames = _frames(x.shape[0] // count, options)
+    size = (int(x.shape[-2]), int(x.shape[-1]))
+    if step is None:
+        return [Chunk(size, None, frames)] * count
+    ids = options.get("uuids") or [None] * len(numbers)
+    chunks = []
+    for ident, number in list(zip(ids, numbers, strict=True))[:count]:
+        area = step.areas.get((ident, number))
+        chunks.append(Chunk(size if area is None else step.size, area, frames, step.sides[number]))
+    return chunks
+
+
+def area_of(area: Sequence[int], size: Size) -> Area:
+    """Return height, width, top and left of ComfyUI's ``area`` of any dimensions, cut at the latent's edge."""
+    dimensions = len(area) // 2
+    (height, width), (top, left) = area[dimensions - 2 : dimensions], area[-2:]
+    return min(size[0] - top, height), min(size[1] - left, width), top, left
+
+
+def _ids(group: Any) -> frozenset[Any]:
+    return frozenset(cond.get("uuid") for cond in group or ())
+
+
+def _frames(pictures: int, options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the numbers in the batch of the pictures in this call: all, or those of a window of a video."""
+    window = options.get("context_window")
+    if window is not None:
+        anchor = getattr(window, "causal_anchor_index", None)
+        frames = [*([anchor] if anchor is not None and anchor >= 0 else []), *window.index_list]
+    else:
+        frames = list((options.get("ad_params") or {}).get("sub_idxs") or ())  # AnimateDiff-Evolved
+    return tuple(frames) if len(frames) == pictures else tuple(range(pictures))

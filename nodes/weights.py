@@ -1,0 +1,166 @@
+"""T2I-Adapter Level Weights and T2I-Adapter Schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from comfy_api.input import CurveInput
+from comfy_api.latest import io
+
+from ..adapter_models.errors import AdapterError
+from ..adapter_models.weights import INTERPOLATIONS, LEVELS, NEUTRAL, PRESETS, UNITS, Schedule, Unit, Weights
+from .sockets import WeightsSocket
+
+CUSTOM = "custom"
+DETAILS = ("finest: textures and edges", "fine: small shapes", "coarse: large shapes", "coarsest: composition")
+
+
+class T2IAdapterWeights(io.ComfyNode):
+    """Weigh an adapter's levels and the two sides of the guidance."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        levels = [
+            io.Float.Input(
+                f"level_{number}",
+                default=1.0,
+                min=-10.0,
+                max=10.0,
+                step=0.05,
+                tooltip=f"Factor of level {number} of {LEVELS}, the {detail}. SD and SDXL alike.",
+            )
+            for number, detail in enumerate(DETAILS, start=1)
+        ]
+        presets = [io.DynamicCombo.Option(preset.name, []) for preset in PRESETS]
+        side = {"default": 1.0, "min": 0.0, "max": 10.0, "step": 0.05}
+        return io.Schema(
+            node_id="T2IAdapterWeights",
+            display_name="T2I-Adapter Level Weights",
+            category="T2I-Adapter",
+            description="Choose which scales of the picture an adapter acts on, and how much on the positive and the "
+            "negative prompt. Costs nothing per step.",
+            search_aliases=[
+                "soft weights",
+                "prompt is more important",
+                "controlnet is more important",
+                "layer weights",
+            ],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "preset",
+                    options=[*presets, io.DynamicCombo.Option(CUSTOM, levels)],
+                    tooltip="uniform: as trained. soft: the prompt comes first, the fine levels follow it less. coarse "
+                    "only: composition without details. fine only: details without composition.",
+                ),
+                io.Float.Input(
+                    "positive", tooltip="Factor on the positive side. 0: the adapter leaves it alone.", **side
+                ),
+                io.Float.Input(
+                    "negative",
+                    tooltip="Factor on the negative side. 0 makes the adapter count more (ControlNet is more "
+                    "important), 1 is as trained.",
+                    **side,
+                ),
+                WeightsSocket.Input("weights", optional=True, tooltip="Other weights, multiplied in."),
+            ],
+            outputs=[WeightsSocket.Output("weights", tooltip="For Apply T2I-Adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        preset: Mapping[str, Any] | None = None,
+        positive: float = 1.0,
+        negative: float = 1.0,
+        weights: Weights | None = None,
+    ) -> io.NodeOutput:
+        """Make the weights."""
+        own = Weights(_levels(preset or {"preset": PRESETS[0].name}), positive, negative)
+        return io.NodeOutput(own.times(weights or NEUTRAL))
+
+
+def _levels(preset: Mapping[str, Any]) -> tuple[float, ...]:
+    name = preset["preset"]
+    if name == CUSTOM:
+        return tuple(float(preset.get(f"level_{number}", 1.0)) for number in range(1, LEVELS + 1))
+    known = {row.name: row.levels for row in PRESETS}
+    if name not in known:
+        # ComfyUI does not check the key of a dynamic combo.
+        raise AdapterError(
+            "T2I-Adapter Level Weights, preset",
+            f"'{name}'",
+            f"one of {', '.join([*known, CUSTOM])}",
+            "Choose one of them.",
+        )
+    return known[name]
+
+
+class T2IAdapterSchedule(io.ComfyNode):
+    """Change an adapter's strength over time."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        strength = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.05}
+        percent = {"min": 0.0, "max": 1.0, "step": 0.01}
+        return io.Schema(
+            node_id="T2IAdapterSchedule",
+            display_name="T2I-Adapter Schedule",
+            category="T2I-Adapter",
+            description="Change an adapter's strength during sampling. The first third decides the composition; the "
+            "end only details.",
+            search_aliases=["keyframe", "timestep", "fade", "curve", "strength over time", "cond_tau"],
+            inputs=[
+                io.Float.Input("start_strength", tooltip="Factor of the strength at the beginning.", **strength),
+                io.Float.Input("end_strength", tooltip="Factor of the strength at the end.", **strength),
+                io.Combo.Input(
+                    "interpolation",
+                    options=[row.name for row in INTERPOLATIONS],
+                    tooltip="How it goes from one to the other. constant: stays at start_strength.",
+                ),
+                io.Float.Input("start_percent", default=0.0, tooltip="Where it begins; 0 before.", **percent),
+                io.Float.Input("end_percent", default=1.0, tooltip="Where it ends; 0 after.", **percent),
+                io.Combo.Input(
+                    "unit",
+                    options=list(UNITS),
+                    tooltip="What the percents count. noise schedule: as other ComfyUI nodes. sampling steps: parts of "
+                    "this run, also of image to image with a low denoise.",
+                ),
+                # Socket only: the classic page can't edit a curve.
+                io.MultiType.Input(
+                    "curve",
+                    types=[io.Curve],
+                    optional=True,
+                    extra_dict={"forceInput": True},
+                    tooltip="x is the percent, y the factor. Replaces strengths and interpolation.",
+                ),
+                WeightsSocket.Input("weights", optional=True, tooltip="Other weights, multiplied in."),
+            ],
+            outputs=[WeightsSocket.Output("weights", tooltip="For Apply T2I-Adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        start_strength: float = 1.0,
+        end_strength: float = 1.0,
+        interpolation: str = "constant",
+        start_percent: float = 0.0,
+        end_percent: float = 1.0,
+        unit: Unit = UNITS[0],
+        curve: Any = None,
+        weights: Weights | None = None,
+    ) -> io.NodeOutput:
+        """Make the weights."""
+        schedule = Schedule(
+            start_strength,
+            end_strength,
+            interpolation,
+            start_percent,
+            end_percent,
+            unit,
+            None if curve is None else CurveInput.from_raw(curve).interp,
+        )
+        return io.NodeOutput(Weights(schedules=(schedule,)).times(weights or NEUTRAL))
