@@ -10,7 +10,6 @@ import torch
 from . import tiny
 
 pytestmark = pytest.mark.host
-CLOSE = {"rtol": 0, "atol": 1e-3}
 
 
 # --- a batch of hints while the packing changes (F3) -------------------------------------------------------------------
@@ -26,7 +25,7 @@ def test_hints_survive_a_prompt_that_begins_in_mid_run(models, kind, caplog):
         result = tiny.sample(tiny.apply(models[kind], adapter, image), latent, positive=late)
     features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
     expected = tiny.sample(tiny.inject_features(models[kind], kind, features), latent, positive=late)
-    torch.testing.assert_close(result, expected, **CLOSE)
+    torch.testing.assert_close(result, expected, **tiny.CLOSE)
     assert count.calls == 1
     assert not caplog.records
 
@@ -50,7 +49,7 @@ def test_hints_survive_calls_split_for_lack_of_memory(sd, monkeypatch, caplog, f
     sizes: list[int] = []
     with caplog.at_level(logging.WARNING):
         result = tiny.sample(tiny.spied(patched, lambda h, _: sizes.append(h.shape[0])), latent, seed=0)
-    torch.testing.assert_close(result, unsplit, **CLOSE)
+    torch.testing.assert_close(result, unsplit, **tiny.CLOSE)
     assert 2 in sizes
     assert count.calls == 0  # still the features of the first run
     assert not caplog.records
@@ -68,5 +67,5 @@ def test_odd_latents_get_the_features_of_the_padded_hint_computed_once(models, k
     result = tiny.sample(tiny.apply(models[kind], adapter, image), tiny.latent(*size))
     features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
     expected = tiny.sample(tiny.inject_features(models[kind], kind, features), tiny.latent(*size))
-    torch.testing.assert_close(result, expected, **CLOSE)
+    torch.testing.assert_close(result, expected, **tiny.CLOSE)
     assert count.calls == 1

@@ -17,6 +17,8 @@ from torch.nn import functional
 
 WIDTHS = (32, 64, 128, 128)
 CONTEXT = 64
+# For equal results whose rounding differs (another batch size, another order of sums): these latents spread by 100.
+CLOSE = {"rtol": 0, "atol": 1e-2}
 UNETS: dict[str, dict[str, Any]] = {
     "SD": {"channel_mult": (1, 2, 4, 4), "num_res_blocks": 2, "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0]},
     "SDXL": {"channel_mult": (1, 2, 4), "num_res_blocks": 2, "transformer_depth": [0, 0, 1, 1, 1, 1]},
@@ -93,6 +95,36 @@ def model(kind: str = "SD", *, seed: int = 0, manual_cast: torch.dtype | None = 
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
+
+
+def other_models() -> dict[str, Any]:
+    """MODELs that are no such UNet, by the name of their network."""
+    import comfy.latent_formats as formats
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.supported_models as supported
+
+    flux = {
+        "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 16, "context_in_dim": 16,
+        "hidden_size": 32, "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1, "theta": 10000,
+        "axes_dim": [4, 6, 6], "patch_size": 2, "qkv_bias": True, "guidance_embed": False, "txt_ids_dims": [],
+    }  # fmt: skip
+    cascade = {
+        "stable_cascade_stage": "c", "c_cond": 16, "c_hidden": [16, 16], "nhead": [2, 2], "blocks": [[1, 1], [1, 1]],
+        "c_clip_text": 16, "c_clip_text_pooled": 16, "c_clip_img": 16,
+    }  # fmt: skip
+
+    made: dict[str, Any] = {}
+    for name, row, kind, config, latent in (
+        ("Flux", supported.Flux, comfy.model_base.Flux, flux, formats.Flux()),
+        ("StageC", supported.Stable_Cascade_C, comfy.model_base.StableCascade_C, cascade, formats.SC_Prior()),
+    ):
+        settings = row(dict(config))
+        settings.latent_format = latent
+        base = kind(settings, device=torch.device("cpu"))
+        cpu = torch.device("cpu")
+        made[name] = comfy.model_patcher.CoreModelPatcher(base, load_device=cpu, offload_device=cpu)
+    return made
 
 
 def randomise(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
