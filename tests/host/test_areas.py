@@ -1,4 +1,4 @@
-"""A prompt with an area follows the part of the condition image under its area; core squeezes the whole image into it."""
+"""A prompt with an area follows the part of the condition image under it; core squeezes the whole image in."""
 
 from __future__ import annotations
 

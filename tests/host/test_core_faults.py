@@ -12,7 +12,7 @@ from . import tiny
 pytestmark = pytest.mark.host
 
 
-# --- a batch of hints while the packing changes (F3) -------------------------------------------------------------------
+# --- a batch of hints while the packing changes (F3) ----------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
@@ -55,7 +55,7 @@ def test_hints_survive_calls_split_for_lack_of_memory(sd, monkeypatch, caplog, f
     assert not caplog.records
 
 
-# --- odd SDXL latents (F5) ---------------------------------------------------------------------------------------------
+# --- odd SDXL latents (F5) ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])

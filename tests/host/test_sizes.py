@@ -128,14 +128,11 @@ def test_a_sampler_that_calls_the_model_at_another_size_works(sd):
 
     def tiles(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None, **_: Any) -> torch.Tensor:
         model.noise = model.latent_image = None
-        for sigma in sigmas[:2]:
-            sigma = sigma.expand(x.shape[0])
-            parts = [model.inner_model(part, sigma, **without_mask(extra_args)) for part in x.chunk(2, -1)]
-            x = torch.cat(parts, -1) + 0 * model.inner_model(x, sigma, **without_mask(extra_args))
+        options = {name: value for name, value in extra_args.items() if name != "denoise_mask"}
+        for sigma in sigmas[:2, None]:
+            whole = model.inner_model(x, sigma, **options)
+            x = torch.cat([model.inner_model(part, sigma, **options) for part in x.chunk(2, -1)], -1) + 0 * whole
         return x
-
-    def without_mask(extra_args: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in extra_args.items() if name != "denoise_mask"}
 
     spied = tiny.spied(tiny.apply(sd, adapter, image), see)
     with torch.inference_mode():
