@@ -10,7 +10,7 @@ from . import models, report
 from .options import Options
 
 SIZE = 64
-STEPS = 3
+STEPS = 2
 # run, forwards that are needed, and what it has other than the first: seed, strength, prompt, picture
 RUNS = (
     ("a run", 1, (0, 1.0, 1, 0)),

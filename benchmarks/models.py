@@ -89,8 +89,8 @@ def unet(scale: Scale) -> Any:
 
     xl = scale.family == "SDXL"
     depth = [0, 0, 2, 2, 10, 10] if xl else [1, 1, 1, 1, 1, 1, 0, 0]
-    if xl and scale.tiny:
-        depth = [0, 0, 1, 1, 1, 1]
+    if scale.tiny:
+        depth = [0, 0, 0, 0, 0, 1] if xl else [0, 0, 0, 0, 0, 1, 0, 0]
     # The decoder mirrors the encoder, with one block more in each level.
     mirrored = [d for level in range(0, len(depth), 2) for d in (*depth[level : level + 2], depth[level + 1])]
     described = comfy.supported_models.SDXL if xl else comfy.supported_models.SD15
@@ -116,7 +116,6 @@ def adapter_config(scale: Scale) -> networks.AdapterConfig:
     return networks.AdapterConfig("full", 3, 16 if xl else 8, channels, (2,) if xl else (1, 2, 3), 2)
 
 
-@functools.cache
 def adapter_weights(scale: Scale) -> dict[str, torch.Tensor]:
     """Make random weights in the original layout, on the CPU."""
     network = networks.build(adapter_config(scale))
@@ -152,10 +151,10 @@ def our_adapter(scale: Scale) -> Any:
 
 
 def core_adapter(scale: Scale) -> Any:
-    """Load the same weights as ComfyUI's own CONTROL_NET."""
+    """Load the same file as ComfyUI's node Load ControlNet Model does."""
     import comfy.controlnet
 
-    return comfy.controlnet.load_t2i_adapter(dict(adapter_weights(scale)))
+    return comfy.controlnet.load_controlnet(str(adapter_file(scale)))
 
 
 def prompt(scale: Scale, seed: int) -> list[Any]:

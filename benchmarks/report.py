@@ -100,13 +100,15 @@ def megabytes(count: float) -> str:
 
 def machine(device: torch.device) -> str:
     """Describe what the figures were measured on."""
-    import comfyui_version
-
+    try:
+        from comfyui_version import __version__ as comfyui
+    except ImportError:  # a ComfyUI that was copied without its outermost files
+        comfyui = "of unknown version"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return (
         f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, device {device.type} ({where}), "
         f"{os.cpu_count()} cores of {_cpu()}, {platform.system()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, ComfyUI {comfyui_version.__version__}."
+        f"torch {torch.__version__}, ComfyUI {comfyui}."
     )
 
 
