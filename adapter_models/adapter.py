@@ -91,4 +91,6 @@ class T2IAdapter:
     ) -> list[Tensor]:
         config = self.network.config
         prepared = prepare_hint(hint.to(device, torch.float32), size, fit, config.image_channels, bgr=self.bgr)
-        return self.network(pad_to_cells(prepared, config.unshuffle).to(dtype))  # type: ignore[no-any-return]
+        padded = pad_to_cells(prepared, config.unshuffle).to(dtype)
+        # Convolutions round by memory layout: one layout, whatever the picture's, gives equal pixels equal features.
+        return self.network(padded.clone(memory_format=torch.channels_last))  # type: ignore[no-any-return]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -41,6 +43,13 @@ DAMAGE = (
     MemoryError,
     OSError,
 )
+# How torch's unpickler names what it refused to run: a global, a class, or an instruction that calls something.
+CODE = re.compile(
+    r"(?:nsupported (?:global: )?GLOBAL|unrecognized function|new object .* got|operand(?= (?:105|111|146|147|149)\b))"
+    r"\s+(\S.*?)(?: whose module| was not|$)",
+    re.MULTILINE,
+)
+DESCRIPTOR = b"PK\x07\x08"
 FETCH_AGAIN = "Download the file again."
 
 
@@ -107,7 +116,7 @@ def read(path: Path) -> WeightsFile:
 def _read_config(path: Path) -> Mapping[str, object]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptFileError(str(path), f"unreadable JSON ({error})", "a diffusers config", FETCH_AGAIN) from error
     if not isinstance(config, dict):
         raise CorruptFileError(str(path), f"a JSON {type(config).__name__}", "a diffusers config", FETCH_AGAIN)
@@ -126,35 +135,52 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    mapped = zipfile.is_zipfile(path)
     try:
-        if mapped:
-            _check_zip(path)
+        zipped = zipfile.is_zipfile(path)
+        mapped = zipped and _check_zip(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        tensors = dict(_flatten(loaded)) if isinstance(loaded, Mapping) else {}
     except pickle.UnpicklingError as error:
-        # torch names what it refused: "Unsupported global: GLOBAL os.system". Anything else is damage.
-        if "nsupported" in str(error) or "weights_only" in str(error).lower().replace(" ", "_"):
-            raise _unsafe(path, error) from error
-        raise _damaged(path, error) from error
+        refused = CODE.search(str(error))
+        raise (_unsafe(path, refused[1]) if refused else _damaged(path, error)) from error
     except DAMAGE as error:
         raise _damaged(path, error) from error
-    tensors = dict(_flatten(loaded)) if isinstance(loaded, Mapping) else {}
     if not tensors:
         raise NotAnAdapterError(
             str(path), f"a pickled {type(loaded).__name__} without tensors", "a state dict", "Choose another file."
         )
-    if not mapped:
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested:
+            raise CorruptFileError(str(path), f"{name}, a tensor without plain numbers", "weights", FETCH_AGAIN)
+    if not zipped:
         _check_layout(path, tensors)
     return tensors
 
 
-def _check_zip(path: Path) -> None:
-    # torch maps the tensors without looking at the archive's checksums. The pickle says which bytes are which tensor,
-    # so a flipped bit there would load wrong weights: check that one record.
-    with zipfile.ZipFile(path) as archive:
-        for record in archive.infolist():
-            if record.filename.endswith("data.pkl"):
+def _check_zip(path: Path) -> bool:
+    """Check what torch takes on trust, and return whether the tensors can be mapped: they are not compressed."""
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        records = sorted(archive.infolist(), key=lambda record: record.header_offset)
+        mapped = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+        ends = [*(record.header_offset for record in records[1:]), archive.start_dir]
+        for record, end in zip(records, ends, strict=True):
+            if mapped and "/data/" in record.filename:
+                # Reading tensors for their checksum would take longer than loading them. Where they are is enough.
+                archive.open(record).close()
+                _check_place(file, record, end)
+            else:
                 archive.read(record)
+    return mapped
+
+
+def _check_place(file: BinaryIO, record: zipfile.ZipInfo, end: int) -> None:
+    # The lengths of two fields say where the numbers begin: a flipped bit there would load those beside them.
+    file.seek(record.header_offset + 26)
+    start = record.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
+    file.seek(start + record.file_size)
+    left = end - file.tell()
+    if left != 0 and (left < 0 or file.read(4) != DESCRIPTOR):
+        raise zipfile.BadZipFile(f"{record.filename} is not where the directory says")
 
 
 def _check_layout(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -183,8 +209,7 @@ def _flatten(loaded: Mapping[object, object]) -> Iterator[tuple[str, Tensor]]:
             yield from ((f"{name}.{key}", tensor) for key, tensor in _flatten(value))
 
 
-def _unsafe(path: Path, error: Exception) -> UnsafeFileError:
-    refused = str(error).partition("Unsupported")[2].partition("\n")[0].strip(" .:") or "something that is no tensor"
+def _unsafe(path: Path, refused: str) -> UnsafeFileError:
     return UnsafeFileError(
         str(path),
         f"a pickle that asks for more than tensors ({refused[:120]})",

@@ -12,6 +12,7 @@ from .errors import AdapterError, CorruptFileError, NotAnAdapterError
 from .networks import AdapterConfig, Kind
 
 Shapes = Mapping[str, tuple[int, ...]]
+SAME_PLACE = "Get config.json and the weights from the same place."
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ OTHER_FILES = (
     OtherFile("a ControlNet-LoRA", r"^lora_controlnet$", "Load ControlNet Model"),
     OtherFile(
         "a LoRA",
-        r"(lora_(up|down|A|B|unet|te)|\.lora\.|hada_w|lokr_w|oft_blocks|dora_scale)",
+        r"(lora_(up|down|A|B|unet|te)|[._]lora\.|hada_w|lokr_w|oft_blocks|dora_scale)",
         "Load LoRA, from models/loras",
     ),
     OtherFile("a Stable Cascade ControlNet", r"^backbone\.\d+\.", "Load ControlNet Model"),
@@ -179,10 +180,15 @@ OTHER_FILES = (
     OtherFile(
         "a VAE", r"^(first_stage_model\.|encoder\.(conv_in|down)|decoder\.(conv_in|up)|taesd_|quant_conv)", "Load VAE"
     ),
+    OtherFile("a VAE", r"^(\d+\.conv\.\d+\.weight$|(en|de)coder\.layers\.\d)", "Load VAE, from models/vae_approx"),
     OtherFile("a CLIP vision model", r"(vision_model\.|visual\.|image_encoder\.)", "Load CLIP Vision"),
     OtherFile("a text encoder", r"(text_model\.|token_embedding|encoder\.block\.|shared\.weight)", "Load CLIP"),
     OtherFile("a textual inversion", r"^(string_to_param|emb_params|clip_[lg]$)", "the prompt: embedding:NAME"),
-    OtherFile("an upscaling model", r"(^model\.\d+\.|^body\.\d+\.rdb|RRDB|upsampler|conv_body)", "Load Upscale Model"),
+    OtherFile(
+        "an upscaling model",
+        r"(^model\.\d+\.|^(\w+\.)?body\.\d+\.(rdb|weight$)|RRDB|upsampler|conv_body)",
+        "Load Upscale Model",
+    ),
 )
 MEMBER = re.compile(r"^(?:module\.)?(?:\w+\.)*?adapters\.(?P<member>[^.]+)\.(?P<name>.+)$")
 
@@ -273,15 +279,15 @@ def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> 
     known = next((row for row in INPUT_LAYOUTS if row.in_channels == in_channels), None)
     image_channels, unshuffle = config.get("in_channels"), config.get("downscale_factor")
     if isinstance(image_channels, int) and isinstance(unshuffle, int):
-        if image_channels * unshuffle**2 != in_channels:
+        if image_channels < 1 or unshuffle < 1 or image_channels * unshuffle**2 != in_channels:
             raise CorruptFileError(
                 where,
                 f"a first layer of {in_channels} channels",
                 f"{image_channels}·{unshuffle}² = {image_channels * unshuffle**2} as config.json says",
-                "Get config.json and the weights from the same place.",
+                SAME_PLACE,
             )
-        xl = config.get("adapter_type") == "full_adapter_xl"
-        known = InputLayout(in_channels, image_channels, unshuffle, xl)
+        if known is None or known.unshuffle != unshuffle:
+            known = InputLayout(in_channels, image_channels, unshuffle, config.get("adapter_type") == "full_adapter_xl")
     if known is None:
         raise NotAnAdapterError(
             where,
@@ -305,13 +311,18 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
         The config of the network whose parameters are exactly those.
 
     Raises:
-        CorruptFileError: Shapes that contradict each other.
+        CorruptFileError: Shapes that contradict each other or the config.
         NotAnAdapterError: A first layer that fits no image.
     """
     try:
         blocks = row.blocks_per_level(shapes)
         names: Shapes = {row.rename(name, blocks): shape for name, shape in shapes.items()}
+        if len(names) != len(shapes):
+            raise CorruptFileError(
+                where, "levels of different lengths", "every level of the adapter", "Download the file again."
+            )
         layout = input_layout(where, shapes[row.first_layer][1], config)
+        _check_type(where, row, layout, config)
         base = AdapterConfig(row.kind, layout.image_channels, layout.unshuffle, (), (), blocks)
         described = _describe_full(base, names) if row.kind == "full" else _describe_light(base, names)
     except (LookupError, ValueError) as error:
@@ -322,6 +333,13 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
         ) from error
     levels = len(described.channels)
     return replace(described, down_levels=(2,) if layout.xl else tuple(range(1, levels)))
+
+
+def _check_type(where: str, row: Format, layout: InputLayout, config: Mapping[str, object]) -> None:
+    stated = config.get("adapter_type", None if layout in INPUT_LAYOUTS else "nothing")
+    actual = "light_adapter" if row.kind == "light" else f"full_adapter{'_xl' if layout.xl else ''}"
+    if stated not in (None, actual):
+        raise CorruptFileError(where, f"weights of a {actual}", f"{stated} as config.json says", SAME_PLACE)
 
 
 def _describe_full(base: AdapterConfig, shapes: Shapes) -> AdapterConfig:

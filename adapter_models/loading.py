@@ -72,7 +72,6 @@ def load(
     config = read_config(where, row, shapes, file.config)
     renamed = {row.rename(key, config.num_res_blocks): tensor for key, tensor in tensors.items()}
     network = _assign(where, config, renamed, operations)
-    check_weights(where, renamed)
     hint = f"{where} {file.config.get('_name_or_path', '')}"
     about = AdapterFile(
         name=where,
@@ -103,6 +102,7 @@ def _assign(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], op
                 f"{list(expected[key]) if key in expected else 'no such weights'} in a {config.kind} adapter",
                 FETCH_AGAIN,
             )
+    check_weights(where, tensors)
     # assign keeps the mapped tensors and their precision instead of copying them.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     return network.eval().requires_grad_(False)

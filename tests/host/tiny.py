@@ -6,15 +6,19 @@ A width of 32 with the published ratios keeps every coincidence of shapes betwee
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from t2i_adapter_pack.adapter_models import networks
+from torch.nn import functional
 
 WIDTHS = (32, 64, 128, 128)
 CONTEXT = 64
+# For equal results whose rounding differs (another batch size, another order of sums): these latents spread by 100.
+CLOSE = {"rtol": 0, "atol": 1e-2}
 UNETS: dict[str, dict[str, Any]] = {
     "SD": {"channel_mult": (1, 2, 4, 4), "num_res_blocks": 2, "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0]},
     "SDXL": {"channel_mult": (1, 2, 4), "num_res_blocks": 2, "transformer_depth": [0, 0, 1, 1, 1, 1]},
@@ -33,6 +37,13 @@ UNETS: dict[str, dict[str, Any]] = {
         "transformer_depth": [0, 1, 1],
         "transformer_depth_middle": -2,
     },
+}
+
+
+# Where the paper's code adds the features, fine to coarse, as ComfyUI numbers its blocks.
+SITES: dict[str, tuple[tuple[str, int], ...]] = {
+    "SD": (("input", 2), ("input", 5), ("input", 8), ("input", 11)),
+    "SDXL": (("input", 3), ("input", 5), ("input", 8), ("middle", 0)),
 }
 
 
@@ -86,6 +97,36 @@ def model(kind: str = "SD", *, seed: int = 0, manual_cast: torch.dtype | None = 
     )
 
 
+def other_models() -> dict[str, Any]:
+    """MODELs that are no such UNet, by the name of their network."""
+    import comfy.latent_formats as formats
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.supported_models as supported
+
+    flux = {
+        "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 16, "context_in_dim": 16,
+        "hidden_size": 32, "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1, "theta": 10000,
+        "axes_dim": [4, 6, 6], "patch_size": 2, "qkv_bias": True, "guidance_embed": False, "txt_ids_dims": [],
+    }  # fmt: skip
+    cascade = {
+        "stable_cascade_stage": "c", "c_cond": 16, "c_hidden": [16, 16], "nhead": [2, 2], "blocks": [[1, 1], [1, 1]],
+        "c_clip_text": 16, "c_clip_text_pooled": 16, "c_clip_img": 16,
+    }  # fmt: skip
+
+    made: dict[str, Any] = {}
+    for name, row, kind, config, latent in (
+        ("Flux", supported.Flux, comfy.model_base.Flux, flux, formats.Flux()),
+        ("StageC", supported.Stable_Cascade_C, comfy.model_base.StableCascade_C, cascade, formats.SC_Prior()),
+    ):
+        settings = row(dict(config))
+        settings.latent_format = latent
+        base = kind(settings, device=torch.device("cpu"))
+        cpu = torch.device("cpu")
+        made[name] = comfy.model_patcher.CoreModelPatcher(base, load_device=cpu, offload_device=cpu)
+    return made
+
+
 def randomise(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
     """Give every parameter random numbers of a sensible size; ComfyUI's layers come uninitialised."""
     generator = torch.Generator().manual_seed(seed)
@@ -98,7 +139,7 @@ def randomise(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
                 parameter.copy_(1.0 + 0.1 * noise if name.endswith("weight") else 0.1 * noise)
 
 
-def adapter_config(kind: str = "SD", image_channels: int = 3, **changes: Any) -> networks.AdapterConfig:
+def adapter_config(kind: str = "SD", /, image_channels: int = 3, **changes: Any) -> networks.AdapterConfig:
     """The shape of a small full adapter for one of the families."""
     values: dict[str, Any] = {
         "kind": "full",
@@ -227,3 +268,91 @@ def save_bytes(tensors: dict[str, torch.Tensor]) -> bytes:
     stream = io.BytesIO()
     torch.save(tensors, stream)
     return stream.getvalue()
+
+
+# --- oracles: what the pack should do, written without it ------------------------------------------------------------
+
+
+def reference_features(kind: str, weights: Mapping[str, torch.Tensor], image: torch.Tensor) -> list[torch.Tensor]:
+    """A full adapter's forward, written out from the paper with diffusers' rounding up of odd sizes.
+
+    `image` is an IMAGE (B, H, W, C) of the picture's size; edges are repeated up to whole cells.
+    """
+    cell, shrinking = (16, (2,)) if kind == "SDXL" else (8, (1, 2, 3))
+    # ComfyUI's IMAGE in the layout that a view of it has; convolutions round by layout.
+    x = image.movedim(-1, 1)
+    x = functional.pad(x, (0, -x.shape[-1] % cell, 0, -x.shape[-2] % cell), mode="replicate")
+
+    def convolve(x: torch.Tensor, name: str) -> torch.Tensor:
+        weight = weights[f"{name}.weight"]
+        return functional.conv2d(x, weight, weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
+
+    x = convolve(functional.pixel_unshuffle(x, cell), "conv_in")
+    levels = []
+    for level in range(4):
+        for block in (f"body.{2 * level}", f"body.{2 * level + 1}"):
+            if level in shrinking and block.endswith(str(2 * level)):
+                x = functional.avg_pool2d(x, 2, 2, ceil_mode=True)
+            if f"{block}.in_conv.weight" in weights:
+                x = convolve(x, f"{block}.in_conv")
+            x = x + convolve(convolve(x, f"{block}.block1").relu(), f"{block}.block2")
+        levels.append(x)
+    return levels
+
+
+def inject(patched: Any, kind: str, levels: Callable[[int, torch.Tensor, dict[str, Any]], torch.Tensor | None]) -> Any:
+    """A clone of a MODEL with plain patches that add `levels(level, h, transformer_options)` at each site."""
+    clone = patched.clone()
+    sites = {site: level for level, site in enumerate(SITES[kind])}
+
+    def add(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        level = sites.get(options["block"])
+        extra = None if level is None else levels(level, h, options)
+        return h if extra is None else h + extra
+
+    clone.set_model_input_block_patch(add)
+    clone.set_model_middle_block_after_patch(lambda args: {"h": add(args["h"], args["transformer_options"])})
+    return clone
+
+
+def inject_features(patched: Any, kind: str, features: list[torch.Tensor]) -> Any:
+    """A clone that gets fixed features (1, C, h, w), or (B, C, h, w) for a batch of B, in each prompt of a call."""
+
+    def rows(level: int, h: torch.Tensor, _: dict[str, Any]) -> torch.Tensor:
+        return features[level].repeat(h.shape[0] // features[level].shape[0], 1, 1, 1)
+
+    return inject(patched, kind, rows)
+
+
+def spied(patched: Any, see: Callable[[torch.Tensor, dict[str, Any]], None]) -> Any:
+    """A clone that shows `see(h, transformer_options)` the first input block of each call of the UNet."""
+    clone = patched.clone()
+
+    def look(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        if options["block"] == ("input", 0):
+            see(h, options)
+        return h
+
+    clone.set_model_input_block_patch(look)
+    return clone
+
+
+def chunks_of_calls(patched: Any, run: Callable[[Any], Any]) -> list[list[int]]:
+    """`cond_or_uncond` of each call of the UNet in a run."""
+    calls: list[list[int]] = []
+    run(spied(patched, lambda _, options: calls.append(list(options["cond_or_uncond"]))))
+    return calls
+
+
+def split_calls(monkeypatch: Any, fits: Callable[[int], bool]) -> None:
+    """Make ComfyUI see memory for a call of `fits(calls so far)`, or else for one prompt at a time."""
+    import comfy.model_base
+    import comfy.model_patcher
+
+    asked = [0]
+
+    def free_memory(self: Any, device: Any) -> float:
+        asked[0] += 1
+        return 1e30 if fits(asked[0]) else 0.0
+
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "get_free_memory", free_memory)

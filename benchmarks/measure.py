@@ -1,0 +1,122 @@
+"""Take turns, and say how sure a ratio is."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures of one quantity.
+
+    Attributes:
+        median: their median.
+        low: first quartile.
+        high: third quartile.
+        bottom: lower end of the 95 % confidence interval of the median.
+        top: its upper end.
+        count: how many they are.
+    """
+
+    median: float
+    low: float
+    high: float
+    bottom: float
+    top: float
+    count: int
+
+    @property
+    def sure(self) -> float:
+        """Half the width of the median's confidence interval."""
+        return (self.top - self.bottom) / 2
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Return the median of some figures with its spread.
+
+    The interval of the median comes from the order of the figures alone (binomial), so outliers, which a busy machine
+    makes, do not widen it.
+    """
+    ordered = sorted(values)
+    count = len(ordered)
+    if count < 2:
+        only = ordered[0]
+        return Summary(only, only, only, -math.inf, math.inf, 1)
+    low, _, high = statistics.quantiles(ordered, n=4, method="inclusive")
+    edge = (count - 1.96 * math.sqrt(count)) / 2
+    # Fewer than six figures can't give a 95 % interval.
+    bottom, top = (ordered[math.floor(edge)], ordered[-1 - math.floor(edge)]) if count >= 6 else (-math.inf, math.inf)
+    return Summary(statistics.median(ordered), low, high, bottom, top, count)
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Divide figures that were taken in the same round."""
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told; nothing on the CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds that some work takes, the device's part included."""
+    synchronise(device)
+    started = time.perf_counter()
+    work()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When to stop measuring.
+
+    Attributes:
+        rounds: least number of rounds.
+        most: greatest number of rounds.
+        seconds: no new round begins after this time.
+        precision: stop when every ratio's median is known this well (half of its 95 % interval).
+    """
+
+    rounds: int
+    most: int
+    seconds: float
+    precision: float = 0.0
+
+
+def interleave(
+    turns: Mapping[str, Callable[[], float]], patience: Patience, pairs: Sequence[tuple[str, str]] = ()
+) -> dict[str, list[float]]:
+    """Measure variants by turns, so that a slow minute of the machine meets all of them.
+
+    Args:
+        turns: what measures each variant once and returns seconds.
+        patience: when to stop.
+        pairs: (above, below): the ratios whose precision decides when it is enough.
+
+    Returns:
+        Seconds of each variant, one per round.
+    """
+    names = list(turns)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    started = time.monotonic()
+    for number in range(patience.most):
+        shift = number % len(names)
+        order = names[shift:] + names[:shift]
+        # Every other round backwards, so that no variant always follows the same one.
+        for name in order if number % 2 == 0 else reversed(order):
+            found[name].append(turns[name]())
+        if number + 1 < patience.rounds:
+            continue
+        known = [summarise(ratios(found[above], found[below])).sure for above, below in pairs]
+        if time.monotonic() - started > patience.seconds or (known and max(known) <= patience.precision):
+            break
+    return found

@@ -1,0 +1,121 @@
+"""Write results: one section per benchmark and device in RESULTS.md, each with the machine it was measured on."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from .measure import Summary
+
+TITLE = "# Benchmark results\n\nMade by `benchmarks`; how to read them: [README.md](README.md).\n"
+
+
+@dataclass
+class Table:
+    """Rows under a heading. `holds` of a row is its last cell, where the table has goals."""
+
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    caption: str = ""
+
+    def add(self, *cells: object) -> None:
+        """Append a row."""
+        if len(cells) != len(self.head):
+            raise ValueError(f"{self.caption}: got {len(cells)} cells; expected {len(self.head)}.")
+        self.rows.append(tuple(str(cell) for cell in cells))
+
+    def markdown(self) -> str:
+        """Return the table as text."""
+        lines = [self.head, tuple("---" for _ in self.head), *self.rows]
+        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"{self.caption}\n\n{text}" if self.caption else text
+
+
+@dataclass
+class Section:
+    """The results of one benchmark."""
+
+    key: str
+    title: str
+    tables: list[Table]
+    notes: Sequence[str] = ()
+
+    def markdown(self, machine: str) -> str:
+        """Return the section between the marks by which a later run finds it."""
+        parts = [f"## {self.title}", machine, *(table.markdown() for table in self.tables)]
+        parts += ["\n".join(f"- {note}" for note in self.notes)] if self.notes else []
+        return f"{_begin(self.key)}\n" + "\n\n".join(parts) + f"\n{_end(self.key)}\n"
+
+
+def _begin(key: str) -> str:
+    return f"<!-- begin {key} -->"
+
+
+def _end(key: str) -> str:
+    return f"<!-- end {key} -->"
+
+
+def write(section: Section, machine: str, path: Path) -> None:
+    """Put a section into the results file, in place of its older self; the others stay."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else TITLE
+    new = section.markdown(machine)
+    old = re.compile(f"{re.escape(_begin(section.key))}.*?{re.escape(_end(section.key))}\n", re.DOTALL)
+    # A function, because backslashes in a replacement text would be read as escapes.
+    text = old.sub(lambda _: new, text) if old.search(text) else f"{text}\n{new}"
+    path.write_text(text, encoding="utf-8")
+
+
+def verdict(figure: Summary, goal: float) -> str:
+    """Say whether a goal (at most) holds, as far as the figures can tell."""
+    if figure.top <= goal:
+        return "yes"
+    if figure.bottom > goal:
+        return "no"
+    return f"{'likely' if figure.median <= goal else 'unlikely'}, within the noise"
+
+
+def holds(value: float, goal: float) -> str:
+    """Say whether an exact figure reaches its goal (at most)."""
+    return "yes" if value <= goal else "no"
+
+
+def spread(figure: Summary, digits: int = 3) -> str:
+    """Write a median with its quartiles and how well it is known."""
+    sure = "unknown" if math.isinf(figure.sure) else f"±{figure.sure:.{digits}f}"
+    return f"{figure.median:.{digits}f} ({figure.low:.{digits}f}–{figure.high:.{digits}f}; {sure}; n={figure.count})"
+
+
+def megabytes(count: float) -> str:
+    """Write a number of bytes."""
+    return f"{count / 1e6:.1f} MB"
+
+
+def machine(device: torch.device) -> str:
+    """Describe what the figures were measured on."""
+    try:
+        from comfyui_version import __version__ as comfyui
+    except ImportError:  # a ComfyUI that was copied without its outermost files
+        comfyui = "of unknown version"
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return (
+        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, device {device.type} ({where}), "
+        f"{os.cpu_count()} cores of {_cpu()}, {platform.system()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, ComfyUI {comfyui}."
+    )
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        found = re.search(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8"))
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()

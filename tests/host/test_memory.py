@@ -1,0 +1,261 @@
+"""The adapter is loaded by ComfyUI, runs once per picture, and nothing of a run is left behind."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from . import tiny
+
+pytestmark = pytest.mark.host
+LATENT = (8, 16)
+PIXELS = (64, 128)
+
+
+def run(model: Any, **values: Any) -> torch.Tensor:
+    return tiny.sample(model, tiny.latent(*LATENT), **{"steps": 2, **values})
+
+
+@pytest.fixture
+def adapter(inside_comfyui) -> Any:
+    return tiny.adapter(tiny.adapter_config())
+
+
+# --- ComfyUI's memory manager ----------------------------------------------------------------------------------------
+
+
+def test_comfyui_loads_the_adapter_with_the_model(sd, adapter):
+    import comfy.model_management
+
+    patched = tiny.apply(tiny.apply(sd, adapter, tiny.hint(*PIXELS)), adapter, tiny.hint(*PIXELS))
+    other = tiny.adapter(tiny.adapter_config(), 1)
+    patched = tiny.apply(patched, other, tiny.hint(*PIXELS))
+    named = patched.model_patches_models()
+    assert {id(model) for model in named} == {id(adapter.patcher), id(other.patcher)}
+    comfy.model_management.unload_all_models()
+    run(patched)
+    loaded = [entry.model for entry in comfy.model_management.current_loaded_models]
+    assert any(model is adapter.patcher for model in loaded)
+    assert any(model is other.patcher for model in loaded)
+    comfy.model_management.unload_all_models()
+    assert not comfy.model_management.current_loaded_models
+    assert torch.equal(run(patched), run(patched))
+
+
+def test_its_size_is_that_of_its_weights(adapter):
+    assert adapter.patcher.model_size() == sum(weight.nbytes for weight in adapter.network.parameters())
+
+
+def test_every_layer_casts_its_weights_where_it_computes(adapter):
+    """Else partial loading would leave layers on the wrong device."""
+    import comfy.ops
+
+    layers = [layer for layer in adapter.network.modules() if next(layer.parameters(recurse=False), None) is not None]
+    assert len(layers) > 10
+    assert all(isinstance(layer, comfy.ops.CastWeightBiasOp) and layer.comfy_cast_weights for layer in layers)
+
+
+def test_a_partly_loaded_adapter_gives_the_same(sd, adapter):
+    expected = run(tiny.apply(sd, adapter, tiny.hint(*PIXELS)))
+    adapter.patcher.load(torch.device("cpu"), lowvram_model_memory=adapter.patcher.model_size() // 3)
+    assert any(getattr(layer, "comfy_patched_weights", False) for layer in adapter.network.modules())
+    assert torch.equal(run(tiny.apply(sd, adapter, tiny.hint(*PIXELS))), expected)
+
+
+# --- how often the adapter runs --------------------------------------------------------------------------------------
+
+
+def test_only_another_picture_runs_the_adapter_again(sd, adapter):
+    count, image = tiny.Count(adapter.network), tiny.hint(*PIXELS)
+    forwards = []
+    for change in (
+        lambda: run(tiny.apply(sd, adapter, image)),
+        lambda: run(tiny.apply(sd, adapter, image), seed=7),
+        lambda: run(tiny.apply(sd, adapter, image, strength=0.4)),
+        lambda: run(tiny.apply(sd, adapter, image), positive=tiny.conditioning(8)),
+        lambda: run(tiny.apply(sd, adapter, image, start_percent=0.2, mask=torch.ones(1, 8, 8))),
+        lambda: run(tiny.apply(sd, adapter, image), sampler="heun", cfg=1.0, steps=3),
+        lambda: run(tiny.apply(sd, adapter, tiny.hint(*PIXELS, seed=1))),
+    ):
+        before = count.calls
+        change()
+        forwards.append(count.calls - before)
+    assert forwards == [1, 0, 0, 0, 0, 0, 1]
+
+
+def test_an_adapter_that_was_loaded_anew_runs_anew(sd):
+    image, config = tiny.hint(*PIXELS), tiny.adapter_config()
+    first, second = tiny.adapter(config, 0), tiny.adapter(config, 1)
+    count = tiny.Count(second.network)
+    before = run(tiny.apply(sd, first, image))
+    after = run(tiny.apply(sd, second, image))
+    assert count.calls == 1
+    assert (after - before).abs().max() > 0.1
+
+
+# --- what is kept, and how long --------------------------------------------------------------------------------------
+
+
+def test_features_go_with_their_picture(sd, adapter):
+    image = tiny.hint(*PIXELS)
+    patched = tiny.apply(sd, adapter, image)
+    run(patched)
+    assert adapter.cache.nbytes > 0
+    del patched
+    gc.collect()
+    assert adapter.cache.nbytes > 0  # the picture still lives, in ComfyUI's own cache
+    del image
+    gc.collect()
+    assert adapter.cache.nbytes == 0
+
+
+def test_features_are_bounded_and_the_oldest_go_first(sd, adapter):
+    count = tiny.Count(adapter.network)
+    models = [tiny.apply(sd, adapter, tiny.hint(*PIXELS, seed=seed)) for seed in range(3)]
+    expected = run(models[0])
+    adapter.cache.max_bytes = 2 * adapter.cache.nbytes
+    for model in models[1:]:
+        run(model)
+    assert adapter.cache.nbytes <= adapter.cache.max_bytes
+    assert count.calls == 3
+    run(models[2])
+    assert count.calls == 3
+    assert torch.equal(run(models[0]), expected)
+    assert count.calls == 4
+
+
+def left_of_runs() -> list[Any]:
+    """What lives of any run."""
+    from t2i_adapter_pack.adapter_models.stack import StackRun
+    from t2i_adapter_pack.nodes.engine import Run
+
+    gc.collect()
+    return [thing for thing in gc.get_objects() if isinstance(thing, (Run, StackRun))]
+
+
+class BrokenSampler(Exception):
+    """Raised in the middle of a run."""
+
+
+def break_run(options: dict[str, Any]) -> None:
+    raise BrokenSampler(str(options["block"]))
+
+
+def interrupt_run(_: dict[str, Any]) -> None:
+    import comfy.model_management
+
+    comfy.model_management.interrupt_current_processing()
+
+
+@pytest.mark.parametrize("end", [None, break_run, interrupt_run], ids=["done", "error", "interrupt"])
+def test_nothing_of_a_run_is_left_however_it_ends(sd, adapter, end):
+    import comfy.model_management
+
+    calls: list[int] = []
+
+    def see(_: torch.Tensor, options: dict[str, Any]) -> None:
+        calls.append(1)
+        assert left_of_runs()
+        if end is not None and len(calls) == 2:
+            end(options)
+
+    patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS))
+    expected = run(patched, steps=3)
+    spied = tiny.spied(patched, see)
+    before = set(spied.model_options["transformer_options"])
+    if end is None:
+        run(spied, steps=3)
+    else:
+        failures = (BrokenSampler, comfy.model_management.InterruptProcessingException)
+        with pytest.raises(failures):
+            run(spied, steps=3)
+        assert len(calls) == 2
+    assert set(spied.model_options["transformer_options"]) == before
+    assert left_of_runs() == []
+    assert torch.equal(run(patched, steps=3), expected)
+
+
+# --- per step --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hints", [1, 2])
+def test_every_step_gets_the_same_tensors(sd, adapter, hints):
+    seen: list[dict[Any, torch.Tensor]] = []
+    patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS, hints), mask=torch.rand(hints, 8, 8), strength=0.3)
+    spied = tiny.spied(patched, lambda _, options: seen.append(options["t2i_adapter_residuals"]))
+    tiny.sample(spied, tiny.latent(*LATENT, 2), steps=4)
+    assert len(seen) == 4
+    assert all(step is seen[0] for step in seen)
+
+
+class Operations(TorchDispatchMode):
+    """Names the operations of the pack that are no views, and those that allocate; not those of ComfyUI's own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.allocated: list[str] = []
+        self.inside = False
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if self.inside:
+            storages = [tensor.untyped_storage().data_ptr() for tensor in args if isinstance(tensor, torch.Tensor)]
+            name = str(function)
+            self.names += [] if function.is_view else [name]
+            fresh = isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in storages
+            self.allocated += [name] if fresh else []
+        return result
+
+    def watch(self, monkeypatch: Any, owner: Any, name: str) -> None:
+        """Note what a method of the pack does, except in the ComfyUI function that is its first argument."""
+        original = getattr(owner, name)
+
+        def watched(itself: Any, first: Any, *args: Any, **kwargs: Any) -> Any:
+            def outside(*inner: Any, **named: Any) -> Any:
+                self.inside = False
+                result = first(*inner, **named)
+                self.inside = True
+                return result
+
+            if hasattr(first, "class_obj"):
+                outside.class_obj = first.class_obj
+            self.inside = True
+            result = original(itself, outside if callable(first) else first, *args, **kwargs)
+            self.inside = False
+            return result
+
+        monkeypatch.setattr(owner, name, watched)
+
+
+@pytest.mark.parametrize("kind", ["SD", "SDXL"])
+@pytest.mark.parametrize("stacked", [1, 3])
+def test_a_step_does_nothing_but_add_in_place(models, monkeypatch, kind, stacked):
+    from t2i_adapter_pack.nodes import engine
+
+    operations = Operations()
+    for owner, name in (
+        (engine.StackEngine, "apply_model"),
+        (engine.StackEngine, "calc_cond_batch"),
+        (engine.InputPatch, "__call__"),
+        (engine.MiddlePatch, "__call__"),
+    ):
+        operations.watch(monkeypatch, owner, name)
+    patched = models[kind]
+    for seed in range(stacked):
+        adapter = tiny.adapter(tiny.adapter_config(kind), seed)
+        patched = tiny.apply(patched, adapter, tiny.hint(*PIXELS, 2), strength=0.5)
+    starts: list[tuple[int, int]] = []
+    spied = tiny.spied(patched, lambda *_: starts.append((len(operations.names), len(operations.allocated))))
+    with operations:
+        tiny.sample(spied, tiny.latent(*LATENT, 2), steps=3)
+    assert len(starts) == 3
+    names, allocated = starts[1]
+    later = operations.names[names:]
+    assert [name for name in later if "flatten" not in name] == ["aten.add_.Tensor"] * 8
+    assert operations.allocated[allocated:] == []
+    assert operations.names[:names]  # the first step does more: the mode sees something

@@ -1,0 +1,206 @@
+"""The nodes' public contract, their schemas, and Info and Preview."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import torch
+
+from . import tiny
+
+pytestmark = pytest.mark.host
+# Saved workflows and API prompts depend on these: append, never rename or reorder.
+CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]]] = {
+    "LoadT2IAdapter": (
+        "Load T2I-Adapter",
+        [("adapter_name", "COMBO", None), ("color_order", "COMBO", "auto"), ("dtype", "COMBO", "auto")],
+        [("adapter", "T2I_ADAPTER")],
+    ),
+    "ApplyT2IAdapter": (
+        "Apply T2I-Adapter",
+        [
+            ("model", "MODEL", None),
+            ("adapter", "T2I_ADAPTER", None),
+            ("image", "IMAGE", None),
+            ("strength", "FLOAT", 1.0),
+            ("start_percent", "FLOAT", 0.0),
+            ("end_percent", "FLOAT", 1.0),
+            ("fit", "COMBO", "crop"),
+            ("mask", "MASK", None),
+        ],
+        [("model", "MODEL")],
+    ),
+    "T2IAdapterInfo": (
+        "T2I-Adapter Info",
+        [("adapter", "T2I_ADAPTER", None)],
+        [("adapter", "T2I_ADAPTER"), ("text", "STRING")],
+    ),
+    "PreviewT2IAdapterFeatures": (
+        "Preview T2I-Adapter Features",
+        [
+            ("adapter", "T2I_ADAPTER", None),
+            ("image", "IMAGE", None),
+            ("width", "INT", 512),
+            ("height", "INT", 512),
+        ],
+        [("images", "IMAGE")],
+    ),
+}
+COMBOS = {
+    ("LoadT2IAdapter", "color_order"): ["auto", "rgb", "bgr"],
+    ("LoadT2IAdapter", "dtype"): ["auto", "fp32", "fp16", "bf16"],
+    ("ApplyT2IAdapter", "fit"): ["crop", "stretch", "pad"],
+}
+
+
+@pytest.fixture(scope="module")
+def nodes(inside_comfyui) -> dict[str, Any]:
+    """The node classes, as ComfyUI's loader gets them."""
+    import t2i_adapter_pack
+
+    extension = asyncio.run(t2i_adapter_pack.comfy_entrypoint())
+    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+
+
+def test_the_extension_registers_every_node_of_the_contract(nodes):
+    assert set(CONTRACT) <= set(nodes)
+
+
+@pytest.mark.parametrize("node_id", CONTRACT)
+def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_id):
+    name, inputs, outputs = CONTRACT[node_id]
+    schema = nodes[node_id].GET_SCHEMA()
+    assert schema.display_name == name
+    got = [(one.id, one.get_io_type(), getattr(one, "default", None)) for one in schema.inputs]
+    assert got[: len(inputs)] == inputs
+    assert [(one.id, one.get_io_type()) for one in schema.outputs] == outputs
+    assert [one.display_name or one.id for one in schema.outputs] == [output for output, _ in outputs]
+    for (node, combo), options in COMBOS.items():
+        if node == node_id:
+            assert next(one for one in schema.inputs if one.id == combo).options == options
+
+
+def test_only_the_mask_may_be_left_open(nodes):
+    optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
+    assert "mask" in optional
+    assert optional <= {"mask", "weights"}
+
+
+def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
+    inputs = {one.id: one for one in nodes["ApplyT2IAdapter"].GET_SCHEMA().inputs}
+    strength = inputs["strength"]
+    assert (strength.min, strength.max, strength.step) == (-10.0, 10.0, 0.05)
+    assert {(inputs[name].min, inputs[name].max) for name in ("start_percent", "end_percent")} == {(0.0, 1.0)}
+
+
+def test_every_node_explains_itself_and_all_of_its_sockets(nodes):
+    for node_id, node in nodes.items():
+        schema = node.GET_SCHEMA()
+        schema.validate()
+        assert schema.category.split("/")[0] == "T2I-Adapter", node_id
+        assert schema.description, node_id
+        assert schema.search_aliases, node_id
+        for one in (*schema.inputs, *schema.outputs):
+            assert one.tooltip, f"{node_id}.{one.id}"
+            assert one.tooltip.endswith((".", "!", "?")), f"{node_id}.{one.id}"
+
+
+def test_the_page_gets_the_definitions(nodes):
+    """What ComfyUI serves at /object_info, which also calls every lazy option list."""
+    for node_id, node in nodes.items():
+        info = node.GET_NODE_INFO_V1()
+        assert info["name"] == node_id
+        assert info["display_name"]
+        assert len(info["output_tooltips"]) == len(info["output"])
+
+
+def test_defaults_of_execute_are_those_of_the_widgets(nodes):
+    import inspect
+
+    for node in nodes.values():
+        parameters = inspect.signature(node.execute).parameters
+        for one in node.GET_SCHEMA().inputs:
+            assert one.id in parameters
+            default = parameters[one.id].default
+            if default is not inspect.Parameter.empty and not one.optional:
+                assert default == one.default
+
+
+# --- T2IAdapterInfo --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "facts"),
+    [
+        (tiny.adapter_config(), ["family: SD1.x / SD2.x", "kind: full", "32 (1/8)", "image channels: 3 (RGB)"]),
+        (tiny.adapter_config("SDXL", 1), ["family: SDXL", "128 (1/32)", "image channels: 1 (gray)"]),
+        (
+            tiny.adapter_config(kind="light", inner_channels=(8, 16, 32, 32), num_res_blocks=4),
+            ["kind: light, 4 residual blocks per level", "parameters: 0.2 M"],
+        ),
+    ],
+    ids=["SD", "SDXL gray", "light"],
+)
+def test_info_tells_what_the_file_is(nodes, config, facts):
+    adapter = tiny.adapter(config)
+    output = nodes["T2IAdapterInfo"].execute(adapter)
+    assert output[0] is adapter
+    text = output[1]
+    assert [line.partition(":")[0] for line in text.splitlines()] == [
+        "file", "family", "kind", "levels", "condition", "image channels", "parameters", "precision", "file format",
+    ]  # fmt: skip
+    for fact in (*facts, "precision: float32", "safetensors"):
+        assert fact in text
+
+
+def test_info_names_the_condition_of_a_published_file(nodes, tmp_path):
+    from t2i_adapter_pack.nodes import host
+
+    path = tiny.save_adapter(tmp_path, tiny.adapter_config(), name="t2iadapter_sketch_sd15v2")
+    adapter = host.wrap_adapter(path, path.name, None, bgr=None, dtype=torch.bfloat16)
+    text = nodes["T2IAdapterInfo"].execute(adapter)[1]
+    assert "file: t2iadapter_sketch_sd15v2.safetensors" in text
+    assert "family: SD1.x\n" in text
+    assert "condition: sketch: white sketch lines on black" in text
+    assert "computes in torch.bfloat16" in text
+
+
+# --- PreviewT2IAdapterFeatures ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["SD", "SDXL"])
+def test_preview_paints_the_four_maps(nodes, kind):
+    adapter, image = tiny.adapter(tiny.adapter_config(kind)), tiny.hint(96, 160, 2)
+    output = nodes["PreviewT2IAdapterFeatures"].execute(adapter, image, 256, 128)
+    maps = output[0]
+    assert maps.shape == (4, 128, 256, 3)
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+    assert all(picture.max() == 1 and picture.std() > 0.01 for picture in maps)
+    assert len(output.ui.as_dict()["images"]) == 4
+
+
+def test_preview_shows_where_the_adapter_acts(nodes):
+    """An adapter without biases makes nothing of black."""
+    adapter = tiny.adapter(tiny.adapter_config())
+    with torch.no_grad():
+        for name, parameter in adapter.network.named_parameters():
+            parameter.mul_(0 if name.endswith("bias") else 1)
+    image = torch.zeros(1, 128, 128, 3)
+    image[:, :, 96:] = tiny.hint(128, 32)
+    fine = nodes["PreviewT2IAdapterFeatures"].execute(adapter, image, 128, 128)[0][0]
+    assert fine[:, :64].max() == 0
+    assert fine[:, 96:].mean() > 0.1
+    black = nodes["PreviewT2IAdapterFeatures"].execute(adapter, torch.zeros(1, 64, 64, 3), 128, 128)[0]
+    assert black.max() == 0
+
+
+def test_preview_refuses_what_is_no_picture(nodes):
+    from t2i_adapter_pack.adapter_models.errors import HintError
+
+    with pytest.raises(HintError):
+        nodes["PreviewT2IAdapterFeatures"].execute(
+            tiny.adapter(tiny.adapter_config()), torch.zeros(1, 8, 8, 7), 64, 64
+        )

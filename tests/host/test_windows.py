@@ -1,0 +1,96 @@
+"""Under ComfyUI's context windows every frame follows its own condition image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from . import tiny
+
+pytestmark = pytest.mark.host
+FRAMES, LENGTH = 8, 4
+LATENT, PIXELS = (8, 8), (64, 64)
+
+
+def windowed(model: Any, *, causal: bool, schedule: str = "standard_static") -> Any:
+    """Run ComfyUI's node for context windows."""
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+
+    return ContextWindowsManualNode.execute(
+        model, LENGTH, 2, schedule, 1, False, "pyramid", 0, False, causal_window_fix=causal
+    )[0]
+
+
+def frames_of(options: dict[str, Any]) -> list[int]:
+    """The frames of a call, as ComfyUI's own slicing takes them."""
+    window = options["context_window"]
+    return window.get_tensor(torch.arange(FRAMES)).tolist()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("hints", [1, 3, FRAMES, FRAMES + 2])
+@pytest.mark.parametrize("kind", ["SD", "SDXL"])
+def test_each_frame_of_a_window_gets_its_own_hint(models, kind, hints, causal):
+    config, image = tiny.adapter_config(kind), tiny.hint(*PIXELS, hints)
+    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
+    adapter = tiny.adapter(config)
+    count = tiny.Count(adapter.network)
+    calls: list[list[int]] = []
+
+    def rows(level: int, h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        frames = frames_of(options)
+        chunks = len(options["cond_or_uncond"])
+        assert h.shape[0] == chunks * len(frames)
+        if level == 0:
+            calls.append(frames)
+        return features[level][[frame % hints for frame in frames]].repeat(chunks, 1, 1, 1)
+
+    latent = tiny.latent(*LATENT, FRAMES)
+    result = tiny.sample(windowed(tiny.apply(models[kind], adapter, image), causal=causal), latent, steps=2)
+    expected = tiny.sample(windowed(tiny.inject(models[kind], kind, rows), causal=causal), latent, steps=2)
+    torch.testing.assert_close(result, expected, **tiny.CLOSE)
+    first = [0, 1, 2, 3]
+    second = [1, 2, 3, 4, 5] if causal else [2, 3, 4, 5]
+    assert calls[:2] == [first, second]
+    assert count.calls == 1
+
+
+def test_hints_differ_from_window_to_window(sd):
+    """Else the test above would hold for an adapter that does nothing."""
+    adapter, latent = tiny.adapter(tiny.adapter_config()), tiny.latent(*LATENT, FRAMES)
+    image = tiny.hint(*PIXELS, FRAMES)
+    results = [
+        tiny.sample(windowed(tiny.apply(sd, adapter, given), causal=True), latent, steps=1)
+        for given in (image, image.roll(1, 0))
+    ]
+    assert (results[0] - results[1]).abs().max() > 0.1
+
+
+def test_windows_with_gaps_and_masks_for_each_frame(sd):
+    config, image = tiny.adapter_config(), tiny.hint(*PIXELS, FRAMES)
+    strengths = torch.linspace(0, 1, FRAMES)
+    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
+    seen: list[list[int]] = []
+
+    def rows(level: int, h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        frames = frames_of(options)
+        seen.append(frames)
+        weighted = features[level][frames] * strengths[frames].view(-1, 1, 1, 1)
+        return weighted.repeat(len(options["cond_or_uncond"]), 1, 1, 1)
+
+    patched = tiny.apply(sd, tiny.adapter(config), image, mask=strengths.view(-1, 1, 1).expand(-1, *PIXELS))
+    latent, schedule = tiny.latent(*LATENT, FRAMES), "standard_uniform"
+    result = tiny.sample(windowed(patched, causal=False, schedule=schedule), latent, steps=3)
+    oracle = windowed(tiny.inject(sd, "SD", rows), causal=False, schedule=schedule)
+    torch.testing.assert_close(result, tiny.sample(oracle, latent, steps=3), **tiny.CLOSE)
+    assert all(len(frames) == LENGTH for frames in seen)
+
+
+def test_a_split_call_keeps_the_frames(sd, monkeypatch):
+    adapter, latent = tiny.adapter(tiny.adapter_config()), tiny.latent(*LATENT, FRAMES)
+    patched = windowed(tiny.apply(sd, adapter, tiny.hint(*PIXELS, FRAMES)), causal=True)
+    expected = tiny.sample(patched, latent, steps=2)
+    tiny.split_calls(monkeypatch, lambda call: call % 2 == 0)
+    torch.testing.assert_close(tiny.sample(patched, latent, steps=2), expected, **tiny.CLOSE)
