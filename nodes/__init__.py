@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply import ApplyT2IAdapter
+from .control import T2IAdapterToControlNet
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
 from .weights import T2IAdapterSchedule, T2IAdapterWeights
@@ -14,6 +15,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     ApplyT2IAdapter,
     T2IAdapterWeights,
     T2IAdapterSchedule,
+    T2IAdapterToControlNet,
     T2IAdapterInfo,
     PreviewT2IAdapterFeatures,
 )

@@ -17,6 +17,7 @@ from .run import Run, chunks_of
 
 # What a run puts into transformer_options.
 RUN, STEP, RESIDUALS = "t2i_adapter_run", "t2i_adapter_step", "t2i_adapter_residuals"
+OBSERVED = "t2i_adapter_observed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,25 @@ class StackEngine:
         if step is not None:
             model_options = {**model_options, "transformer_options": {**options, STEP: step}}
         return executor(model, conds, x_in, timestep, model_options)
+
+    def observe_run(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
+                    noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
+        """Note, for a CONTROL_NET, which prompts the guider has."""
+        run = Run((), self.cell, guider.inner_model, noise.shape[0], sigmas=sigmas.tolist(), prompts=guider.conds)
+        options = extra_args["model_options"].setdefault("transformer_options", {})
+        options[OBSERVED] = run
+        try:
+            return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+        finally:
+            options.pop(OBSERVED, None)
+
+    def observe_step(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
+                     model_options: dict[str, Any]) -> Any:  # fmt: skip
+        """Note, for a CONTROL_NET, what it can't see of a step."""
+        options = model_options.get("transformer_options", {})
+        run = options.get(OBSERVED) or Run((), self.cell, model, x_in.shape[0])
+        step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])), always=True)
+        return executor(model, conds, x_in, timestep, {**model_options, "transformer_options": {**options, STEP: step}})
 
     def apply_model(self, executor: Any, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None,
                     control: Any = None, transformer_options: Mapping[str, Any] | None = None,

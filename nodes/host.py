@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import comfy.controlnet
+import comfy.hooks
 import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_management
 import comfy.model_patcher
@@ -30,6 +34,9 @@ logger = logging.getLogger(__name__)
 ADAPTER_FOLDERS = "controlnet"  # models/controlnet and models/t2i_adapter
 # The key of everything that the pack hangs on a MODEL.
 KEY = "t2i_adapter"
+OBSERVER = f"{KEY}_observer"
+# Named here, so that a CONTROL_NET can be written without importing ComfyUI elsewhere.
+ControlBase: type[Any] = comfy.controlnet.ControlBase
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -138,10 +145,16 @@ def wrap_adapter(
 
 
 def unet_outline(model: Any) -> UNetOutline:
-    """Read the structure of a MODEL's UNet.
+    """Read the structure of a MODEL's UNet; see :func:`base_outline`."""
+    return base_outline(model.model, model.get_model_object("diffusion_model"))
+
+
+def base_outline(base: Any, unet: Any) -> UNetOutline:
+    """Read the structure of a UNet.
 
     Args:
-        model: A MODEL.
+        base: ComfyUI's BaseModel.
+        unet: Its diffusion model.
 
     Returns:
         Its blocks.
@@ -149,8 +162,7 @@ def unet_outline(model: Any) -> UNetOutline:
     Raises:
         FamilyMismatchError: The MODEL is no such UNet (a DiT, Stable Cascade…).
     """
-    name = f"{type(model.model.model_config).__name__} ({type(model.model).__name__})"
-    unet = model.get_model_object("diffusion_model")
+    name = f"{type(base.model_config).__name__} ({type(base).__name__})"
     unet = getattr(unet, "_orig_mod", unet)  # compiled by another pack
     if not isinstance(unet, unet_modules.UNetModel):
         raise FamilyMismatchError(
@@ -159,7 +171,7 @@ def unet_outline(model: Any) -> UNetOutline:
             "a UNet of Stable Diffusion 1.x, 2.x or SDXL",
             "T2I-Adapters exist for those alone: load such a checkpoint.",
         )
-    stride = model.model.latent_format.spacial_downscale_ratio
+    stride = base.latent_format.spacial_downscale_ratio
     blocks: list[Block] = []
     channels = 0
     for index, layers in enumerate(unet.input_blocks):
@@ -190,6 +202,30 @@ def apply_adapter(model: Any, use: AdapterUse) -> Any:
         # First, so that it works on the block's own output, as ComfyUI's own controls do, and may write into it.
         patches[name] = [patch, *(other for other in patches.get(name, []) if not isinstance(other, type(patch)))]
     return clone
+
+
+def observer_hooks() -> Any:
+    """Return hooks that let a CONTROL_NET know of the prompts' areas and sides; it sees neither by itself."""
+    observer = StackEngine(AdapterStack(), cell=8)
+    hook = comfy.hooks.WrapperHook(
+        {
+            "wrappers": {
+                WrappersMP.SAMPLER_SAMPLE: {OBSERVER: [observer.observe_run]},
+                WrappersMP.CALC_COND_BATCH: {OBSERVER: [observer.observe_step]},
+            }
+        }
+    )
+    group = comfy.hooks.HookGroup()
+    group.add(hook)
+    return group
+
+
+def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
+    """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
+    network = copy.deepcopy(adapter.network)
+    offload = comfy.model_management.unet_offload_device()
+    patcher = comfy.model_patcher.CoreModelPatcher(network, load_device=device, offload_device=offload)
+    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(offload))
 
 
 def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) -> list[Tensor]:

@@ -95,6 +95,8 @@ class Run:
     ) -> None:
         self.uses = uses
         self.size = size
+        self.pictures = pictures
+        self.sigmas = sigmas
         self.dtype = model.get_dtype_inference()
         self.sums = StackRun(uses, cell, pictures)
         self.clock = Clock(model.model_sampling, sigmas)
@@ -115,15 +117,15 @@ class Run:
         ranges = zip(self.uses, self.ranges, strict=True)
         return tuple(use.factors(moment if first >= now >= last else None) for use, (first, last) in ranges)
 
-    def step(self, conds: Sequence[Any], size: Size) -> Step | None:
-        """Note which prompts have areas and which side they are on; None where neither matters."""
+    def step(self, conds: Sequence[Any], size: Size, *, always: bool = False) -> Step | None:
+        """Note which prompts have areas and which side they are on; None where neither matters, unless always."""
         areas = {
             (cond["uuid"], number): area_of(cond["area"], size)
             for number, group in enumerate(conds)
             for cond in group or ()
             if cond.get("area") is not None
         }
-        if not areas and not self.differs_by_side:
+        if not (areas or self.differs_by_side or always):
             return None
         return Step(size, areas, tuple(self._side(number, group) for number, group in enumerate(conds)))
 

@@ -1,0 +1,172 @@
+"""T2I-Adapter as ControlNet: the same engine behind ComfyUI's CONTROL_NET socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.families import UNetOutline, sites_for
+from ..adapter_models.hint import check_hint
+from ..adapter_models.stack import AdapterUse, Residuals
+from ..adapter_models.weights import NEUTRAL, Weights
+from . import host
+from .engine import OBSERVED, STEP
+from .run import Run, chunks_of
+from .sockets import T2IAdapterSocket, WeightsSocket
+
+
+class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
+    """An adapter as ComfyUI's conditioning carries controls. Strength, range and hint come from the apply node.
+
+    Args:
+        adapter: The adapter.
+        weights: Factors of the strength.
+    """
+
+    def __init__(self, adapter: T2IAdapter, weights: Weights = NEUTRAL) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.weights = weights
+        self.extra_hooks = host.observer_hooks()
+        self.outline: UNetOutline | None = None
+        self.run: Run | None = None
+        self.model: Any = None
+
+    def set_cond_hint(self, cond_hint: Tensor, *args: Any, **kwargs: Any) -> T2IAdapterControl:
+        """Take the condition image, (B, C, H, W)."""
+        check_hint("T2I-Adapter as ControlNet, image", cond_hint)
+        super().set_cond_hint(cond_hint, *args, **kwargs)
+        return self
+
+    def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
+        """Check the family before the first step. ComfyUI calls this once per prompt."""
+        super().pre_run(model, percent_to_timestep_function)
+        self.model = model
+        self.outline = host.base_outline(model, model.diffusion_model)
+        sites_for(self.adapter.about.name, self.adapter.network.config, self.outline)
+
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
+    ) -> dict[str, list[Tensor | None]] | None:
+        """Return what each block adds, with what the controls before this one add."""
+        previous = None
+        if self.previous_controlnet is not None:
+            previous = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
+        run = self._run(x_noisy.shape[0] // batched_number, transformer_options)
+        chunks = chunks_of(x_noisy, transformer_options, transformer_options.get(STEP))
+        residuals = run.residuals(chunks, t[0], x_noisy.device)
+        return merge(self._lists(residuals, x_noisy.shape[0]), previous)
+
+    def _run(self, pictures: int, transformer_options: dict[str, Any]) -> Run:
+        if self.run is None:
+            if self.outline is None:
+                raise RuntimeError("T2I-Adapter as ControlNet: got a call before pre_run; expected ComfyUI's sampler.")
+            use = AdapterUse(
+                self.adapter,
+                self.cond_hint_original,
+                sites_for(self.adapter.about.name, self.adapter.network.config, self.outline),
+                self.strength,
+                *self.timestep_percent_range,
+                weights=self.weights,
+            )
+            observed = transformer_options.get(OBSERVED)
+            self.run = Run(
+                (use,),
+                self.compression_ratio,
+                self.model,
+                max(pictures, getattr(observed, "pictures", 0)),
+                sigmas=getattr(observed, "sigmas", ()),
+            )
+        return self.run
+
+    def _lists(self, residuals: Residuals, rows: int) -> dict[str, list[Tensor | None]]:
+        assert self.outline is not None
+        inputs = sum(block.kind == "input" for block in self.outline.blocks)
+        flat = {site: _flat(residual, rows) for site, residual in residuals.items()}
+        # The UNet takes the last entry first. Core's own SDXL adapters begin with an entry that is never taken, and
+        # core adds up lists from their beginnings: ours must be as long to meet theirs.
+        unused = [None] if ("middle", 0) in flat else []
+        return {
+            "input": [*unused, *(flat.get(("input", index)) for index in reversed(range(inputs)))],
+            "middle": [flat.get(("middle", 0))],
+            "output": [],
+        }
+
+    def get_models(self) -> list[Any]:
+        """Name the models that ComfyUI must load with the diffusion model."""
+        return [*super().get_models(), self.adapter.patcher]
+
+    def cleanup(self) -> None:
+        """Drop what the run made."""
+        super().cleanup()
+        self.run = None
+        self.model = None
+
+    def copy(self) -> T2IAdapterControl:
+        """Return a control of the same adapter, for another apply node."""
+        copied = T2IAdapterControl(self.adapter, self.weights)
+        self.copy_to(copied)
+        return copied
+
+    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> T2IAdapterControl:
+        """Return a control with a copy of the weights for another device."""
+        clone = self.copy()
+        clone.adapter = host.adapter_on(self.adapter, load_device)
+        if autoregister:
+            self.multigpu_clones[load_device] = clone
+        return clone
+
+
+def _flat(residual: Tensor, rows: int) -> Tensor:
+    """(K, R, C, h, w) -> (1 or rows, C, h, w)."""
+    chunks, pictures = residual.shape[:2]
+    if chunks == 1 and pictures == 1:
+        return residual[0]
+    repeats = (rows // pictures, pictures) if chunks == 1 else (chunks, rows // chunks)
+    return residual.expand(*repeats, -1, -1, -1).flatten(0, 1)
+
+
+def merge(
+    own: dict[str, list[Tensor | None]], previous: dict[str, list[Tensor | None]] | None
+) -> dict[str, list[Tensor | None]]:
+    """Add up two controls. Lists are aligned at their ends, since the UNet takes the last entry first."""
+    merged = dict(own)
+    for key, before in (previous or {}).items():
+        length = max(len(before), len(own.get(key, ())))
+        pairs = zip(_padded(own.get(key, []), length), _padded(before, length), strict=True)
+        merged[key] = [a if b is None else b if a is None else b + a for a, b in pairs]
+    return merged
+
+
+def _padded(values: list[Tensor | None], length: int) -> list[Tensor | None]:
+    return [None] * (length - len(values)) + values
+
+
+class T2IAdapterToControlNet(io.ComfyNode):
+    """Turn an adapter into a CONTROL_NET."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="T2IAdapterToControlNet",
+            display_name="T2I-Adapter as ControlNet",
+            category="T2I-Adapter",
+            description="Use an adapter where a ControlNet goes: Apply ControlNet, tiled upscalers, regional prompts. "
+            "It follows one prompt instead of the whole model.",
+            search_aliases=["adapter to controlnet", "control net", "regional", "tile", "upscale"],
+            inputs=[
+                T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
+                WeightsSocket.Input("weights", optional=True, tooltip="Factors of the strength."),
+            ],
+            outputs=[io.ControlNet.Output("control_net", tooltip="For Apply ControlNet and all that take one.")],
+        )
+
+    @classmethod
+    def execute(cls, adapter: T2IAdapter, weights: Weights | None = None) -> io.NodeOutput:
+        """Wrap the adapter."""
+        return io.NodeOutput(T2IAdapterControl(adapter, weights or NEUTRAL))
