@@ -15,7 +15,9 @@ LATENT = (8, 16)
 PIXELS = (64, 128)
 
 
-def masked(model: Any, adapter: Any, mask: torch.Tensor | None, *, count: int = 1, hints: int = 1, **values: Any) -> Any:
+def masked(
+    model: Any, adapter: Any, mask: torch.Tensor | None, *, count: int = 1, hints: int = 1, **values: Any
+) -> Any:
     patched = tiny.apply(model, adapter, tiny.hint(*PIXELS, hints), mask=mask, **values)
     return tiny.sample(patched, tiny.latent(*LATENT, count), steps=2)
 

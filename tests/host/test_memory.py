@@ -137,12 +137,12 @@ def left_of_runs() -> list[Any]:
     return [thing for thing in gc.get_objects() if isinstance(thing, (Run, StackRun))]
 
 
-class BrokenSampler(Exception):
+class BrokenSamplerError(Exception):
     """Raised in the middle of a run."""
 
 
 def break_run(options: dict[str, Any]) -> None:
-    raise BrokenSampler(str(options["block"]))
+    raise BrokenSamplerError(str(options["block"]))
 
 
 def interrupt_run(_: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ def test_nothing_of_a_run_is_left_however_it_ends(sd, adapter, end):
     if end is None:
         run(spied, steps=3)
     else:
-        failures = (BrokenSampler, comfy.model_management.InterruptProcessingException)
+        failures = (BrokenSamplerError, comfy.model_management.InterruptProcessingException)
         with pytest.raises(failures):
             run(spied, steps=3)
         assert len(calls) == 2
