@@ -74,17 +74,19 @@ class T2IAdapter:
             return found.to(device)
         parts = [self._forward(part, size, fit, device, dtype) for part in hint[:count].split(PICTURES_AT_ONCE)]
         levels = tuple(torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts, strict=True))
-        for level in levels:
-            if not torch.isfinite(level).all():
-                raise CorruptFileError(
-                    self.about.name,
-                    f"NaN or infinite features in {dtype}",
-                    "finite ones",
-                    "Set dtype to fp32 in Load T2I-Adapter, or use another file.",
-                )
+        self._check_finite(levels, dtype)
         features = AdapterFeatures(levels, self.network.config.strides)
         self.cache.put(source, key, features)
         return features
+
+    def _check_finite(self, levels: tuple[Tensor, ...], dtype: torch.dtype) -> None:
+        if not all(torch.isfinite(level).all() for level in levels):
+            raise CorruptFileError(
+                self.about.name,
+                f"NaN or infinite features in {dtype}",
+                "finite ones",
+                "Set dtype to fp32 in Load T2I-Adapter, or use another file.",
+            )
 
     def _forward(
         self, hint: Tensor, size: tuple[int, int], fit: Fit, device: torch.device, dtype: torch.dtype

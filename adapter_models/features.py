@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import weakref
@@ -103,13 +104,19 @@ class FeatureCache:
         entry = (id(picture), key)
         with self._lock:
             self._entries.pop(entry, None)
-            self._entries[entry] = (
-                weakref.ref(picture, lambda _, entry=entry: self._drop(entry)),
-                features.to(self.offload_device),
-            )
+            reference = weakref.ref(picture, functools.partial(_drop, weakref.ref(self), entry))
+            self._entries[entry] = (reference, features.to(self.offload_device))
             while self.nbytes > self.max_bytes:
                 self._entries.popitem(last=False)
 
-    def _drop(self, entry: tuple[int, Hashable]) -> None:
+    def drop(self, entry: tuple[int, Hashable]) -> None:
+        """Forget one entry, if it is there."""
         with self._lock:
             self._entries.pop(entry, None)
+
+
+def _drop(cache: weakref.ref[FeatureCache], entry: tuple[int, Hashable], _: object) -> None:
+    # Holds the cache weakly: a picture must not keep an adapter's features alive.
+    alive = cache()
+    if alive is not None:
+        alive.drop(entry)

@@ -127,5 +127,7 @@ def mask_levels(mask: Tensor, size: tuple[int, int], fit: Fit, strides: tuple[in
     Returns:
         One (M, 1, ceil(H / stride), ceil(W / stride)) per level; a mask of ones stays exactly one.
     """
-    fitted = fit_to(mask.unsqueeze(1).to(torch.float32), size, fit).clamp(0, 1)
+    whole = mask.unsqueeze(1).to(torch.float32)
+    # The resampler's weights add up to one only approximately; divided by what it makes of ones, ones stay one.
+    fitted = (fit_to(whole, size, fit) / fit_to(torch.ones_like(whole[:1]), size, fit)).clamp(0, 1)
     return [functional.avg_pool2d(pad_to_cells(fitted, stride), stride) for stride in strides]

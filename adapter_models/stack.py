@@ -251,5 +251,5 @@ def add_residual(h: Tensor, residual: Tensor, *, in_place: bool = True) -> Tenso
         residual = resized.unflatten(0, (chunks, rows)).to(h.dtype)
     if chunks == 1 and rows == 1:
         return h.add_(residual[0]) if in_place else h + residual[0]
-    split = h.unflatten(0, (chunks, -1) if chunks > 1 else (-1, rows))
+    split: Tensor = h.unflatten(0, (chunks, -1) if chunks > 1 else (-1, rows))
     return split.add_(residual).flatten(0, 1) if in_place else (split + residual).flatten(0, 1)

@@ -25,7 +25,6 @@ class ApplyT2IAdapter(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        percent = {"min": 0.0, "max": 1.0, "step": 0.01}
         return io.Schema(
             node_id="ApplyT2IAdapter",
             display_name="Apply T2I-Adapter",
@@ -33,53 +32,7 @@ class ApplyT2IAdapter(io.ComfyNode):
             description="Make the pictures of this MODEL follow a condition image: a sketch, a depth map, a pose, a "
             "palette… Apply again to stack adapters; together they cost per step what one costs.",
             search_aliases=["t2i adapter", "apply adapter", "controlnet", "sketch to image", "pose", "depth", "color"],
-            inputs=[
-                io.Model.Input("model", tooltip="The diffusion model. It is cloned; this one stays as it is."),
-                T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
-                io.Image.Input(
-                    "image",
-                    tooltip="The condition image, of the kind that the adapter was trained on: white lines on black "
-                    "for sketch and canny, near is white for depth. Any size. In a batch, picture i takes image i; "
-                    "fewer images begin again, more are left out.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=-10.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="How closely the picture follows. 0: not at all, 1: as trained, up to about 1.5.",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    **percent,
-                    tooltip="Where in the noise schedule it begins. The beginning decides the composition.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    **percent,
-                    tooltip="Where it ends. Lower leaves the details to the model: 0.4 to 0.7 suits rough sketches.",
-                ),
-                io.Combo.Input(
-                    "fit",
-                    options=list(FITS),
-                    default="crop",
-                    tooltip="If the image has another aspect than the picture: crop cuts what stands out, stretch "
-                    "deforms it, pad shows it whole and repeats its edge.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="Where it acts: white fully, black not. A batch of masks gives one to each picture.",
-                ),
-                WeightsSocket.Input(
-                    "weights",
-                    optional=True,
-                    tooltip="From T2I-Adapter Level Weights or T2I-Adapter Schedule: factors of the strength.",
-                ),
-            ],
+            inputs=_inputs(),
             outputs=[io.Model.Output("model", tooltip="The model with the adapter, for a sampler or another adapter.")],
             hidden=[io.Hidden.unique_id],
         )
@@ -135,3 +88,54 @@ def _checked_mask(mask: torch.Tensor | None) -> torch.Tensor | None:
     if mask.ndim != 3 or 0 in mask.shape or not torch.isfinite(mask).all():
         raise HintError(f"{WHERE}, mask", f"shape {tuple(mask.shape)} or NaN in it", "a MASK (M, H, W) in [0, 1]")
     return mask
+
+
+def _inputs() -> list[Any]:
+    percent = {"min": 0.0, "max": 1.0, "step": 0.01}
+    return [
+        io.Model.Input("model", tooltip="The diffusion model. It is cloned; this one stays as it is."),
+        T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
+        io.Image.Input(
+            "image",
+            tooltip="The condition image, of the kind that the adapter was trained on: white lines on black "
+            "for sketch and canny, near is white for depth. Any size. In a batch, picture i takes image i; "
+            "fewer images begin again, more are left out.",
+        ),
+        io.Float.Input(
+            "strength",
+            default=1.0,
+            min=-10.0,
+            max=10.0,
+            step=0.05,
+            tooltip="How closely the picture follows. 0: not at all, 1: as trained, up to about 1.5.",
+        ),
+        io.Float.Input(
+            "start_percent",
+            default=0.0,
+            **percent,
+            tooltip="Where in the noise schedule it begins. The beginning decides the composition.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=1.0,
+            **percent,
+            tooltip="Where it ends. Lower leaves the details to the model: 0.4 to 0.7 suits rough sketches.",
+        ),
+        io.Combo.Input(
+            "fit",
+            options=list(FITS),
+            default="crop",
+            tooltip="If the image has another aspect than the picture: crop cuts what stands out, stretch "
+            "deforms it, pad shows it whole and repeats its edge.",
+        ),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="Where it acts: white fully, black not. A batch of masks gives one to each picture.",
+        ),
+        WeightsSocket.Input(
+            "weights",
+            optional=True,
+            tooltip="From T2I-Adapter Level Weights or T2I-Adapter Schedule: factors of the strength.",
+        ),
+    ]

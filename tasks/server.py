@@ -108,7 +108,13 @@ class ComfyServer:
 
     def require_alive(self) -> None:
         """Raise ServerError when the server has ended."""
-        status = self.process.poll() if self.process else None
+        if self.process is None:
+            return
+        try:
+            # A connection breaks a moment before its process can be seen to have ended.
+            status: int | None = self.process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            status = None
         if status is not None:
             raise ServerError(self.complaint(f"exit status {status}", "it to keep running"))
 

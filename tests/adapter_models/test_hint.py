@@ -180,4 +180,5 @@ def test_half_a_mask_is_averaged_over_the_cells_of_each_level():
 def test_a_mask_is_fitted_as_the_picture_is():
     mask = noise(1, 20, 50)
     (fine,) = hint.mask_levels(mask, (16, 16), "crop", (1,))
-    assert torch.equal(fine[0], hint.prepare_hint(mask[None], (16, 16), "crop", 1)[0])
+    # Masks are also divided by what the resampler makes of ones, which is one but for rounding.
+    torch.testing.assert_close(fine[0], hint.prepare_hint(mask[None], (16, 16), "crop", 1)[0], atol=1e-6, rtol=0)

@@ -139,7 +139,7 @@ def test_file_names_decide_nothing(name, tmp_path):
 
 def test_the_name_that_the_user_knows_stands_in_messages(tmp_path):
     path = samples.save(tmp_path, {"foo": torch.zeros(1)})
-    with pytest.raises(NotAnAdapterError, match="^my name: got an unknown file"):
+    with pytest.raises(NotAnAdapterError, match=r"^my name: got an unknown file"):
         loading.load(path, "my name")
     with pytest.raises(NotAnAdapterError, match=r"^x\.safetensors: "):
         loading.load(path)
@@ -212,7 +212,7 @@ def test_a_missing_a_foreign_and_a_misshapen_tensor_are_refused_by_name(config, 
             loading.load(samples.save(tmp_path, lost))
     for name in list(tensors)[-2:]:
         bent = {**tensors, name: torch.zeros(3, *tensors[name].shape[1:])}
-        with pytest.raises(CorruptFileError, match="got.*expected"):
+        with pytest.raises(CorruptFileError, match=r"got.*expected"):
             loading.load(samples.save(tmp_path, bent))
     with pytest.raises(CorruptFileError, match=r"body\.9\.foreign"):
         loading.load(samples.save(tmp_path, {**tensors, "body.9.foreign": torch.zeros(1)}))

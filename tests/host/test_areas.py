@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 SIZE = (16, 32)
@@ -43,7 +43,7 @@ def inject_areas(model: Any, kind: str, features: list[torch.Tensor], areas: lis
         parts = [under(features[level], place, h.shape[-2:]) for place in places]
         return torch.cat([part.expand(rows, -1, -1, -1) for part in parts])
 
-    return tiny.inject(model, kind, crop)
+    return oracle.inject(model, kind, crop)
 
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
@@ -61,7 +61,7 @@ def inject_areas(model: Any, kind: str, features: list[torch.Tensor], areas: lis
 )
 def test_an_area_gets_the_part_of_the_features_under_it(models, kind, given, cells):
     config, image, latent = tiny.adapter_config(kind), tiny.hint(128, 256), tiny.latent(*SIZE)
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
     positive = [*tiny.conditioning(1), *prompts(*given)]
     patched = tiny.apply(models[kind], tiny.adapter(config), image)
     result = tiny.sample(patched, latent, positive=positive, steps=2)
@@ -77,25 +77,25 @@ def test_two_areas_of_a_size_share_a_call_and_each_gets_its_own_part(sd):
     def see(_: torch.Tensor, options: dict[str, Any]) -> None:
         seen.append((list(options["cond_or_uncond"]), options["t2i_adapter_residuals"]["input", 2]))
 
-    spied = tiny.spied(tiny.apply(sd, adapter, image), see)
+    spied = oracle.spied(tiny.apply(sd, adapter, image), see)
     tiny.sample(spied, tiny.latent(*SIZE), positive=prompts(LEFT, RIGHT), steps=1)
     whole, areas = sorted(seen, key=lambda call: len(call[0]))
     weights = tiny.adapter_weights(tiny.adapter_config())
-    fine = tiny.reference_features("SD", weights, image)[0]
+    fine = oracle.reference_features("SD", weights, image)[0]
     assert whole[0] == [1]
     assert areas[0] == [1, 1, 0, 0]
     assert areas[1].shape[:2] == (4, 1)
     for chunk, part in enumerate([fine[..., 16:], fine[..., :16]] * 2):
         torch.testing.assert_close(areas[1][chunk], part)
     # Three cells of 3×3 convolutions away from the middle, the left one knows nothing of the right.
-    black = tiny.reference_features("SD", weights, torch.zeros_like(image))[0]
+    black = oracle.reference_features("SD", weights, torch.zeros_like(image))[0]
     torch.testing.assert_close(areas[1][1][..., :12], black[..., :12])
     assert (areas[1][0][..., 4:] - black[..., 20:]).abs().max() > 0.1
 
 
 def test_areas_with_a_batch_of_hints_give_each_picture_its_own(sd):
     config, image, latent = tiny.adapter_config(), tiny.hint(128, 256, 2), tiny.latent(*SIZE, 2)
-    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
+    features = oracle.reference_features("SD", tiny.adapter_weights(config), image)
     positive = prompts(LEFT, RIGHT)
     result = tiny.sample(tiny.apply(sd, tiny.adapter(config), image), latent, positive=positive, steps=2)
     expected = inject_areas(sd, "SD", features, [LEFT, RIGHT])
@@ -116,18 +116,18 @@ def test_a_masked_prompt_gets_the_whole_or_its_bounds(sd, bounds):
     mask = torch.zeros(1, *SIZE)
     mask[:, 4:16, 8:24] = 1
     positive = [*tiny.conditioning(1), *tiny.conditioning(3, mask=mask, set_area_to_bounds=bounds)]
-    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
-    oracle = tiny.inject_features(sd, "SD", features)
-    oracle = inject_areas(sd, "SD", features, [(12, 16, 4, 8)]) if bounds else oracle
+    features = oracle.reference_features("SD", tiny.adapter_weights(config), image)
+    expected = oracle.inject_features(sd, "SD", features)
+    expected = inject_areas(sd, "SD", features, [(12, 16, 4, 8)]) if bounds else expected
     result = tiny.sample(tiny.apply(sd, tiny.adapter(config), image), latent, positive=positive, steps=2)
-    torch.testing.assert_close(result, tiny.sample(oracle, latent, positive=positive, steps=2), **tiny.CLOSE)
+    torch.testing.assert_close(result, tiny.sample(expected, latent, positive=positive, steps=2), **tiny.CLOSE)
 
 
 def test_the_mask_of_an_adapter_is_cut_with_its_features(sd):
     config, image, latent = tiny.adapter_config(), tiny.hint(128, 256), tiny.latent(*SIZE)
     mask = torch.zeros(1, 128, 256)
     mask[:, :, 128:] = 1
-    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
+    features = oracle.reference_features("SD", tiny.adapter_weights(config), image)
     for feature in features:
         feature[..., : feature.shape[-1] // 2] = 0
     positive = prompts(LEFT, RIGHT)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 FAMILY = {"SD": "SD1.x / SD2.x", "SDXL": "SDXL"}
@@ -80,7 +80,7 @@ def test_core_takes_the_wrong_adapter_without_a_word(sdxl, caplog):
 def test_adapters_of_three_levels_fit_the_end_of_each_level(models, kind, levels):
     config = tiny.adapter_config(channels=tiny.WIDTHS[:levels], down_levels=(1, 2))
     seen: list[Any] = []
-    spied = tiny.spied(
+    spied = oracle.spied(
         tiny.apply(models[kind], tiny.adapter(config), tiny.hint(128, 128)),
         lambda _, options: seen.append(set(options["t2i_adapter_residuals"])),
     )
@@ -97,11 +97,11 @@ def test_adapters_of_three_levels_fit_the_end_of_each_level(models, kind, levels
 )
 def test_fewer_blocks_get_their_features_where_the_levels_end(unets, unet, sites, monkeypatch):
     """Without a middle its "output" is the last skip itself, which must not get the middle's features."""
-    monkeypatch.setitem(tiny.SITES, unet, sites)
+    monkeypatch.setitem(oracle.SITES, unet, sites)
     config, image, latent = tiny.adapter_config("SDXL"), tiny.hint(128, 128), tiny.latent(16, 16)
-    features = tiny.reference_features("SDXL", tiny.adapter_weights(config), image)
-    result = tiny.sample(tiny.apply(unets[unet], tiny.adapter(config), image), latent)
-    expected = tiny.sample(tiny.inject_features(unets[unet], unet, features), latent)
+    features = oracle.reference_features("SDXL", tiny.adapter_weights(config), image)
+    result = tiny.sample(tiny.apply(unets[unet], tiny.adapter(config), image), latent, steps=2)
+    expected = tiny.sample(oracle.inject_features(unets[unet], unet, features), latent, steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
 
 
@@ -116,9 +116,9 @@ def test_unets_with_more_inputs_sample(unets, unet, channels, monkeypatch):
 
     monkeypatch.setattr(comfy.model_base.BaseModel, "concat_cond", concat)
     config, image, latent = tiny.adapter_config(), tiny.hint(128, 128), tiny.latent(16, 16)
-    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
+    features = oracle.reference_features("SD", tiny.adapter_weights(config), image)
     result = tiny.sample(tiny.apply(unets[unet], tiny.adapter(config), image), latent, steps=2)
-    expected = tiny.sample(tiny.inject_features(unets[unet], "SD", features), latent, steps=2)
+    expected = tiny.sample(oracle.inject_features(unets[unet], "SD", features), latent, steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
 
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 
@@ -23,8 +23,8 @@ def test_hints_survive_a_prompt_that_begins_in_mid_run(models, kind, caplog):
     late = [*tiny.conditioning(1), *tiny.conditioning(3, start_percent=0.4)]
     with caplog.at_level(logging.WARNING):
         result = tiny.sample(tiny.apply(models[kind], adapter, image), latent, positive=late)
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
-    expected = tiny.sample(tiny.inject_features(models[kind], kind, features), latent, positive=late)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
+    expected = tiny.sample(oracle.inject_features(models[kind], kind, features), latent, positive=late)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
     assert count.calls == 1
     assert not caplog.records
@@ -45,10 +45,10 @@ def test_hints_survive_calls_split_for_lack_of_memory(sd, monkeypatch, caplog, f
     patched = tiny.apply(sd, adapter, image)
     unsplit = tiny.sample(patched, latent)
     count = tiny.Count(adapter.network)
-    tiny.split_calls(monkeypatch, fits)
+    oracle.split_calls(monkeypatch, fits)
     sizes: list[int] = []
     with caplog.at_level(logging.WARNING):
-        result = tiny.sample(tiny.spied(patched, lambda h, _: sizes.append(h.shape[0])), latent, seed=0)
+        result = tiny.sample(oracle.spied(patched, lambda h, _: sizes.append(h.shape[0])), latent)
     torch.testing.assert_close(result, unsplit, **tiny.CLOSE)
     assert 2 in sizes
     assert count.calls == 0  # still the features of the first run
@@ -64,8 +64,8 @@ def test_odd_latents_get_the_features_of_the_padded_hint_computed_once(models, k
     config, image = tiny.adapter_config(kind), tiny.hint(8 * size[0], 8 * size[1])
     adapter = tiny.adapter(config)
     count = tiny.Count(adapter.network)
-    result = tiny.sample(tiny.apply(models[kind], adapter, image), tiny.latent(*size))
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
-    expected = tiny.sample(tiny.inject_features(models[kind], kind, features), tiny.latent(*size))
+    result = tiny.sample(tiny.apply(models[kind], adapter, image), tiny.latent(*size), steps=2)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
+    expected = tiny.sample(oracle.inject_features(models[kind], kind, features), tiny.latent(*size), steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
     assert count.calls == 1

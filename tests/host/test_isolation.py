@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 PIXELS = (64, 128)
@@ -77,10 +77,10 @@ def test_patches_of_other_packs_stay_and_see_the_sum(sd, adapter):
     patched = tiny.apply(before, adapter, image)
     result = run(patched)
     with_other = dict(seen)
-    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
-    oracle = tiny.inject_features(sd, "SD", features)
-    oracle.set_model_input_block_patch(other)
-    torch.testing.assert_close(result, run(oracle), **tiny.CLOSE)
+    features = oracle.reference_features("SD", tiny.adapter_weights(config), image)
+    plain = oracle.inject_features(sd, "SD", features)
+    plain.set_model_input_block_patch(other)
+    torch.testing.assert_close(result, run(plain), **tiny.CLOSE)
     seen.clear()
     run(before)
     difference = with_other["input", 2] - seen["input", 2]

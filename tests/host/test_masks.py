@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 LATENT = (8, 16)
 PIXELS = (64, 128)
 
 
-def masked(model: Any, adapter: Any, mask: torch.Tensor | None, *, count: int = 1, hints: int = 1, **values: Any) -> Any:
+def masked(
+    model: Any, adapter: Any, mask: torch.Tensor | None, *, count: int = 1, hints: int = 1, **values: Any
+) -> Any:
     patched = tiny.apply(model, adapter, tiny.hint(*PIXELS, hints), mask=mask, **values)
     return tiny.sample(patched, tiny.latent(*LATENT, count), steps=2)
 
@@ -44,13 +46,13 @@ def test_a_mask_weighs_each_cell_by_its_share(models, kind, edge):
     config = tiny.adapter_config(kind)
     mask = torch.zeros(1, *PIXELS)
     mask[..., edge:] = 1
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), tiny.hint(*PIXELS))
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), tiny.hint(*PIXELS))
     for level, feature in enumerate(features):
         cell = PIXELS[1] // feature.shape[-1]
         share = torch.stack([mask[0, 0, x : x + cell].mean() for x in range(0, PIXELS[1], cell)])
         features[level] = feature * share
     result = masked(models[kind], tiny.adapter(config), mask)
-    expected = tiny.sample(tiny.inject_features(models[kind], kind, features), tiny.latent(*LATENT), steps=2)
+    expected = tiny.sample(oracle.inject_features(models[kind], kind, features), tiny.latent(*LATENT), steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
 
 
@@ -78,7 +80,7 @@ def test_masks_follow_calls_split_for_lack_of_memory(sd, monkeypatch):
     adapter = tiny.adapter(tiny.adapter_config())
     mask = torch.tensor([0.25, 1.0]).view(2, 1, 1).expand(2, *PIXELS)
     expected = masked(sd, adapter, mask, count=2, hints=2)
-    tiny.split_calls(monkeypatch, lambda call: call % 2 == 0)
+    oracle.split_calls(monkeypatch, lambda call: call % 2 == 0)
     torch.testing.assert_close(masked(sd, adapter, mask, count=2, hints=2), expected, **tiny.CLOSE)
 
 
@@ -98,13 +100,13 @@ def test_a_mask_is_fitted_like_its_image(sd):
 def test_odd_sizes_keep_the_mask_in_place(sdxl):
     config, image = tiny.adapter_config("SDXL"), tiny.hint(72, 120)
     mask = tiny.hint(72, 120, seed=4, channels=1)[..., 0]
-    features = tiny.reference_features("SDXL", tiny.adapter_weights(config), image)
+    features = oracle.reference_features("SDXL", tiny.adapter_weights(config), image)
     for level, feature in enumerate(features):
         cell = (16, 16, 32, 32)[level]
         padded = functional.pad(mask.unsqueeze(1), (0, -120 % cell, 0, -72 % cell), mode="replicate")
         features[level] = feature * functional.avg_pool2d(padded, cell)
     result = tiny.sample(tiny.apply(sdxl, tiny.adapter(config), image, mask=mask), tiny.latent(9, 15), steps=2)
-    expected = tiny.sample(tiny.inject_features(sdxl, "SDXL", features), tiny.latent(9, 15), steps=2)
+    expected = tiny.sample(oracle.inject_features(sdxl, "SDXL", features), tiny.latent(9, 15), steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
 
 

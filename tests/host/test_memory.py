@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 LATENT = (8, 16)
@@ -137,12 +136,12 @@ def left_of_runs() -> list[Any]:
     return [thing for thing in gc.get_objects() if isinstance(thing, (Run, StackRun))]
 
 
-class BrokenSampler(Exception):
+class BrokenSamplerError(Exception):
     """Raised in the middle of a run."""
 
 
 def break_run(options: dict[str, Any]) -> None:
-    raise BrokenSampler(str(options["block"]))
+    raise BrokenSamplerError(str(options["block"]))
 
 
 def interrupt_run(_: dict[str, Any]) -> None:
@@ -165,12 +164,12 @@ def test_nothing_of_a_run_is_left_however_it_ends(sd, adapter, end):
 
     patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS))
     expected = run(patched, steps=3)
-    spied = tiny.spied(patched, see)
+    spied = oracle.spied(patched, see)
     before = set(spied.model_options["transformer_options"])
     if end is None:
         run(spied, steps=3)
     else:
-        failures = (BrokenSampler, comfy.model_management.InterruptProcessingException)
+        failures = (BrokenSamplerError, comfy.model_management.InterruptProcessingException)
         with pytest.raises(failures):
             run(spied, steps=3)
         assert len(calls) == 2
@@ -186,50 +185,10 @@ def test_nothing_of_a_run_is_left_however_it_ends(sd, adapter, end):
 def test_every_step_gets_the_same_tensors(sd, adapter, hints):
     seen: list[dict[Any, torch.Tensor]] = []
     patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS, hints), mask=torch.rand(hints, 8, 8), strength=0.3)
-    spied = tiny.spied(patched, lambda _, options: seen.append(options["t2i_adapter_residuals"]))
+    spied = oracle.spied(patched, lambda _, options: seen.append(options["t2i_adapter_residuals"]))
     tiny.sample(spied, tiny.latent(*LATENT, 2), steps=4)
     assert len(seen) == 4
     assert all(step is seen[0] for step in seen)
-
-
-class Operations(TorchDispatchMode):
-    """Names the operations of the pack that are no views, and those that allocate; not those of ComfyUI's own code."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-        self.allocated: list[str] = []
-        self.inside = False
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if self.inside:
-            storages = [tensor.untyped_storage().data_ptr() for tensor in args if isinstance(tensor, torch.Tensor)]
-            name = str(function)
-            self.names += [] if function.is_view else [name]
-            fresh = isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in storages
-            self.allocated += [name] if fresh else []
-        return result
-
-    def watch(self, monkeypatch: Any, owner: Any, name: str) -> None:
-        """Note what a method of the pack does, except in the ComfyUI function that is its first argument."""
-        original = getattr(owner, name)
-
-        def watched(itself: Any, first: Any, *args: Any, **kwargs: Any) -> Any:
-            def outside(*inner: Any, **named: Any) -> Any:
-                self.inside = False
-                result = first(*inner, **named)
-                self.inside = True
-                return result
-
-            if hasattr(first, "class_obj"):
-                outside.class_obj = first.class_obj
-            self.inside = True
-            result = original(itself, outside if callable(first) else first, *args, **kwargs)
-            self.inside = False
-            return result
-
-        monkeypatch.setattr(owner, name, watched)
 
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
@@ -237,7 +196,7 @@ class Operations(TorchDispatchMode):
 def test_a_step_does_nothing_but_add_in_place(models, monkeypatch, kind, stacked):
     from t2i_adapter_pack.nodes import engine
 
-    operations = Operations()
+    operations = oracle.Operations()
     for owner, name in (
         (engine.StackEngine, "apply_model"),
         (engine.StackEngine, "calc_cond_batch"),
@@ -250,7 +209,7 @@ def test_a_step_does_nothing_but_add_in_place(models, monkeypatch, kind, stacked
         adapter = tiny.adapter(tiny.adapter_config(kind), seed)
         patched = tiny.apply(patched, adapter, tiny.hint(*PIXELS, 2), strength=0.5)
     starts: list[tuple[int, int]] = []
-    spied = tiny.spied(patched, lambda *_: starts.append((len(operations.names), len(operations.allocated))))
+    spied = oracle.spied(patched, lambda *_: starts.append((len(operations.names), len(operations.allocated))))
     with operations:
         tiny.sample(spied, tiny.latent(*LATENT, 2), steps=3)
     assert len(starts) == 3

@@ -201,6 +201,4 @@ def test_preview_refuses_what_is_no_picture(nodes):
     from t2i_adapter_pack.adapter_models.errors import HintError
 
     with pytest.raises(HintError):
-        nodes["PreviewT2IAdapterFeatures"].execute(
-            tiny.adapter(tiny.adapter_config()), torch.zeros(1, 8, 8, 7), 64, 64
-        )
+        nodes["PreviewT2IAdapterFeatures"].execute(tiny.adapter(tiny.adapter_config()), torch.zeros(1, 8, 8, 7), 64, 64)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 KINDS = ("SD", "SDXL")
@@ -18,12 +18,12 @@ def case(request, models) -> dict[str, Any]:
     """A MODEL with a batch of three hints for three pictures, and the same by hand."""
     kind = request.param
     config, image = tiny.adapter_config(kind), tiny.hint(64, 128, 3)
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
     adapter = tiny.adapter(config)
     return {
         "bare": models[kind],
         "ours": tiny.apply(models[kind], adapter, image),
-        "oracle": tiny.inject_features(models[kind], kind, features),
+        "oracle": oracle.inject_features(models[kind], kind, features),
         "count": tiny.Count(adapter.network),
     }
 
@@ -46,21 +46,21 @@ def prompts(*seeds: int) -> list[Any]:
 )
 def test_packed_calls_give_each_picture_its_hint(case, values, chunks):
     latent = tiny.latent(8, 16, 3)
-    calls = tiny.chunks_of_calls(case["ours"], lambda model: tiny.sample(model, latent, steps=2, **values))
+    calls = oracle.chunks_of_calls(case["ours"], lambda model: tiny.sample(model, latent, steps=2, **values))
     assert calls == [chunks] * 2
-    result = tiny.sample(case["ours"], latent, **values)
-    torch.testing.assert_close(result, tiny.sample(case["oracle"], latent, **values), **tiny.CLOSE)
+    result = tiny.sample(case["ours"], latent, steps=2, **values)
+    torch.testing.assert_close(result, tiny.sample(case["oracle"], latent, steps=2, **values), **tiny.CLOSE)
     assert case["count"].calls == 1
 
 
 @pytest.mark.parametrize("fits", [lambda _: False, lambda call: call % 3 == 0], ids=["always", "now and then"])
 def test_split_calls_give_each_picture_its_hint(case, monkeypatch, fits):
     latent, positive = tiny.latent(8, 16, 3), prompts(1, 3, 4)
-    expected = tiny.sample(case["oracle"], latent, positive=positive)
-    tiny.split_calls(monkeypatch, fits)
+    expected = tiny.sample(case["oracle"], latent, positive=positive, steps=2)
+    oracle.split_calls(monkeypatch, fits)
     calls: list[int] = []
-    spied = tiny.spied(case["ours"], lambda h, _: calls.append(h.shape[0]))
-    torch.testing.assert_close(tiny.sample(spied, latent, positive=positive), expected, **tiny.CLOSE)
+    spied = oracle.spied(case["ours"], lambda h, _: calls.append(h.shape[0]))
+    torch.testing.assert_close(tiny.sample(spied, latent, positive=positive, steps=2), expected, **tiny.CLOSE)
     assert min(calls) == 3
     assert len(calls) > 4
     assert case["count"].calls == 1
@@ -68,10 +68,10 @@ def test_split_calls_give_each_picture_its_hint(case, monkeypatch, fits):
 
 def test_pictures_beyond_the_hints_begin_again(sd):
     config, image, latent = tiny.adapter_config(), tiny.hint(64, 128, 2), tiny.latent(8, 16, 5)
-    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
+    features = oracle.reference_features("SD", tiny.adapter_weights(config), image)
     again = [feature[[0, 1, 0, 1, 0]] for feature in features]
     result = tiny.sample(tiny.apply(sd, tiny.adapter(config), image), latent, steps=2)
-    expected = tiny.sample(tiny.inject_features(sd, "SD", again), latent, steps=2)
+    expected = tiny.sample(oracle.inject_features(sd, "SD", again), latent, steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
 
 
@@ -106,6 +106,6 @@ def test_an_adapter_costs_no_call_of_the_unet(case):
     latent = tiny.latent(8, 16, 3)
 
     def calls(model: Any) -> list[list[int]]:
-        return tiny.chunks_of_calls(model, lambda spied: tiny.sample(spied, latent, sampler="heun"))
+        return oracle.chunks_of_calls(model, lambda spied: tiny.sample(spied, latent, sampler="heun", steps=2))
 
     assert calls(case["ours"]) == calls(case["bare"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 HALVES = (torch.bfloat16, torch.float16)
@@ -23,7 +23,7 @@ def half_models(inside_comfyui) -> dict[Any, Any]:
 def at_site(model: Any, kind: str, level: int, **values: Any) -> torch.Tensor:
     """What leaves a site in the first call, after all patches."""
     seen: list[torch.Tensor] = []
-    spied = tiny.inject(model, kind, lambda at, h, _: seen.append(h.clone()) if at == level else None)
+    spied = oracle.inject(model, kind, lambda at, h, _: seen.append(h.clone()) if at == level else None)
     tiny.sample(spied, tiny.latent(*LATENT), steps=1, **values)
     return seen[0]
 
@@ -68,7 +68,7 @@ def test_the_dtype_choice_is_obeyed(half_models, models, unet, choice):
     inputs, residuals = [], []
     adapter.network.register_forward_hook(lambda _, given, __: inputs.append(given[0].dtype))
     before = {name: (weight.data_ptr(), weight.clone()) for name, weight in adapter.network.named_parameters()}
-    spied = tiny.spied(
+    spied = oracle.spied(
         tiny.apply(model, adapter, tiny.hint(*PIXELS)),
         lambda _, options: residuals.extend(tensor.dtype for tensor in options["t2i_adapter_residuals"].values()),
     )
@@ -101,8 +101,8 @@ def test_a_half_precision_file_keeps_its_weights_and_computes_in_the_unets_preci
     save_file(weights, tmp_path / "half.safetensors")
     adapter = host.wrap_adapter(tmp_path / "half.safetensors", "half", None, bgr=False, dtype=None)
     result = tiny.sample(tiny.apply(sd, adapter, image), tiny.latent(*LATENT), steps=2)
-    features = tiny.reference_features("SD", {name: weight.float() for name, weight in weights.items()}, image)
-    expected = tiny.sample(tiny.inject_features(sd, "SD", features), tiny.latent(*LATENT), steps=2)
+    features = oracle.reference_features("SD", {name: weight.float() for name, weight in weights.items()}, image)
+    expected = tiny.sample(oracle.inject_features(sd, "SD", features), tiny.latent(*LATENT), steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
     assert {weight.dtype for weight in adapter.network.parameters()} == {torch.float16}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 
@@ -19,8 +19,8 @@ def test_every_latent_size_works_and_computes_the_adapter_once(models, kind, siz
     adapter, image = tiny.adapter(config), tiny.hint(8 * size[0], 8 * size[1])
     count = tiny.Count(adapter.network)
     result = tiny.sample(tiny.apply(models[kind], adapter, image), tiny.latent(*size), steps=2)
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
-    expected = tiny.sample(tiny.inject_features(models[kind], kind, features), tiny.latent(*size), steps=2)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
+    expected = tiny.sample(oracle.inject_features(models[kind], kind, features), tiny.latent(*size), steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
     assert count.calls == 1
 
@@ -107,8 +107,8 @@ def test_a_second_pass_at_another_size_uses_the_same_model(models, kind):
     tiny.sample(patched, tiny.latent(8, 16), steps=2)
     start = torch.randn(1, 4, 16, 32, generator=torch.Generator().manual_seed(5))
     result = tiny.sample(patched, start, denoise=0.5, steps=2)
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
-    expected = tiny.sample(tiny.inject_features(models[kind], kind, features), start, denoise=0.5, steps=2)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
+    expected = tiny.sample(oracle.inject_features(models[kind], kind, features), start, denoise=0.5, steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
     assert count.calls == 2
     tiny.sample(patched, tiny.latent(8, 16), steps=2)
@@ -134,7 +134,7 @@ def test_a_sampler_that_calls_the_model_at_another_size_works(sd):
             x = torch.cat([model.inner_model(part, sigma, **options) for part in x.chunk(2, -1)], -1) + 0 * whole
         return x
 
-    spied = tiny.spied(tiny.apply(sd, adapter, image), see)
+    spied = oracle.spied(tiny.apply(sd, adapter, image), see)
     with torch.inference_mode():
         result = comfy.samplers.sample(
             spied, torch.randn(1, 4, 16, 32), tiny.conditioning(1), tiny.conditioning(2), 5.0, torch.device("cpu"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 LATENT = (8, 16)
@@ -32,12 +32,12 @@ def test_two_adapters_add_up(models, kind):
     config = tiny.adapter_config(kind)
     images = [tiny.hint(64, 128, seed=seed) for seed in (0, 1)]
     pairs = [
-        tiny.reference_features(kind, tiny.adapter_weights(config, seed), image) for seed, image in enumerate(images)
+        oracle.reference_features(kind, tiny.adapter_weights(config, seed), image) for seed, image in enumerate(images)
     ]
     features = [0.7 * first + 1.2 * second for first, second in zip(*pairs, strict=True)]
     uses = [(tiny.adapter(config, seed), image, (0.7, 1.2)[seed]) for seed, image in enumerate(images)]
     result = run(stacked(models[kind], *uses))
-    torch.testing.assert_close(result, run(tiny.inject_features(models[kind], kind, features)), **tiny.CLOSE)
+    torch.testing.assert_close(result, run(oracle.inject_features(models[kind], kind, features)), **tiny.CLOSE)
     # The order of application changes rounding at most.
     torch.testing.assert_close(run(stacked(models[kind], *reversed(uses))), result, **tiny.CLOSE)
 
@@ -54,9 +54,9 @@ def test_two_strengths_of_one_adapter_are_their_sum(models, kind):
 
 def test_a_negative_strength_subtracts(models, kind):
     config, image = tiny.adapter_config(kind), tiny.hint(64, 128)
-    features = [-2.0 * level for level in tiny.reference_features(kind, tiny.adapter_weights(config), image)]
+    features = [-2.0 * level for level in oracle.reference_features(kind, tiny.adapter_weights(config), image)]
     result = run(stacked(models[kind], (tiny.adapter(config), image, -2.0)))
-    torch.testing.assert_close(result, run(tiny.inject_features(models[kind], kind, features)), **tiny.CLOSE)
+    torch.testing.assert_close(result, run(oracle.inject_features(models[kind], kind, features)), **tiny.CLOSE)
 
 
 def test_strength_0_gives_the_model_itself(models, kind):
@@ -84,7 +84,7 @@ def test_adapters_of_different_ranges_act_in_their_own_steps(sd):
     adapters = [tiny.adapter(config, seed) for seed in (0, 1)]
     patched = tiny.apply(sd, adapters[0], image, end_percent=0.4)
     patched = tiny.apply(patched, adapters[1], image, start_percent=0.6)
-    features = [tiny.reference_features("SD", tiny.adapter_weights(config, seed), image) for seed in (0, 1)]
+    features = [oracle.reference_features("SD", tiny.adapter_weights(config, seed), image) for seed in (0, 1)]
     sampling = sd.model.model_sampling
     first_until, second_from = (float(sampling.percent_to_sigma(percent)) for percent in (0.4, 0.6))
     used = set()
@@ -95,7 +95,7 @@ def test_adapters_of_different_ranges_act_in_their_own_steps(sd):
         used.add(use)
         return None if use is None else features[use][level]
 
-    expected = run(tiny.inject(sd, "SD", by_sigma), steps=8)
+    expected = run(oracle.inject(sd, "SD", by_sigma), steps=8)
     assert used == {0, 1, None}
     torch.testing.assert_close(run(patched, steps=8), expected, **tiny.CLOSE)
 
@@ -111,7 +111,7 @@ def test_an_end_before_the_start_is_refused(sd):
 def test_four_adapters_call_the_unet_as_often_as_none(sd):
     config = tiny.adapter_config()
     four = stacked(sd, *((tiny.adapter(config, seed), tiny.hint(64, 128, seed=seed), 0.5) for seed in range(4)))
-    assert tiny.chunks_of_calls(four, run) == tiny.chunks_of_calls(sd, run) == [[1, 0]] * 2
+    assert oracle.chunks_of_calls(four, run) == oracle.chunks_of_calls(sd, run) == [[1, 0]] * 2
 
 
 def test_stacking_keeps_one_engine_and_one_patch_of_each_kind(sd):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 FRAMES, LENGTH = 8, 4
@@ -34,7 +34,7 @@ def frames_of(options: dict[str, Any]) -> list[int]:
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 def test_each_frame_of_a_window_gets_its_own_hint(models, kind, hints, causal):
     config, image = tiny.adapter_config(kind), tiny.hint(*PIXELS, hints)
-    features = tiny.reference_features(kind, tiny.adapter_weights(config), image)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
     adapter = tiny.adapter(config)
     count = tiny.Count(adapter.network)
     calls: list[list[int]] = []
@@ -49,7 +49,7 @@ def test_each_frame_of_a_window_gets_its_own_hint(models, kind, hints, causal):
 
     latent = tiny.latent(*LATENT, FRAMES)
     result = tiny.sample(windowed(tiny.apply(models[kind], adapter, image), causal=causal), latent, steps=2)
-    expected = tiny.sample(windowed(tiny.inject(models[kind], kind, rows), causal=causal), latent, steps=2)
+    expected = tiny.sample(windowed(oracle.inject(models[kind], kind, rows), causal=causal), latent, steps=2)
     torch.testing.assert_close(result, expected, **tiny.CLOSE)
     first = [0, 1, 2, 3]
     second = [1, 2, 3, 4, 5] if causal else [2, 3, 4, 5]
@@ -71,7 +71,7 @@ def test_hints_differ_from_window_to_window(sd):
 def test_windows_with_gaps_and_masks_for_each_frame(sd):
     config, image = tiny.adapter_config(), tiny.hint(*PIXELS, FRAMES)
     strengths = torch.linspace(0, 1, FRAMES)
-    features = tiny.reference_features("SD", tiny.adapter_weights(config), image)
+    features = oracle.reference_features("SD", tiny.adapter_weights(config), image)
     seen: list[list[int]] = []
 
     def rows(level: int, h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -83,8 +83,8 @@ def test_windows_with_gaps_and_masks_for_each_frame(sd):
     patched = tiny.apply(sd, tiny.adapter(config), image, mask=strengths.view(-1, 1, 1).expand(-1, *PIXELS))
     latent, schedule = tiny.latent(*LATENT, FRAMES), "standard_uniform"
     result = tiny.sample(windowed(patched, causal=False, schedule=schedule), latent, steps=3)
-    oracle = windowed(tiny.inject(sd, "SD", rows), causal=False, schedule=schedule)
-    torch.testing.assert_close(result, tiny.sample(oracle, latent, steps=3), **tiny.CLOSE)
+    expected = windowed(oracle.inject(sd, "SD", rows), causal=False, schedule=schedule)
+    torch.testing.assert_close(result, tiny.sample(expected, latent, steps=3), **tiny.CLOSE)
     assert all(len(frames) == LENGTH for frames in seen)
 
 
@@ -92,5 +92,5 @@ def test_a_split_call_keeps_the_frames(sd, monkeypatch):
     adapter, latent = tiny.adapter(tiny.adapter_config()), tiny.latent(*LATENT, FRAMES)
     patched = windowed(tiny.apply(sd, adapter, tiny.hint(*PIXELS, FRAMES)), causal=True)
     expected = tiny.sample(patched, latent, steps=2)
-    tiny.split_calls(monkeypatch, lambda call: call % 2 == 0)
+    oracle.split_calls(monkeypatch, lambda call: call % 2 == 0)
     torch.testing.assert_close(tiny.sample(patched, latent, steps=2), expected, **tiny.CLOSE)

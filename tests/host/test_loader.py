@@ -1,0 +1,215 @@
+"""Load T2I-Adapter: what it offers, finds, loads and says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from . import tiny
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def folder(inside_comfyui, tmp_path, monkeypatch) -> Path:
+    """The two folders of models that ComfyUI looks for adapters in, empty; this is their parent."""
+    import folder_paths
+
+    folders = [tmp_path / "controlnet", tmp_path / "t2i_adapter"]
+    for path in folders:
+        path.mkdir()
+    suffixes = folder_paths.folder_names_and_paths["controlnet"][1]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "controlnet", ([str(path) for path in folders], suffixes))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return tmp_path
+
+
+@pytest.fixture
+def loader(inside_comfyui) -> Any:
+    from t2i_adapter_pack.nodes.load import LoadT2IAdapter
+
+    return LoadT2IAdapter
+
+
+@pytest.fixture
+def other_folder(folder, tmp_path) -> Path:
+    """A place where no loader looks, with an adapter in it."""
+    path = tmp_path / "elsewhere"
+    path.mkdir()
+    return tiny.save_adapter(path, tiny.adapter_config(), 1)
+
+
+def offered(loader: Any) -> list[str]:
+    return next(one for one in loader.define_schema().inputs if one.id == "adapter_name").options
+
+
+def load(loader: Any, name: str, **values: Any) -> Any:
+    return loader.execute(name, **values)[0]
+
+
+def save_diffusers(path: Path, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A diffusers folder as its save_pretrained writes it; returns the weights by their original names."""
+    weights = tiny.adapter_weights(tiny.adapter_config(), seed)
+    renamed = {}
+    for name, tensor in weights.items():
+        parts = name.split(".")
+        if parts[0] == "body":
+            inside = [] if parts[2] == "in_conv" else ["resnets", str(int(parts[1]) % 2)]
+            parts = ["body", str(int(parts[1]) // 2), *inside, *parts[2:]]
+        renamed[".".join(["adapter", *parts])] = tensor
+    path.mkdir(parents=True)
+    save_file(renamed, path / "diffusion_pytorch_model.safetensors")
+    facts = {"_class_name": "T2IAdapter", "adapter_type": "full_adapter", "in_channels": 3, "downscale_factor": 8}
+    (path / "config.json").write_text(json.dumps(facts))
+    return weights
+
+
+def assert_weights(adapter: Any, weights: dict[str, torch.Tensor]) -> None:
+    loaded = adapter.network.state_dict()
+    assert loaded.keys() == weights.keys()
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+
+
+def save_bundle(path: Path) -> None:
+    """A CoAdapter training checkpoint: several adapters in one pickle."""
+    entries = {
+        f"adapters.{condition}.{name}": tensor
+        for seed, condition in enumerate(("sketch", "depth"))
+        for name, tensor in tiny.adapter_weights(tiny.adapter_config(), seed).items()
+    }
+    torch.save({"state_dict": entries}, path)
+
+
+# --- the combo -------------------------------------------------------------------------------------------------------
+
+
+def test_the_combo_offers_the_files_of_both_folders(folder, loader):
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="a")
+    (folder / "t2i_adapter" / "sd15").mkdir()
+    tiny.save_adapter(folder / "t2i_adapter" / "sd15", tiny.adapter_config(), name="b")
+    (folder / "controlnet" / "readme.txt").write_text("no model")
+    assert sorted(offered(loader)) == ["a.safetensors", str(Path("sd15", "b.safetensors"))]
+
+
+def test_a_diffusers_folder_is_one_entry_and_loads(folder, loader):
+    weights = save_diffusers(folder / "controlnet" / "sketch")
+    (folder / "controlnet" / "sketch" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"")
+    assert offered(loader) == ["sketch"]
+    assert loader.validate_inputs("sketch") is True
+    assert_weights(load(loader, "sketch"), weights)
+
+
+def test_the_file_in_a_diffusers_folder_may_be_named_itself(folder, loader):
+    weights = save_diffusers(folder / "controlnet" / "sketch")
+    name = str(Path("sketch", "diffusion_pytorch_model.safetensors"))
+    assert loader.validate_inputs(name) is True
+    assert_weights(load(loader, name), weights)
+
+
+def test_the_entries_of_a_bundle_are_offered_and_load(folder, loader):
+    save_bundle(folder / "controlnet" / "co.ckpt")
+    assert offered(loader) == ["co.ckpt", "co.ckpt#depth", "co.ckpt#sketch"]
+    for seed, condition in enumerate(("sketch", "depth")):
+        assert loader.validate_inputs(f"co.ckpt#{condition}") is True
+        assert_weights(load(loader, f"co.ckpt#{condition}"), tiny.adapter_weights(tiny.adapter_config(), seed))
+    with pytest.raises(ValueError, match=r"co\.ckpt#depth"):
+        load(loader, "co.ckpt")
+
+
+def test_a_new_file_appears_when_the_definitions_are_refreshed(folder, loader):
+    assert offered(loader) == []
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="new")
+    os.utime(folder / "controlnet", (time.time() + 5, time.time() + 5))  # a second write within the clock's tick
+    assert offered(loader) == ["new.safetensors"]
+
+
+# --- finding and replacing -------------------------------------------------------------------------------------------
+
+
+def test_a_shared_workflow_finds_the_file_in_another_subfolder(folder, loader):
+    (folder / "t2i_adapter" / "mine").mkdir()
+    tiny.save_adapter(folder / "t2i_adapter" / "mine", tiny.adapter_config(), 4, name="a")
+    for name in ("a.safetensors", "yours/a.safetensors", "yours\\a.safetensors"):
+        assert loader.validate_inputs(name) is True
+        assert_weights(load(loader, name), tiny.adapter_weights(tiny.adapter_config(), 4))
+
+
+def test_a_missing_file_says_what_to_do(folder, loader):
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="a")
+    message = loader.validate_inputs("gone.safetensors")
+    assert message == (
+        "adapter_name 'gone.safetensors': got no such file; expected one of 1 files in models/controlnet and "
+        "models/t2i_adapter. Put the file there and refresh the node definitions (R)."
+    )
+
+
+@pytest.mark.parametrize("name", ["../elsewhere/adapter.safetensors", "{path}", "..", ".", ""])
+def test_no_name_leads_out_of_the_model_folders(other_folder, loader, name):
+    assert other_folder.is_file()
+    assert isinstance(loader.validate_inputs(name.format(path=other_folder)), str)
+
+
+def test_a_name_of_a_folder_elsewhere_is_no_diffusers_folder(folder, loader):
+    save_diffusers(folder / "elsewhere" / "sketch")
+    for name in ("../elsewhere/sketch", str(folder / "elsewhere" / "sketch")):
+        assert isinstance(loader.validate_inputs(name), str)
+
+
+def test_a_replaced_file_is_loaded_again(folder, loader):
+    config = tiny.adapter_config()
+    path = tiny.save_adapter(folder / "controlnet", config, 0, name="a")
+    before = loader.fingerprint_inputs("a.safetensors", "auto", "auto")
+    assert before == loader.fingerprint_inputs("a.safetensors", "auto", "auto")
+    old = load(loader, "a.safetensors")
+    shutil.move(tiny.save_adapter(folder, config, 1, name="next"), path)
+    assert before != loader.fingerprint_inputs("a.safetensors", "auto", "auto")
+    assert_weights(load(loader, "a.safetensors"), tiny.adapter_weights(config, 1))
+    assert_weights(old, tiny.adapter_weights(config, 0))  # still mapped from the file that was
+
+
+# --- the choices -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "order", "bgr"),
+    [
+        ("SDXL", "t2i-adapter-openpose-sdxl-1.0", "auto", True),
+        ("SDXL", "t2i-adapter_xl_openpose", "auto", True),
+        ("SDXL", "t2i-adapter-sketch-sdxl-1.0", "auto", False),
+        ("SDXL", "t2i-adapter-openpose-sdxl-1.0", "rgb", False),
+        ("SD", "t2iadapter_openpose_sd14v1", "auto", False),
+        ("SD", "t2iadapter_openpose_sd14v1", "bgr", True),
+        ("SDXL", "adapter", "auto", False),
+    ],
+)
+def test_colours_are_swapped_for_sdxl_pose_adapters_alone(folder, loader, kind, name, order, bgr):
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(kind), name=name)
+    assert load(loader, f"{name}.safetensors", color_order=order).bgr is bgr
+
+
+@pytest.mark.parametrize(
+    ("choice", "dtype"), [("auto", None), ("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)]
+)
+def test_the_dtype_reaches_the_adapter(folder, loader, choice, dtype):
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="a")
+    assert load(loader, "a.safetensors", dtype=choice).dtype is dtype
+
+
+@pytest.mark.parametrize("context", [768, 1024])
+@pytest.mark.parametrize("name", ["t2iadapter_sketch_sd15v2", "sketch_sd21", "sketch"])
+def test_sd1_adapters_on_sd2_are_told_of_and_the_other_way_round(folder, loader, caplog, context, name):
+    """The shapes are equal, so they apply; the name of the file says that they were not made for it."""
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name=name)
+    model = tiny.model("SD", context_dim=context)
+    assert tiny.apply(model, load(loader, f"{name}.safetensors"), tiny.hint(64, 64)) is not model
+    misfit = {"t2iadapter_sketch_sd15v2": 1024, "sketch_sd21": 768}.get(name) == context
+    assert len(caplog.records) == misfit
+    assert ("it may follow badly" in caplog.text) == misfit
