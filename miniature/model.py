@@ -45,6 +45,7 @@ TEXT_CONFIG: dict[str, object] = {
 VAE_WIDTHS = (24, 36)  # encoder, decoder; ComfyUI's class is 64 wide, and the rest of it is zeros
 CHANNELS = (32, 64, 128, 128)
 LATENT_SCALE = 0.18215
+NORM_GROUPS = 32  # of every norm in ComfyUI's UNet
 
 
 def initialise(module: nn.Module) -> None:
@@ -72,7 +73,21 @@ def build_unet() -> nn.Module:
     for layer in (*last, unet.out[2]):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
+    for block in (block for block in unet.modules() if isinstance(block, ResBlock)):
+        if block.out_channels == NORM_GROUPS:
+            _freeze_what_the_norm_removes(block)
     return unet
+
+
+def _freeze_what_the_norm_removes(block: nn.Module) -> None:
+    """Keep at zero what is added per channel just before a norm of one channel per group: it takes that out again.
+
+    Its gradient is nothing but rounding noise, which Adam scales up to full steps, until the sum rounds the picture
+    away.
+    """
+    for parameter in (block.in_layers[2].bias, *block.emb_layers[1].parameters()):
+        nn.init.zeros_(parameter)
+        parameter.requires_grad_(False)
 
 
 class TextEncoder(nn.Module):

@@ -22,10 +22,10 @@ from .loop import Fit, Plan
 HERE = Path(__file__).resolve().parent
 PLANS: dict[str, Plan] = {
     "vae": Plan(steps=8000, batch=64, rate=2e-3, seed=1),
-    "denoiser": Plan(steps=10000, batch=256, rate=8e-4, warmup=500, decay=0.999, seed=2),
-    "sketch": Plan(steps=2000, batch=128, rate=1.5e-3, seed=3),
-    "color": Plan(steps=2000, batch=128, rate=1.5e-3, seed=4),
-    "seg": Plan(steps=2000, batch=128, rate=1.5e-3, seed=5),
+    "denoiser": Plan(steps=9000, batch=256, rate=8e-4, warmup=500, decay=0.9993, seed=2),
+    "sketch": Plan(steps=2450, batch=128, rate=1.5e-3, seed=3),
+    "color": Plan(steps=2600, batch=128, rate=1.5e-3, seed=4),
+    "seg": Plan(steps=3900, batch=128, rate=1.5e-3, seed=5),
 }
 POOL = 262144
 
