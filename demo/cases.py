@@ -32,11 +32,6 @@ class Case:
         return buffer.getvalue()
 
 
-def held_out(count: int) -> scenes.Scenes:
-    """Return the first scenes that no training has seen: they are not chosen for looking good."""
-    return scenes.draw_scenes(torch.arange(scenes.HELD_OUT, scenes.HELD_OUT + count))
-
-
 def from_scenes(drawn: scenes.Scenes, size: int) -> list[Case]:
     """Return the prompt and the exact sketch of each scene.
 

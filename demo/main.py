@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from ..miniature import scenes
+from ..miniature import measure, scenes
 from ..tasks import base_directory, client, paths
-from ..tasks.server import ComfyServer, ServerError, device_arguments
+from ..tasks.server import ONE_THREAD, ComfyServer, ServerError, device_arguments
 from . import cases, report, sheet, workflows
 from .progress import Progress
 
@@ -87,7 +87,8 @@ def show(options: argparse.Namespace) -> int:
         ("Sampler", "seed"): options.seed,
     }
     progress = Progress(2 * len(wanted))
-    server = ComfyServer(comfyui, base, device_arguments())
+    threads = ONE_THREAD if options.checkpoint == MINIATURE else {}
+    server = ComfyServer(comfyui, base, device_arguments(), threads)
     try:
         server.start(progress.waiting)
         progress.ready(server.url)
@@ -111,7 +112,8 @@ def choose_cases(options: argparse.Namespace) -> tuple[list[cases.Case], scenes.
     """Return what to draw, and the scenes to measure against where there are any."""
     if options.sketch is not None:
         return cases.from_file(options.sketch, options.prompt), None
-    drawn = cases.held_out(SCENES)
+    # The first that no training has seen: they are not chosen for looking good.
+    drawn = measure.held_out(SCENES)
     if options.checkpoint == MINIATURE:
         return cases.from_scenes(drawn, scenes.SIZE), drawn
     return cases.from_scenes(drawn, REAL_SIZE), None

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..miniature import scenes
+from ..miniature import measure, scenes
 
 NOT_MEASURED = "Not measured: what the sketch means exactly is known for the miniature's own scenes only."
 
@@ -21,8 +21,6 @@ def text(without: Sequence[Image.Image], with_adapter: Sequence[Image.Image], tr
     """
     if truth is None:
         return NOT_MEASURED
-    from ..miniature import measure
-
     rows = (
         ("silhouette: pixels that differ from the background as drawn", measure.silhouette_iou),
         ("shapes: the asked colour at the drawn place", measure.shape_iou),
@@ -35,5 +33,5 @@ def text(without: Sequence[Image.Image], with_adapter: Sequence[Image.Image], tr
 
 
 def tensor(pictures: Sequence[Image.Image]) -> torch.Tensor:
-    """Return pictures of one size as (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2) / 255
+    """Return pictures of one size as (B, H, W, 3) in [0, 1]."""
+    return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])) / 255

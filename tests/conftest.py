@@ -103,7 +103,7 @@ def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -
     from t2i_adapter_pack.tasks import base_directory, server
 
     base = base_directory.prepare(tmp_path_factory.mktemp("server") / "base", comfyui_path)
-    with server.ComfyServer(comfyui_path, base, server.device_arguments()) as running:
+    with server.ComfyServer(comfyui_path, base, server.device_arguments(), server.ONE_THREAD) as running:
         yield running
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 from PIL import Image
-from t2i_adapter_pack.demo import cases, main, progress, sheet, workflows
-from t2i_adapter_pack.miniature import scenes
+from t2i_adapter_pack.demo import cases, main, progress, report, sheet, workflows
+from t2i_adapter_pack.miniature import measure, scenes
 from t2i_adapter_pack.tasks import client
 
 PATHS = [workflows.WITHOUT, workflows.WITH]
@@ -43,7 +43,7 @@ def test_a_misspelt_input_is_an_error():
 
 
 def test_cases_come_from_scenes_that_no_training_has_seen():
-    drawn = cases.held_out(3)
+    drawn = measure.held_out(3)
     assert bool((drawn.seed >= scenes.HELD_OUT).all())
     for size in (scenes.SIZE, 512):
         for case in cases.from_scenes(drawn, size):
@@ -72,7 +72,7 @@ def test_options_that_make_no_sense_are_refused(arguments, capsys):
 
 @pytest.mark.host
 def test_the_demos_workflows_run_on_the_real_server(comfy_server):
-    (case,) = cases.from_scenes(cases.held_out(1), scenes.SIZE)
+    (case,) = cases.from_scenes(measure.held_out(1), scenes.SIZE)
     values = {("Prompt", "text"): case.prompt, ("Sketch", "image"): "sketch-1.png", ("Sampler", "steps"): 4}
     steps = []
     pictures = []
@@ -91,7 +91,7 @@ def test_the_demos_workflows_run_on_the_real_server(comfy_server):
 def test_what_the_server_refuses_is_said_in_its_words(comfy_server):
     workflow = workflows.put(workflows.load(workflows.WITH), {("Checkpoint", "ckpt_name"): "no such file.safetensors"})
     with pytest.raises(client.WorkflowError, match=r"CheckpointLoaderSimple.*no such file"):
-        client.run(comfy_server.url, workflow, {"sketch-1.png": cases.from_scenes(cases.held_out(1), 64)[0].png()})
+        client.run(comfy_server.url, workflow, {"sketch-1.png": cases.from_scenes(measure.held_out(1), 64)[0].png()})
 
 
 def test_progress_is_one_line_per_picture_where_there_is_no_terminal(capsys):
@@ -104,3 +104,18 @@ def test_progress_is_one_line_per_picture_where_there_is_no_terminal(capsys):
         shown.finish()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("]")[0] for line in lines] == ["[ 1/2", "[ 2/2"]
+
+
+def test_the_report_gives_the_truth_full_marks_and_black_few():
+    drawn = measure.held_out(4)
+    truth = [Image.fromarray((picture * 255).round().byte().numpy()) for picture in measure.truth(drawn)]
+    lines = report.text([Image.new("RGB", truth[0].size, "black")] * 4, truth, drawn).splitlines()
+    assert len(lines) == 3
+    for line in lines[1:]:
+        without, with_adapter = map(float, line.split()[-2:])
+        assert without < 0.4
+        assert with_adapter > 0.95
+
+
+def test_the_report_says_why_it_measures_nothing():
+    assert report.text([], [], None) == report.NOT_MEASURED

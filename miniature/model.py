@@ -1,0 +1,193 @@
+"""The miniature's parts, built from ComfyUI's own classes so that what is trained is what the stock nodes run.
+
+`host.use_comfyui` must have been called before anything here is built.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .prompts import LENGTH, WORDS
+
+UNET_CONFIG: dict[str, object] = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [0, 0, 1, 1, 0, 0, 0, 0],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": 64,
+    "num_head_channels": 32,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "adm_in_channels": None,
+    "legacy": False,
+}
+TEXT_CONFIG: dict[str, object] = {
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "hidden_act": "quick_gelu",
+    "max_position_embeddings": LENGTH,
+    "eos_token_id": 49407,
+}
+VAE_WIDTHS = (24, 36)  # encoder, decoder; ComfyUI's class is 64 wide, and the rest of it is zeros
+CHANNELS = (32, 64, 128, 128)
+LATENT_SCALE = 0.18215
+NORM_GROUPS = 32  # of every norm in ComfyUI's UNet
+
+
+def initialise(module: nn.Module) -> None:
+    """Give every layer torch's usual start: ComfyUI's layers skip it, since they expect a file's weights."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.Conv2d.reset_parameters(layer)
+        elif isinstance(layer, nn.Linear):
+            nn.Linear.reset_parameters(layer)
+        elif isinstance(layer, (nn.GroupNorm, nn.LayerNorm)):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Embedding):
+            nn.init.normal_(layer.weight, std=0.02)
+
+
+def build_unet() -> nn.Module:
+    """Build ComfyUI's UNet at the miniature's size; the last layer of each residual branch starts at zero."""
+    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
+
+    unet = UNetModel(**UNET_CONFIG)
+    initialise(unet)
+    last = [block.out_layers[3] for block in unet.modules() if isinstance(block, ResBlock)]
+    last += [layer for name, layer in unet.named_modules() if name.endswith("proj_out")]
+    for layer in (*last, unet.out[2]):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    for block in (block for block in unet.modules() if isinstance(block, ResBlock)):
+        if block.out_channels == NORM_GROUPS:
+            _freeze_what_the_norm_removes(block)
+    return unet
+
+
+def _freeze_what_the_norm_removes(block: nn.Module) -> None:
+    """Keep at zero what is added per channel just before a norm of one channel per group: it takes that out again.
+
+    Its gradient is nothing but rounding noise, which Adam scales up to full steps, until the sum rounds the picture
+    away.
+    """
+    for parameter in (block.in_layers[2].bias, *block.emb_layers[1].parameters()):
+        nn.init.zeros_(parameter)
+        parameter.requires_grad_(False)
+
+
+class TextEncoder(nn.Module):
+    """ComfyUI's CLIP text model, run layer by layer because its own layers add in place; only the known words' rows.
+
+    State keys are those of ComfyUI's `CLIPTextModel`, with `len(WORDS)` rows in the token embedding.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        import comfy.ops
+        from comfy.clip_model import CLIPTextModel
+
+        model = CLIPTextModel(TEXT_CONFIG, torch.float32, "cpu", comfy.ops.disable_weight_init)
+        self.text_model = model.text_model
+        self.text_projection = model.text_projection
+        self.text_model.embeddings.token_embedding = nn.Embedding(len(WORDS), int(TEXT_CONFIG["hidden_size"]))
+        initialise(self)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Encode word rows (B, 77) long as context (B, 77, 64)."""
+        embeddings = self.text_model.embeddings
+        x = embeddings.token_embedding(tokens) + embeddings.position_embedding.weight
+        for layer in self.text_model.encoder.layers:
+            x = x + layer.self_attn(layer.layer_norm1(x), None, causal_attention)
+            x = x + layer.mlp(layer.layer_norm2(x))
+        return self.text_model.final_layer_norm(x)
+
+
+def causal_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, _mask: object
+) -> torch.Tensor:
+    """Attend from each token to itself and those before it; (B, L, C) each -> (B, L, C)."""
+    batch, length, width = query.shape
+    parts = (part.view(batch, length, heads, width // heads).transpose(1, 2) for part in (query, key, value))
+    out = functional.scaled_dot_product_attention(*parts, is_causal=True)
+    return out.transpose(1, 2).reshape(batch, length, width)
+
+
+def build_vae(widths: tuple[int, int] = VAE_WIDTHS) -> nn.Module:
+    """Build ComfyUI's TAESD with narrower layers (encoder, decoder); wider again as zeros in the checkpoint."""
+    from comfy.taesd.taesd import TAESD
+
+    vae = TAESD(latent_channels=4)
+    for part, width in ((vae.taesd_encoder, widths[0]), (vae.taesd_decoder, widths[1])):
+        for owner in list(part.modules()):
+            for name, layer in list(owner.named_children()):
+                if isinstance(layer, nn.Conv2d):
+                    setattr(owner, name, _narrowed(layer, width))
+    initialise(vae)
+    return vae
+
+
+def _narrowed(layer: nn.Conv2d, width: int) -> nn.Conv2d:
+    sizes = (width if size == 64 else size for size in (layer.in_channels, layer.out_channels))
+    return nn.Conv2d(*sizes, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None)
+
+
+def build_adapter(image_channels: int) -> nn.Module:
+    """Build the paper's adapter, in the published shape, at the miniature's widths.
+
+    Args:
+        image_channels: 1 for a sketch, 3 for colours.
+
+    Returns:
+        A network (B, image_channels, H, W) in [0, 1] -> four feature maps, fine to coarse.
+    """
+    networks = _networks()
+    config = networks.AdapterConfig(
+        kind="full",
+        image_channels=image_channels,
+        unshuffle=8,
+        channels=CHANNELS,
+        down_levels=(1, 2, 3),
+        num_res_blocks=2,
+    )
+    return networks.FullAdapter(config)
+
+
+def _networks() -> ModuleType:
+    """Load the pack's adapter networks by path: the pack itself may be called anything, or not be loaded at all."""
+    name = f"{__package__}_networks"
+    if name not in sys.modules:
+        path = Path(__file__).resolve().parent.parent / "adapter_models" / "networks.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+def control(features: list[torch.Tensor]) -> dict[str, list[torch.Tensor | None]]:
+    """Lay out four feature maps, fine to coarse, the way ComfyUI's UNet takes them from the end of a list."""
+    fine_last: list[torch.Tensor | None] = []
+    for feature in reversed(features):
+        fine_last += [feature, None, None]
+    return {"input": fine_last}
+
+
+def alphas(device: torch.device) -> torch.Tensor:
+    """Return SD1's cumulative alphas (1000,), as ComfyUI's discrete sampling uses them."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return torch.cumprod(1.0 - betas, dim=0).float().to(device)
