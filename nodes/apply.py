@@ -128,6 +128,12 @@ def _inputs() -> list[Any]:
             tooltip="If the image has another aspect than the picture: crop cuts what stands out, stretch "
             "deforms it, pad shows it whole and repeats its edge.",
         ),
+        *_optional_inputs(),
+    ]
+
+
+def _optional_inputs() -> list[Any]:
+    return [
         io.Mask.Input(
             "mask",
             optional=True,

@@ -22,17 +22,6 @@ class T2IAdapterWeights(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        levels = [
-            io.Float.Input(
-                f"level_{number}",
-                default=1.0,
-                min=-10.0,
-                max=10.0,
-                step=0.05,
-                tooltip=f"Factor of level {number} of {LEVELS}, the {detail}. SD and SDXL alike.",
-            )
-            for number, detail in enumerate(DETAILS, start=1)
-        ]
         presets = [io.DynamicCombo.Option(preset.name, []) for preset in PRESETS]
         side = {"default": 1.0, "min": 0.0, "max": 10.0, "step": 0.05}
         return io.Schema(
@@ -50,7 +39,7 @@ class T2IAdapterWeights(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "preset",
-                    options=[*presets, io.DynamicCombo.Option(CUSTOM, levels)],
+                    options=[*presets, io.DynamicCombo.Option(CUSTOM, _level_inputs())],
                     tooltip="uniform: as trained. soft: the prompt comes first, the fine levels follow it less. coarse "
                     "only: composition without details. fine only: details without composition.",
                 ),
@@ -79,6 +68,20 @@ class T2IAdapterWeights(io.ComfyNode):
         """Make the weights."""
         own = Weights(_levels(preset or {"preset": PRESETS[0].name}), positive, negative)
         return io.NodeOutput(own.times(weights or NEUTRAL))
+
+
+def _level_inputs() -> list[Any]:
+    return [
+        io.Float.Input(
+            f"level_{number}",
+            default=1.0,
+            min=-10.0,
+            max=10.0,
+            step=0.05,
+            tooltip=f"Factor of level {number} of {LEVELS}, the {detail}. SD and SDXL alike.",
+        )
+        for number, detail in enumerate(DETAILS, start=1)
+    ]
 
 
 def _levels(preset: Mapping[str, Any]) -> tuple[float, ...]:
@@ -118,6 +121,7 @@ class T2IAdapterSchedule(io.ComfyNode):
                 io.Combo.Input(
                     "interpolation",
                     options=[row.name for row in INTERPOLATIONS],
+                    default=INTERPOLATIONS[0].name,
                     tooltip="How it goes from one to the other. constant: stays at start_strength.",
                 ),
                 io.Float.Input("start_percent", default=0.0, tooltip="Where it begins; 0 before.", **percent),
@@ -125,6 +129,7 @@ class T2IAdapterSchedule(io.ComfyNode):
                 io.Combo.Input(
                     "unit",
                     options=list(UNITS),
+                    default=UNITS[0],
                     tooltip="What the percents count. noise schedule: as other ComfyUI nodes. sampling steps: parts of "
                     "this run, also of image to image with a low denoise.",
                 ),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import samples
 
+LEVELS = 4
 CPU = torch.device("cpu")
 SD_SITES = (2, 5, 8, 11)
 
@@ -54,8 +55,8 @@ def chunk(pictures: int = 1, size: tuple[int, int] = (8, 8), area=None, first: i
 def call(
     *weights: float, chunks: tuple[stack.Chunk, ...] | None = None, dtype: torch.dtype = torch.float32
 ) -> stack.Call:
-    """A call of the UNet; of one picture unless chunks say otherwise."""
-    return stack.Call(chunks or (chunk(),), weights, CPU, dtype)
+    """A call of the UNet; of one picture unless chunks say otherwise; each weight for all levels of its use."""
+    return stack.Call(chunks or (chunk(),), tuple((weight,) * LEVELS for weight in weights), CPU, dtype)
 
 
 class Forwards:

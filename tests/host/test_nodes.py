@@ -29,8 +29,38 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
             ("end_percent", "FLOAT", 1.0),
             ("fit", "COMBO", "crop"),
             ("mask", "MASK", None),
+            ("weights", "T2I_WEIGHTS", None),
         ],
         [("model", "MODEL")],
+    ),
+    "T2IAdapterWeights": (
+        "T2I-Adapter Level Weights",
+        [
+            ("preset", "COMFY_DYNAMICCOMBO_V3", None),
+            ("positive", "FLOAT", 1.0),
+            ("negative", "FLOAT", 1.0),
+            ("weights", "T2I_WEIGHTS", None),
+        ],
+        [("weights", "T2I_WEIGHTS")],
+    ),
+    "T2IAdapterSchedule": (
+        "T2I-Adapter Schedule",
+        [
+            ("start_strength", "FLOAT", 1.0),
+            ("end_strength", "FLOAT", 1.0),
+            ("interpolation", "COMBO", "constant"),
+            ("start_percent", "FLOAT", 0.0),
+            ("end_percent", "FLOAT", 1.0),
+            ("unit", "COMBO", "noise schedule"),
+            ("curve", "CURVE", None),
+            ("weights", "T2I_WEIGHTS", None),
+        ],
+        [("weights", "T2I_WEIGHTS")],
+    ),
+    "T2IAdapterToControlNet": (
+        "T2I-Adapter as ControlNet",
+        [("adapter", "T2I_ADAPTER", None), ("weights", "T2I_WEIGHTS", None)],
+        [("control_net", "CONTROL_NET")],
     ),
     "T2IAdapterInfo": (
         "T2I-Adapter Info",
@@ -52,6 +82,8 @@ COMBOS = {
     ("LoadT2IAdapter", "color_order"): ["auto", "rgb", "bgr"],
     ("LoadT2IAdapter", "dtype"): ["auto", "fp32", "fp16", "bf16"],
     ("ApplyT2IAdapter", "fit"): ["crop", "stretch", "pad"],
+    ("T2IAdapterSchedule", "interpolation"): ["constant", "linear", "ease in", "ease out", "ease in-out"],
+    ("T2IAdapterSchedule", "unit"): ["noise schedule", "sampling steps"],
 }
 
 
@@ -82,10 +114,10 @@ def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_
             assert next(one for one in schema.inputs if one.id == combo).options == options
 
 
-def test_only_the_mask_may_be_left_open(nodes):
+def test_only_masks_weights_and_curves_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
-    assert optional <= {"mask", "weights"}
+    assert optional <= {"mask", "weights", "curve"}
 
 
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
@@ -125,7 +157,8 @@ def test_defaults_of_execute_are_those_of_the_widgets(nodes):
             assert one.id in parameters
             default = parameters[one.id].default
             if default is not inspect.Parameter.empty and not one.optional:
-                assert default == one.default
+                # A dynamic combo has no default of its own: its first option is it.
+                assert default == getattr(one, "default", None)
 
 
 # --- T2IAdapterInfo --------------------------------------------------------------------------------------------------

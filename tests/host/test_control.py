@@ -1,0 +1,114 @@
+"""An adapter as CONTROL_NET: the same pictures as the MODEL route, and company with core's controls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from . import tiny
+
+pytestmark = pytest.mark.host
+RANGE = {"strength": 0.7, "start_percent": 0.1, "end_percent": 0.9}
+
+
+def control(adapter: Any, weights: Any = None) -> Any:
+    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+
+    return T2IAdapterToControlNet.execute(adapter, weights)[0]
+
+
+def prompts(net: Any, image: torch.Tensor, *, positive: Any = None, **values: Any) -> dict[str, Any]:
+    first, second = tiny.apply_core(positive or tiny.conditioning(1), tiny.conditioning(2), net, image, **values)
+    return {"positive": first, "negative": second}
+
+
+@pytest.fixture(scope="module", params=["SD", "SDXL"])
+def scene(request, inside_comfyui) -> Any:
+    """A model, an adapter and its config, and two hints."""
+    config = tiny.adapter_config(request.param)
+    return tiny.model(request.param), tiny.adapter(config), config, tiny.hint(128, 128, 2)
+
+
+def test_both_routes_give_the_same_picture_bit_for_bit(scene):
+    model, adapter, _, image = scene
+    latent = tiny.latent(16, 16, 2)
+    direct = tiny.sample(tiny.apply(model, adapter, image, **RANGE), latent)
+    assert torch.equal(tiny.sample(model, latent, **prompts(control(adapter), image, **RANGE)), direct)
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_it_adds_up_with_a_core_adapter_in_either_order(scene, ours_first):
+    model, adapter, config, image = scene
+    other, hint = tiny.core_control(config, 5), tiny.hint(128, 128, seed=9)
+    latent = tiny.latent(16, 16, 2)
+    pairs = [(control(adapter), image, 0.7), (other, hint, 0.5)]
+    first, second = pairs if ours_first else reversed(pairs)
+    one = prompts(first[0], first[1], strength=first[2])
+    both = tiny.apply_core(one["positive"], one["negative"], second[0], second[1], strength=second[2])
+    stacked = tiny.apply(model, adapter, image, strength=0.7)
+    stacked = tiny.apply(stacked, tiny.adapter(config, 5), hint, strength=0.5)
+    torch.testing.assert_close(
+        tiny.sample(model, latent, positive=both[0], negative=both[1]), tiny.sample(stacked, latent), atol=1e-2, rtol=0
+    )
+
+
+def test_an_area_follows_the_part_of_the_image_under_it(scene):
+    model, adapter, _, image = scene
+    part = tiny.conditioning(1, area=(8, 8, 4, 8), strength=1.0)
+    latent = tiny.latent(16, 16)
+    direct = tiny.sample(tiny.apply(model, adapter, image), latent, positive=part)
+    assert torch.equal(tiny.sample(model, latent, **prompts(control(adapter), image, positive=part)), direct)
+
+
+def test_weights_act_as_on_the_model(scene):
+    from t2i_adapter_pack.nodes.weights import T2IAdapterSchedule, T2IAdapterWeights
+
+    model, adapter, _, image = scene
+    soft = T2IAdapterWeights.execute({"preset": "soft (prompt first)"}, 0.5, 2.0)[0]
+    weights = T2IAdapterSchedule.execute(1.0, 0.0, "linear", unit="sampling steps", weights=soft)[0]
+    latent = tiny.latent(16, 16)
+    direct = tiny.sample(tiny.apply(model, adapter, image, weights=weights), latent)
+    assert torch.equal(tiny.sample(model, latent, **prompts(control(adapter, weights), image)), direct)
+
+
+def test_the_adapter_runs_once_and_is_loaded_by_comfyui(scene):
+    model, adapter, _, image = scene
+    net = control(adapter)
+    assert net.get_models() == [adapter.patcher]
+    count = tiny.Count(adapter.network)
+    tiny.sample(model, tiny.latent(16, 16), **prompts(net, image.clone()))
+    assert count.calls == 1
+
+
+def test_a_copy_shares_the_adapter_and_nothing_of_a_run(scene):
+    model, adapter, _, image = scene
+    net = control(adapter)
+    given = prompts(net, image)
+    tiny.sample(model, tiny.latent(16, 16), **given)
+    used = given["positive"][0][1]["control"]
+    assert used is not net
+    assert used.adapter is adapter
+    assert used.run is None
+    assert used.model is None
+    assert net.cond_hint_original is None
+
+
+def test_a_clone_for_another_device_has_weights_of_its_own(scene):
+    _, adapter, _, _ = scene
+    net = control(adapter)
+    clone = net.deepclone_multigpu(torch.device("cpu"), autoregister=True)
+    assert net.get_instance_for_device(torch.device("cpu")) is clone
+    assert clone.adapter.network is not adapter.network
+    assert clone.adapter.cache is not adapter.cache
+    pairs = zip(clone.adapter.network.parameters(), adapter.network.parameters(), strict=True)
+    assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
+
+
+def test_another_family_is_refused_before_the_first_step(inside_comfyui):
+    from t2i_adapter_pack.adapter_models.errors import FamilyMismatchError
+
+    net = control(tiny.adapter(tiny.adapter_config("SD")))
+    with pytest.raises(FamilyMismatchError, match="as made for SD1"):
+        tiny.sample(tiny.model("SDXL"), tiny.latent(16, 16), **prompts(net, tiny.hint(128, 128)))
