@@ -78,9 +78,12 @@ def find_adapter(name: str) -> tuple[Path, str | None]:
     Raises:
         AdapterError: There is no such file.
     """
-    name, _, member = name.partition(BUNDLE_SEPARATOR)
-    known = [entry.partition(BUNDLE_SEPARATOR)[0] for entry in adapter_names()]
-    weights = [entry for entry in folder_paths.get_filename_list(ADAPTER_FOLDERS) if entry == name]
+    files = folder_paths.get_filename_list(ADAPTER_FOLDERS)
+    known = [entry for entry in adapter_names() if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
+    member = ""
+    if BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
+        name, _, member = name.rpartition(BUNDLE_SEPARATOR)
+    weights = [entry for entry in files if entry == name]
     same = [entry for entry in known if _basename(entry) == _basename(name)]
     for entry in [*weights, *(entry for entry in known if entry == name), *same]:
         path = folder_paths.get_full_path(ADAPTER_FOLDERS, entry) or _folder(entry)

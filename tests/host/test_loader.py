@@ -124,6 +124,14 @@ def test_the_entries_of_a_bundle_are_offered_and_load(folder, loader):
         load(loader, "co.ckpt")
 
 
+def test_a_file_may_have_the_separator_of_bundles_in_its_name(folder, loader):
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="take#2")
+    assert offered(loader) == ["take#2.safetensors"]
+    for name in ("take#2.safetensors", "elsewhere/take#2.safetensors"):
+        assert loader.validate_inputs(name) is True
+        assert_weights(load(loader, name), tiny.adapter_weights(tiny.adapter_config(), 0))
+
+
 def test_a_new_file_appears_when_the_definitions_are_refreshed(folder, loader):
     assert offered(loader) == []
     tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="new")
