@@ -45,6 +45,8 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
         """Check the family before the first step. ComfyUI calls this once per prompt."""
         super().pre_run(model, percent_to_timestep_function)
+        # ComfyUI does not call cleanup after an error: what such a run left must not reach this one.
+        self.run = None
         self.model = model
         self.outline = host.base_outline(model, model.diffusion_model)
         sites_for(self.adapter.about.name, self.adapter.network.config, self.outline)

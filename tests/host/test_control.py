@@ -106,6 +106,20 @@ def test_a_clone_for_another_device_has_weights_of_its_own(scene):
     assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
 
 
+def test_a_run_that_failed_leaves_nothing_to_the_next(scene):
+    model, adapter, _, image = scene
+    given = prompts(control(adapter), image)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("stop")
+
+    latent = tiny.latent(16, 16, 2)
+    with pytest.raises(RuntimeError, match="stop"):
+        tiny.sample(model, tiny.latent(16, 16), callback=fail, **given)
+    expected = tiny.sample(tiny.apply(model, adapter, image), latent)
+    assert torch.equal(tiny.sample(model, latent, **given), expected)
+
+
 def test_another_family_is_refused_before_the_first_step(inside_comfyui):
     from t2i_adapter_pack.adapter_models.errors import FamilyMismatchError
 
