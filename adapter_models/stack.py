@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -138,6 +139,24 @@ class StackRun:
     _features: dict[tuple[int, Size, torch.device, torch.dtype], AdapterFeatures] = field(default_factory=dict)
     _masks: dict[tuple[int, Size, torch.device], list[Tensor]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def prepare(
+        self, size: Size, device: torch.device, dtype: torch.dtype, load: Callable[[T2IAdapter, int], None]
+    ) -> None:
+        """Compute the features of all adapters, one adapter after the other.
+
+        Args:
+            size: Height and width of the latent.
+            device: Where the residuals will be wanted.
+            dtype: Precision of the UNet.
+            load: Called with an adapter that must compute, and with the bytes that this takes besides its weights.
+        """
+        pixels = self._pixels(size)
+        for number, use in enumerate(self.uses):
+            adapter = use.adapter
+            if not adapter.has_features(use.hint, self.pictures, pixels, use.fit, dtype=dtype, source=use.source):
+                load(adapter, adapter.forward_bytes(min(self.pictures, use.hint.shape[0]), pixels, dtype))
+            self._features_of(number, size, device, dtype)
 
     def residuals(self, call: Call) -> Residuals:
         """Return what each site adds, computed once for equal calls.

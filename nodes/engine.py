@@ -5,19 +5,26 @@ Speaks ComfyUI's vocabulary of dictionaries (``transformer_options``, conds) but
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.stack import AdapterStack, Chunk, Residuals, add_residual
+from ..adapter_models.stack import AdapterStack, Chunk, Residuals, Size, StackRun, add_residual
+from .controls import merge
 from .run import Run, chunks_of
 
 # What a run puts into transformer_options.
 RUN, STEP, RESIDUALS = "t2i_adapter_run", "t2i_adapter_step", "t2i_adapter_residuals"
-OBSERVED = "t2i_adapter_observed"
+OBSERVED, PREPARED = "t2i_adapter_observed", "t2i_adapter_prepared"
+# Under which ComfyUI keeps the wrapper that swaps in a compiled UNet.
+COMPILE_WRAPPER = ("apply_model", "torch.compile")
+# Whose patches resize feature maps: Kohya's deep shrink.
+RESIZING_PATCHES = ("nodes_model_downscale",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +37,6 @@ class InputPatch:
         """Add to the output of the block that ran, if it is a site."""
         residual = _residuals(transformer_options).get(transformer_options["block"])
         return h if residual is None else add_residual(h, residual)
-
-    def models(self) -> list[Any]:
-        """Name the models that ComfyUI must load with this one."""
-        return list({id(use.adapter): use.adapter.patcher for use in self.stack.uses}.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,31 +72,32 @@ class StackEngine:
     Attributes:
         stack: The adapters applied to the MODEL.
         cell: Size of a latent cell in pixels.
+        load: Brings an adapter's network to its device, given the bytes that its forward takes besides.
     """
 
     stack: AdapterStack
     cell: int
+    load: Callable[[T2IAdapter, int], None] = lambda adapter, nbytes: None
+
+    def prepare_sampling(self, executor: Any, model: Any, noise_shape: Any, conds: Any,
+                         model_options: Any = None, **kwargs: Any) -> Any:  # fmt: skip
+        """Compute the features before ComfyUI loads the UNet: the two never need memory at the same time."""
+        sums = StackRun(self.stack.uses, self.cell, int(noise_shape[0]))
+        size = (int(noise_shape[-2]), int(noise_shape[-1]))
+        sums.prepare(size, model.load_device, model.model.get_dtype_inference(), self.load)
+        if model_options is not None:
+            model_options.setdefault("transformer_options", {})[PREPARED] = sums
+        return executor(model, noise_shape, conds, model_options=model_options, **kwargs)
 
     def sampler_sample(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                        noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
-        """Compute the features before the first step, and drop what the run made however it ends."""
+        """Add up the residuals of the first step, and drop what the run made however it ends."""
         size = (int(noise.shape[-2]), int(noise.shape[-1]))
-        run = Run(
-            self.stack.uses,
-            self.cell,
-            guider.inner_model,
-            noise.shape[0],
-            sigmas=sigmas.tolist(),
-            size=size,
-            prompts=guider.conds,
-        )
+        prepared = extra_args["model_options"].get("transformer_options", {}).pop(PREPARED, None)
+        run = _run_of(guider, sigmas, noise, self, size, prepared)
         run.residuals([Chunk(size, None, tuple(range(noise.shape[0])))], sigmas[0], noise.device)
-        options = extra_args["model_options"].setdefault("transformer_options", {})
-        options[RUN] = run
-        try:
+        with _during_run(extra_args, RUN, run):
             return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
-        finally:
-            options.pop(RUN, None)
 
     def calc_cond_batch(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
                         model_options: dict[str, Any]) -> Any:  # fmt: skip
@@ -108,13 +112,8 @@ class StackEngine:
     def observe_run(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                     noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
         """Note, for a CONTROL_NET, which prompts the guider has."""
-        run = Run((), self.cell, guider.inner_model, noise.shape[0], sigmas=sigmas.tolist(), prompts=guider.conds)
-        options = extra_args["model_options"].setdefault("transformer_options", {})
-        options[OBSERVED] = run
-        try:
+        with _during_run(extra_args, OBSERVED, _run_of(guider, sigmas, noise, self)):
             return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
-        finally:
-            options.pop(OBSERVED, None)
 
     def observe_step(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
                      model_options: dict[str, Any]) -> Any:  # fmt: skip
@@ -132,5 +131,55 @@ class StackEngine:
         run = options.get(RUN) or Run(self.stack.uses, self.cell, executor.class_obj, x.shape[0])
         chunks = chunks_of(x, options, options.get(STEP))
         run.warn_of_tiles(chunks)
-        options[RESIDUALS] = run.residuals(chunks, t[0], x.device)
+        residuals = run.residuals(chunks, t[0], x.device)
+        if _compiled(options):
+            # ComfyUI has Dynamo ignore what is in transformer_options, so a compiled UNet would go on with the first
+            # run's adapters; but it watches `control`, whose shapes here depend on the size alone.
+            _refuse_resizing(options)
+            residuals, control = {}, merge(run.controls(residuals, x.shape[0]), control)
+        options[RESIDUALS] = residuals
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+
+def _run_of(
+    guider: Any, sigmas: Tensor, noise: Tensor, engine: StackEngine, size: Size | None = None, sums: Any = None
+) -> Run:
+    return Run(
+        engine.stack.uses,
+        engine.cell,
+        guider.inner_model,
+        noise.shape[0],
+        sigmas=sigmas.tolist(),
+        size=size,
+        prompts=guider.conds,
+        sums=sums,
+    )
+
+
+@contextlib.contextmanager
+def _during_run(extra_args: Mapping[str, Any], key: str, run: Run) -> Iterator[None]:
+    """Let the calls of a run find it, until the run ends in whatever way."""
+    options = extra_args["model_options"].setdefault("transformer_options", {})
+    options[key] = run
+    try:
+        yield
+    finally:
+        options.pop(key, None)
+
+
+def _compiled(options: Mapping[str, Any]) -> bool:
+    kind, key = COMPILE_WRAPPER
+    return bool(options.get("wrappers", {}).get(kind, {}).get(key))
+
+
+def _refuse_resizing(options: Mapping[str, Any]) -> None:
+    # ComfyUI would only log that the control's size is wrong, and go on without it.
+    patches = options.get("patches", {})
+    for patch in (*patches.get("input_block_patch", ()), *patches.get("input_block_patch_after_skip", ())):
+        if str(getattr(patch, "__module__", "")).endswith(RESIZING_PATCHES):
+            raise AdapterError(
+                "Apply T2I-Adapter",
+                "a compiled MODEL whose feature maps another node resizes (PatchModelAddDownscale)",
+                "one of the two",
+                "Remove TorchCompileModel or the downscaling.",
+            )

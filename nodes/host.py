@@ -192,8 +192,9 @@ def apply_adapter(model: Any, use: AdapterUse) -> Any:
     clone = model.clone()
     stack = (clone.get_attachment(KEY) or AdapterStack()).with_use(use)
     clone.set_attachments(KEY, stack)
-    engine = StackEngine(stack, clone.model.latent_format.spacial_downscale_ratio)
+    engine = StackEngine(stack, clone.model.latent_format.spacial_downscale_ratio, load_network)
     for kind, wrapper in (
+        (WrappersMP.PREPARE_SAMPLING, engine.prepare_sampling),
         (WrappersMP.SAMPLER_SAMPLE, engine.sampler_sample),
         (WrappersMP.CALC_COND_BATCH, engine.calc_cond_batch),
         (WrappersMP.APPLY_MODEL, engine.apply_model),
@@ -205,6 +206,11 @@ def apply_adapter(model: Any, use: AdapterUse) -> Any:
         # First, so that it works on the block's own output, as ComfyUI's own controls do, and may write into it.
         patches[name] = [patch, *(other for other in patches.get(name, []) if not isinstance(other, type(patch)))]
     return clone
+
+
+def load_network(adapter: T2IAdapter, nbytes: int) -> None:
+    """Have ComfyUI load an adapter's network, and make room for what its forward takes."""
+    comfy.model_management.load_models_gpu([adapter.patcher], memory_required=nbytes)
 
 
 def observer_hooks() -> Any:
@@ -242,7 +248,7 @@ def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) 
     Returns:
         One (B, C, h, w) per level on the host's main memory, fine to coarse.
     """
-    comfy.model_management.load_models_gpu([adapter.patcher])
+    load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
     device = adapter.patcher.load_device  # type: ignore[attr-defined]
     features = adapter.features(image, image.shape[0], size, "crop", device=device, dtype=torch.float32)
     return [level.float().cpu() for level in features.levels]
