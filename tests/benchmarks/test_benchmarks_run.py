@@ -12,7 +12,7 @@ from t2i_adapter_pack.benchmarks import main, report
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(900)]
 LAUNCH = Path(__file__).absolute().parents[2] / "tasks" / "launch.py"
 # In processes of their own, at the same time: they import ComfyUI on the CPU, whatever this process has.
-TOGETHER = (("forwards", "allocations", "forward", "load", "step"), ("startup",))
+TOGETHER = (("forwards", "allocations", "forward", "load", "step", "features"), ("startup",))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def test_none_is_forgotten():
         ("startup", ("Import times",)),
         ("forward", ("diffusers", "core", "ours, float32 file")),
         ("load", ("read once", "mapped", "peak memory")),
+        ("features", ("mask", "schedule, by noise", "as ControlNet", "two areas")),
         ("step", ("ours / bare", "ours / core", "ours ×4 / core ×4", "| core ×4 |")),
     ],
 )
