@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.stack import AdapterStack, Chunk, Residuals, add_residual
+from ..adapter_models.stack import AdapterStack, Chunk, Residuals, Size, add_residual
+from .prompts import put_fused
 from .run import Run, chunks_of
 
 # What a run puts into transformer_options.
@@ -33,7 +35,7 @@ class InputPatch:
 
     def models(self) -> list[Any]:
         """Name the models that ComfyUI must load with this one."""
-        return list({id(use.adapter): use.adapter.patcher for use in self.stack.uses}.values())
+        return self.stack.patchers
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,9 @@ class StackEngine:
             sigmas=sigmas.tolist(),
             size=size,
             prompts=guider.conds,
+            combination=self.stack.combination,
         )
+        self._fuse_style(run, guider.conds, size, noise.device)
         run.residuals([Chunk(size, None, tuple(range(noise.shape[0])))], sigmas[0], noise.device)
         options = extra_args["model_options"].setdefault("transformer_options", {})
         options[RUN] = run
@@ -95,15 +99,34 @@ class StackEngine:
         finally:
             options.pop(RUN, None)
 
+    def _fuse_style(self, run: Run, prompts: Mapping[str, list[Any]], size: Size, device: torch.device) -> None:
+        style = self.stack.combination.style
+        fused = run.sums.fused_style(size, device, run.dtype)
+        if style is None or fused is None:
+            return
+        # ComfyUI makes these lists anew for each run; the prompts in them are shared, and are replaced, not changed.
+        found = [put_fused(group, style, fused) for group in prompts.values()]
+        if not any(found):
+            raise AdapterError(
+                "Combine T2I-Adapters",
+                "a run whose prompts do not carry the style that takes part in the fuser",
+                "a prompt from its output positive",
+                "Connect that output to the sampler, or leave its input positive open.",
+            )
+
     def calc_cond_batch(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
                         model_options: dict[str, Any]) -> Any:  # fmt: skip
         """Note what the calls that follow can't see: they get only the rows and the part of x that they work on."""
         options = model_options.get("transformer_options", {})
-        run = options.get(RUN) or Run(self.stack.uses, self.cell, model, x_in.shape[0])
+        run = options.get(RUN) or self._run(model, x_in.shape[0])
         step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])))
         if step is not None:
             model_options = {**model_options, "transformer_options": {**options, STEP: step}}
         return executor(model, conds, x_in, timestep, model_options)
+
+    def _run(self, model: Any, pictures: int) -> Run:
+        # For samplers that call the model past ComfyUI's own loop.
+        return Run(self.stack.uses, self.cell, model, pictures, combination=self.stack.combination)
 
     def observe_run(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                     noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
@@ -129,7 +152,7 @@ class StackEngine:
                     **kwargs: Any) -> Any:  # fmt: skip
         """Put the residuals of this call where the patches find them."""
         options = dict(transformer_options or {})
-        run = options.get(RUN) or Run(self.stack.uses, self.cell, executor.class_obj, x.shape[0])
+        run = options.get(RUN) or self._run(executor.class_obj, x.shape[0])
         chunks = chunks_of(x, options, options.get(STEP))
         run.warn_of_tiles(chunks)
         options[RESIDUALS] = run.residuals(chunks, t[0], x.device)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapter_models.combine import SUM, Combination
 from ..adapter_models.stack import AdapterUse, Area, Call, Chunk, Residuals, Size, StackRun
 from ..adapter_models.weights import Moment, Side
 
@@ -80,6 +81,7 @@ class Run:
         sigmas: Noise levels of the steps.
         size: Height and width of the latent, where known.
         prompts: The guider's lists of prompts by name.
+        combination: How the adapters act together.
     """
 
     def __init__(
@@ -92,13 +94,14 @@ class Run:
         sigmas: Sequence[float] = (),
         size: Size | None = None,
         prompts: Mapping[str, Any] | None = None,
+        combination: Combination = SUM,
     ) -> None:
         self.uses = uses
         self.size = size
         self.pictures = pictures
         self.sigmas = sigmas
         self.dtype = model.get_dtype_inference()
-        self.sums = StackRun(uses, cell, pictures)
+        self.sums = StackRun(uses, cell, pictures, combination)
         self.clock = Clock(model.model_sampling, sigmas)
         self.prompts = {name: (group, _ids(group)) for name, group in (prompts or {}).items()}
         self.differs_by_side = any(use.differs_by_side for use in uses)
