@@ -59,9 +59,10 @@ class StyleAdapter(PublishedNetwork):
         Returns:
             (N, tokens, context).
         """
+        seen = x.shape[1]
         x = torch.cat([x, self.style_embedding(x).expand(x.shape[0], -1, -1)], dim=1)
         x = self.transformer_layes(self.ln_pre(x))
-        x = self.ln_post(x[:, -self.config.tokens :])
+        x = self.ln_post(x[:, seen:])
         return x @ self.proj(x)  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.families import UNetOutline, sites_for
 from ..adapter_models.hint import check_hint
-from ..adapter_models.stack import AdapterUse, Residuals
+from ..adapter_models.stack import Residuals
+from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
 from . import host
 from .engine import OBSERVED, STEP

@@ -30,8 +30,9 @@ from ..adapter_models.features import FeatureCache
 from ..adapter_models.files import read, weights_in_folder
 from ..adapter_models.formats import members
 from ..adapter_models.loading import BUNDLE_SEPARATOR, load
-from ..adapter_models.stack import AdapterStack, AdapterUse
+from ..adapter_models.stack import AdapterStack
 from ..adapter_models.style import T2IStyleAdapter
+from ..adapter_models.uses import AdapterUse
 from .engine import InputPatch, MiddlePatch, StackEngine
 
 logger = logging.getLogger(__name__)

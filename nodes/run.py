@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.combine import SUM, Combination
-from ..adapter_models.stack import AdapterUse, Area, Call, Chunk, Residuals, Size, StackRun
+from ..adapter_models.stack import Area, Call, Chunk, Residuals, Size, StackRun
+from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import Moment, Side
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models import combine, conditions, stack
-from t2i_adapter_pack.adapter_models.combine import Combination, GainCache, Gains, T2IFuser
+from t2i_adapter_pack.adapter_models.combine import Combination, T2IFuser
 from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError, FamilyMismatchError
 from t2i_adapter_pack.adapter_models.fuser import CoAdapterFuser, FuserConfig
+from t2i_adapter_pack.adapter_models.gains import GainCache, Gains
 from t2i_adapter_pack.adapter_models.weights import Schedule, Weights
 
 from . import companion_samples as hand
