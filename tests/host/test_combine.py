@@ -166,6 +166,25 @@ def test_the_prompt_that_runs_is_a_copy(sd):
     assert torch.equal(alone, run(sd, positive=[[before, {}]]))
 
 
+def test_the_prompts_of_a_run_are_replaced_and_not_changed(inside_comfyui):
+    from comfy.conds import CONDCrossAttn
+    from t2i_adapter_pack.nodes.prompts import STYLES, put_fused
+
+    text, values = styled(tiny.conditioning(1))[0]
+    style = values[STYLES][0].tokens
+    prompt = {**values, "uuid": 3, "model_conds": {"c_crossattn": CONDCrossAttn(text), "y": None}}
+    conds, before, prompts = prompt["model_conds"]["c_crossattn"], text.clone(), [prompt]
+    assert put_fused(prompts, style, style * 2)
+    assert prompt["model_conds"]["c_crossattn"] is conds
+    assert torch.equal(conds.cond, before)
+    replaced = prompts[0]["model_conds"]
+    assert torch.equal(replaced["c_crossattn"].cond, prompt_with(before[:, :77], style * 2))
+    assert (prompts[0]["uuid"], set(replaced)) == (3, {"c_crossattn", "y"})
+    # What is fused already, or another style, is not found again.
+    assert not put_fused(prompts, style, style)
+    assert not put_fused([prompt], style.clone(), style)
+
+
 def test_a_text_that_is_appended_later_keeps_the_style_in_its_place(sd):
     import nodes
 
