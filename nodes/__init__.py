@@ -6,8 +6,10 @@ from comfy_api.latest import ComfyExtension, io
 
 from .apply import ApplyT2IAdapter
 from .control import T2IAdapterToControlNet
+from .fuse import CombineT2IAdapters, LoadCoAdapterFuser
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
+from .style import ApplyT2IStyleAdapter, LoadT2IStyleAdapter
 from .weights import T2IAdapterSchedule, T2IAdapterWeights
 
 NODES: tuple[type[io.ComfyNode], ...] = (
@@ -16,6 +18,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     T2IAdapterWeights,
     T2IAdapterSchedule,
     T2IAdapterToControlNet,
+    LoadCoAdapterFuser,
+    CombineT2IAdapters,
+    LoadT2IStyleAdapter,
+    ApplyT2IStyleAdapter,
     T2IAdapterInfo,
     PreviewT2IAdapterFeatures,
 )

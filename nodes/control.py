@@ -11,7 +11,8 @@ from torch import Tensor
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.families import UNetOutline, sites_for
 from ..adapter_models.hint import check_hint
-from ..adapter_models.stack import AdapterUse
+from ..adapter_models.stack import AdapterStack
+from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
 from . import host
 from .controls import as_control, merge
@@ -83,7 +84,7 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
             )
             observed = transformer_options.get(OBSERVED)
             self.run = Run(
-                (use,),
+                AdapterStack((use,)),
                 self.compression_ratio,
                 self.model,
                 max(pictures, getattr(observed, "pictures", 0)),

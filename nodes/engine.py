@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.combine import T2IFuser
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack, Chunk, Residuals, Size, StackRun, add_residual
 from .controls import merge
+from .prompts import put_fused
 from .run import Run, chunks_of
 
 # What a run puts into transformer_options.
@@ -72,17 +75,17 @@ class StackEngine:
     Attributes:
         stack: The adapters applied to the MODEL.
         cell: Size of a latent cell in pixels.
-        load: Brings an adapter's network to its device, given the bytes that its forward takes besides.
+        load: Brings a network to its device, given the bytes that its forward takes besides.
     """
 
     stack: AdapterStack
     cell: int
-    load: Callable[[T2IAdapter, int], None] = lambda adapter, nbytes: None
+    load: Callable[[T2IAdapter | T2IFuser, int], None] = lambda owner, nbytes: None
 
     def prepare_sampling(self, executor: Any, model: Any, noise_shape: Any, conds: Any,
                          model_options: Any = None, **kwargs: Any) -> Any:  # fmt: skip
         """Compute the features before ComfyUI loads the UNet: the two never need memory at the same time."""
-        sums = StackRun(self.stack.uses, self.cell, int(noise_shape[0]))
+        sums = StackRun(self.stack.uses, self.cell, int(noise_shape[0]), self.stack.combination)
         size = (int(noise_shape[-2]), int(noise_shape[-1]))
         sums.prepare(size, model.load_device, model.model.get_dtype_inference(), self.load)
         if model_options is not None:
@@ -94,32 +97,66 @@ class StackEngine:
         """Add up the residuals of the first step, and drop what the run made however it ends."""
         size = (int(noise.shape[-2]), int(noise.shape[-1]))
         prepared = extra_args["model_options"].get("transformer_options", {}).pop(PREPARED, None)
-        run = _run_of(guider, sigmas, noise, self, size, prepared)
+        run = self._run_of(guider, sigmas, noise, size, prepared)
+        self._fuse_style(run, guider.conds, size, noise.device)
         run.residuals([Chunk(size, None, tuple(range(noise.shape[0])))], sigmas[0], noise.device)
         with _during_run(extra_args, RUN, run):
             return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+
+    def _fuse_style(self, run: Run, prompts: Mapping[str, list[Any]], size: Size, device: torch.device) -> None:
+        style = self.stack.combination.style
+        fused = run.sums.fused_style(size, device, run.dtype)
+        if style is None or fused is None:
+            return
+        # ComfyUI makes these lists anew for each run; the prompts in them are shared, and are replaced, not changed.
+        found = [put_fused(group, style, fused) for group in prompts.values()]
+        if not any(found):
+            raise AdapterError(
+                "Combine T2I-Adapters",
+                "a run whose prompts do not carry the style that takes part in the fuser",
+                "a prompt from its output positive",
+                "Connect that output to the sampler, or leave its input positive open.",
+            )
 
     def calc_cond_batch(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
                         model_options: dict[str, Any]) -> Any:  # fmt: skip
         """Note what the calls that follow can't see: they get only the rows and the part of x that they work on."""
         options = model_options.get("transformer_options", {})
-        run = options.get(RUN) or Run(self.stack.uses, self.cell, model, x_in.shape[0])
+        run = options.get(RUN) or self._run(model, x_in.shape[0])
         step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])))
         if step is not None:
             model_options = {**model_options, "transformer_options": {**options, STEP: step}}
         return executor(model, conds, x_in, timestep, model_options)
 
+    def _run_of(
+        self, guider: Any, sigmas: Tensor, noise: Tensor, size: Size | None = None, sums: StackRun | None = None
+    ) -> Run:
+        return Run(
+            self.stack,
+            self.cell,
+            guider.inner_model,
+            noise.shape[0],
+            sigmas=sigmas.tolist(),
+            size=size,
+            prompts=guider.conds,
+            sums=sums,
+        )
+
+    def _run(self, model: Any, pictures: int) -> Run:
+        # For samplers that call the model past ComfyUI's own loop.
+        return Run(self.stack, self.cell, model, pictures)
+
     def observe_run(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                     noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
         """Note, for a CONTROL_NET, which prompts the guider has."""
-        with _during_run(extra_args, OBSERVED, _run_of(guider, sigmas, noise, self)):
+        with _during_run(extra_args, OBSERVED, self._run_of(guider, sigmas, noise)):
             return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
     def observe_step(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
                      model_options: dict[str, Any]) -> Any:  # fmt: skip
         """Note, for a CONTROL_NET, what it can't see of a step."""
         options = model_options.get("transformer_options", {})
-        run = options.get(OBSERVED) or Run((), self.cell, model, x_in.shape[0])
+        run = options.get(OBSERVED) or self._run(model, x_in.shape[0])
         step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])), always=True)
         return executor(model, conds, x_in, timestep, {**model_options, "transformer_options": {**options, STEP: step}})
 
@@ -128,7 +165,7 @@ class StackEngine:
                     **kwargs: Any) -> Any:  # fmt: skip
         """Put the residuals of this call where the patches find them."""
         options = dict(transformer_options or {})
-        run = options.get(RUN) or Run(self.stack.uses, self.cell, executor.class_obj, x.shape[0])
+        run = options.get(RUN) or self._run(executor.class_obj, x.shape[0])
         chunks = chunks_of(x, options, options.get(STEP))
         run.warn_of_tiles(chunks)
         residuals = run.residuals(chunks, t[0], x.device)
@@ -139,21 +176,6 @@ class StackEngine:
             residuals, control = {}, merge(run.controls(residuals, x.shape[0]), control)
         options[RESIDUALS] = residuals
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
-
-
-def _run_of(
-    guider: Any, sigmas: Tensor, noise: Tensor, engine: StackEngine, size: Size | None = None, sums: Any = None
-) -> Run:
-    return Run(
-        engine.stack.uses,
-        engine.cell,
-        guider.inner_model,
-        noise.shape[0],
-        sigmas=sigmas.tolist(),
-        size=size,
-        prompts=guider.conds,
-        sums=sums,
-    )
 
 
 @contextlib.contextmanager

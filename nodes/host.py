@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,27 @@ import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import comfy_execution.graph_utils
 import folder_paths
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.combine import T2IFuser
+from ..adapter_models.companions import FUSER, STYLE_ADAPTER, load_companion
 from ..adapter_models.errors import AdapterError, FamilyMismatchError
 from ..adapter_models.families import Block, UNetOutline
 from ..adapter_models.features import FeatureCache
 from ..adapter_models.files import read, weights_in_folder
 from ..adapter_models.formats import members
 from ..adapter_models.loading import BUNDLE_SEPARATOR, load
-from ..adapter_models.stack import AdapterStack, AdapterUse
+from ..adapter_models.stack import AdapterStack
+from ..adapter_models.style import T2IStyleAdapter
+from ..adapter_models.uses import AdapterUse
 from .engine import InputPatch, MiddlePatch, StackEngine
 
 logger = logging.getLogger(__name__)
-ADAPTER_FOLDERS = "controlnet"  # models/controlnet and models/t2i_adapter
 # The key of everything that the pack hangs on a MODEL.
 KEY = "t2i_adapter"
 OBSERVER = f"{KEY}_observer"
@@ -42,20 +46,54 @@ ControlBase: type[Any] = comfy.controlnet.ControlBase
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def adapter_names() -> list[str]:
-    """List what Load T2I-Adapter offers: files, diffusers folders as one entry, the entries of CoAdapter bundles."""
+@dataclass(frozen=True)
+class FileKind:
+    """What the list of a loader offers.
+
+    Attributes:
+        input: The input, for messages.
+        folders: ComfyUI's names of the folders, in the order in which they are searched.
+        places: The folders in words.
+        entries: A diffusers folder is one entry, and so is each adapter in a CoAdapter bundle.
+    """
+
+    input: str
+    folders: tuple[str, ...]
+    places: str
+    entries: bool = False
+
+
+_STYLE_PLACES = "models/style_models, models/controlnet and models/t2i_adapter"
+# ComfyUI's "controlnet" is models/controlnet and models/t2i_adapter.
+ADAPTERS = FileKind("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
+STYLES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
+FUSERS = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
+
+
+def file_names(kind: FileKind) -> list[str]:
+    """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles."""
     names: dict[str, None] = {}
-    for name in folder_paths.get_filename_list(ADAPTER_FOLDERS):
-        path = folder_paths.get_full_path(ADAPTER_FOLDERS, name)
+    for name, path in _files(kind).items():
         folder = name.replace("\\", "/").rpartition("/")[0]
-        if path and folder and weights_in_folder(Path(path).parent) is not None:
+        if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
             names[folder] = None
             continue
         names[name] = None
-        if path and path.endswith(".ckpt"):
+        if kind.entries and path.endswith(".ckpt"):
             modified = Path(path).stat().st_mtime_ns
             names.update((f"{name}{BUNDLE_SEPARATOR}{entry}", None) for entry in _bundle(path, modified))
     return list(names)
+
+
+def _files(kind: FileKind) -> dict[str, str]:
+    """Return the files of a kind's folders by name; of two with one name the first folder's."""
+    found: dict[str, str] = {}
+    for folder in kind.folders:
+        for name in folder_paths.get_filename_list(folder):
+            path = folder_paths.get_full_path(folder, name)
+            if path is not None:
+                found.setdefault(name, path)
+    return found
 
 
 @functools.lru_cache(maxsize=64)
@@ -66,11 +104,12 @@ def _bundle(path: str, modified: int) -> tuple[str, ...]:
         return ()  # Choosing it tells what is wrong with it.
 
 
-def find_adapter(name: str) -> tuple[Path, str | None]:
-    """Find the file of an entry of the combo.
+def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
+    """Find the file of an entry of a loader's list.
 
     Args:
-        name: As in :func:`adapter_names`. A shared workflow may name another subfolder: the same file name is enough.
+        kind: What the loader offers.
+        name: As in :func:`file_names`. A shared workflow may name another subfolder: the same file name is enough.
 
     Returns:
         The file or diffusers folder, and the entry of a bundle or None.
@@ -78,21 +117,21 @@ def find_adapter(name: str) -> tuple[Path, str | None]:
     Raises:
         AdapterError: There is no such file.
     """
-    files = folder_paths.get_filename_list(ADAPTER_FOLDERS)
-    known = [entry for entry in adapter_names() if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
+    files = _files(kind)
+    known = [entry for entry in file_names(kind) if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
     member = ""
-    if BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
+    if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
         name, _, member = name.rpartition(BUNDLE_SEPARATOR)
     weights = [entry for entry in files if entry == name]
     same = [entry for entry in known if _basename(entry) == _basename(name)]
     for entry in [*weights, *(entry for entry in known if entry == name), *same]:
-        path = folder_paths.get_full_path(ADAPTER_FOLDERS, entry) or _folder(entry)
+        path = files.get(entry) or _folder(kind, entry)
         if path is not None:
             return Path(path), member or None
     raise AdapterError(
-        f"adapter_name '{name}'",
+        f"{kind.input} '{name}'",
         "no such file",
-        f"one of {len(known)} files in models/controlnet and models/t2i_adapter",
+        f"one of {len(known)} files in {kind.places}",
         "Put the file there and refresh the node definitions (R).",
     )
 
@@ -101,14 +140,23 @@ def _basename(name: str) -> str:
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
-def _folder(name: str) -> str | None:
-    roots = folder_paths.get_folder_paths(ADAPTER_FOLDERS)
+def _folder(kind: FileKind, name: str) -> str | None:
+    roots = [root for folder in kind.folders for root in folder_paths.get_folder_paths(folder)]
     return next((str(path) for path in (Path(root, name) for root in roots) if weights_in_folder(path)), None)
 
 
-def file_fingerprint(name: str) -> tuple[str, int, int]:
-    """Say what changes when an adapter's file is replaced: path, time and size."""
-    path, _ = find_adapter(name)
+def file_error(kind: FileKind, name: str) -> str | None:
+    """Say what is wrong with an entry of a loader's list, or None."""
+    try:
+        find_file(kind, name)
+    except AdapterError as error:
+        return str(error)
+    return None
+
+
+def file_fingerprint(kind: FileKind, name: str) -> tuple[str, int, int]:
+    """Say what changes when a file is replaced: path, time and size."""
+    path, _ = find_file(kind, name)
     weights = weights_in_folder(path) if path.is_dir() else path
     stat = (weights or path).stat()
     return str(path), stat.st_mtime_ns, stat.st_size
@@ -118,30 +166,63 @@ def load_adapter(name: str, *, bgr: bool | None, dtype: torch.dtype | None) -> T
     """Load an adapter and hand its memory to ComfyUI.
 
     Args:
-        name: An entry of :func:`adapter_names`.
+        name: An entry of :func:`file_names`.
         bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained that way round).
         dtype: Precision to compute in; None for that of the diffusion model.
 
     Returns:
         The adapter, wrapped in a model patcher.
     """
-    path, member = find_adapter(name)
+    path, member = find_file(ADAPTERS, name)
     return wrap_adapter(path, name, member, bgr=bgr, dtype=dtype)
 
 
 def wrap_adapter(
     path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
 ) -> T2IAdapter:
-    """Load a file, wherever it is; arguments as of :func:`load_adapter` and :func:`find_adapter`."""
+    """Load a file, wherever it is; arguments as of :func:`load_adapter` and :func:`find_file`."""
     network, about = load(path, name, member, comfy.ops.manual_cast)
     if bgr is None:
         bgr = about.family == "SDXL" and about.condition is not None and about.condition.name == "openpose"
-    offload = comfy.model_management.unet_offload_device()
+    patcher = _managed(network)
+    return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
+
+
+def _managed(network: Any, device: torch.device | None = None) -> Any:
+    """Hand a network's memory to ComfyUI; for its main device unless another is named."""
     # Looked up at run time: ComfyUI rebinds the class when it starts with dynamic memory.
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        network, load_device=comfy.model_management.get_torch_device(), offload_device=offload
+    return comfy.model_patcher.CoreModelPatcher(
+        network,
+        load_device=device or comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
     )
-    return T2IAdapter(network, about, FeatureCache(offload), bgr, dtype, patcher)
+
+
+def load_style_adapter(path: Path, name: str) -> T2IStyleAdapter:
+    """Load a style adapter and hand its memory to ComfyUI."""
+    network = load_companion(STYLE_ADAPTER, path, name, comfy.ops.manual_cast)
+    return T2IStyleAdapter(network, name, _managed(network))
+
+
+def load_fuser(path: Path, name: str) -> T2IFuser:
+    """Load a CoAdapter fuser and hand its memory to ComfyUI."""
+    network = load_companion(FUSER, path, name, comfy.ops.manual_cast)
+    return T2IFuser(network, name, _managed(network))
+
+
+def style_tokens(adapter: T2IStyleAdapter, hidden: Tensor) -> Tensor:
+    """Compute a style's tokens.
+
+    Args:
+        adapter: The style adapter; ComfyUI loads it.
+        hidden: (N, T, width), CLIP's last hidden state.
+
+    Returns:
+        (1, N · tokens, context) in full precision, where ComfyUI keeps results.
+    """
+    comfy.model_management.load_models_gpu([adapter.patcher])
+    device = adapter.patcher.load_device  # type: ignore[attr-defined]
+    return adapter.tokens(hidden.to(device)).to(comfy.model_management.intermediate_device())
 
 
 # --- models --------------------------------------------------------------------------------------------------------
@@ -187,10 +268,19 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
     return UNetOutline(name, tuple(blocks))
 
 
+def stack_of(model: Any) -> AdapterStack:
+    """Return the adapters of a MODEL."""
+    return model.get_attachment(KEY) or AdapterStack()
+
+
 def apply_adapter(model: Any, use: AdapterUse) -> Any:
     """Return a clone of a MODEL with one more adapter; the MODEL itself is left alone."""
+    return with_stack(model, stack_of(model).with_use(use))
+
+
+def with_stack(model: Any, stack: AdapterStack) -> Any:
+    """Return a clone of a MODEL with these adapters in the place of its own; the MODEL itself is left alone."""
     clone = model.clone()
-    stack = (clone.get_attachment(KEY) or AdapterStack()).with_use(use)
     clone.set_attachments(KEY, stack)
     engine = StackEngine(stack, clone.model.latent_format.spacial_downscale_ratio, load_network)
     for kind, wrapper in (
@@ -208,9 +298,9 @@ def apply_adapter(model: Any, use: AdapterUse) -> Any:
     return clone
 
 
-def load_network(adapter: T2IAdapter, nbytes: int) -> None:
-    """Have ComfyUI load an adapter's network, and make room for what its forward takes."""
-    comfy.model_management.load_models_gpu([adapter.patcher], memory_required=nbytes)
+def load_network(owner: T2IAdapter | T2IFuser, nbytes: int) -> None:
+    """Have ComfyUI load a network, and make room for what its forward takes."""
+    comfy.model_management.load_models_gpu([owner.patcher], memory_required=nbytes)
 
 
 def observer_hooks() -> Any:
@@ -232,9 +322,8 @@ def observer_hooks() -> Any:
 def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
     """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
     network = copy.deepcopy(adapter.network)
-    offload = comfy.model_management.unet_offload_device()
-    patcher = comfy.model_patcher.CoreModelPatcher(network, load_device=device, offload_device=offload)
-    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(offload))
+    patcher = _managed(network, device)
+    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
 
 
 def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
@@ -265,6 +354,11 @@ def other_version(model: Any, adapter: T2IAdapter) -> str | None:
     if version is None or made_for not in ("SD1.x", "SD2.x") or made_for == version:
         return None
     return f"{adapter.about.name} is made for {made_for}, and this MODEL is {version}: it may follow badly."
+
+
+def blocked(message: str) -> Any:
+    """Return what makes ComfyUI stop with a message at the nodes that use it."""
+    return comfy_execution.graph_utils.ExecutionBlocker(message)
 
 
 def warn(text: str, node_id: str | None) -> None:

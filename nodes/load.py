@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..adapter_models.errors import AdapterError
 from . import host
 from .sockets import T2IAdapterSocket
 
@@ -35,7 +34,7 @@ class LoadT2IAdapter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
-                    options=host.adapter_names(),
+                    options=host.file_names(host.ADAPTERS),
                     tooltip="A file in models/controlnet or models/t2i_adapter. A diffusers folder is one entry.",
                 ),
                 io.Combo.Input(
@@ -59,16 +58,12 @@ class LoadT2IAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, adapter_name: str) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
-        try:
-            host.find_adapter(adapter_name)
-        except AdapterError as error:
-            return str(error)
-        return True
+        return host.file_error(host.ADAPTERS, adapter_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, adapter_name: str, color_order: str, dtype: str) -> object:
         """Load again when the file was replaced."""
-        return host.file_fingerprint(adapter_name)
+        return host.file_fingerprint(host.ADAPTERS, adapter_name)
 
     @classmethod
     def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:

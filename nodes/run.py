@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..adapter_models.stack import READY_SUMS, AdapterUse, Area, Call, Chunk, Residuals, Size, StackRun
+from ..adapter_models.stack import READY_SUMS, AdapterStack, Area, Call, Chunk, Residuals, Size, StackRun
 from ..adapter_models.weights import Moment, Side
 from .controls import as_control
 
@@ -75,7 +75,7 @@ class Run:
     """One sampling run of a MODEL with adapters.
 
     Args:
-        uses: The adapters.
+        stack: The adapters, and how they act together.
         cell: Size of a latent cell in pixels.
         model: ComfyUI's BaseModel.
         pictures: Size of the batch.
@@ -87,7 +87,7 @@ class Run:
 
     def __init__(
         self,
-        uses: tuple[AdapterUse, ...],
+        stack: AdapterStack,
         cell: int,
         model: Any,
         pictures: int,
@@ -97,14 +97,14 @@ class Run:
         prompts: Mapping[str, Any] | None = None,
         sums: StackRun | None = None,
     ) -> None:
-        self.uses = uses
+        self.uses = uses = stack.uses
         self.size = size
         self.pictures = pictures
         self.sigmas = sigmas
         self.dtype = model.get_dtype_inference()
+        begun = sums is not None and sums.uses is stack.uses and sums.pictures == pictures
         # Not those of another stack: a guider of two models prepares one after the other.
-        begun = sums is not None and sums.uses is uses and sums.pictures == pictures
-        self.sums = sums if begun and sums is not None else StackRun(uses, cell, pictures)
+        self.sums = sums if begun and sums is not None else StackRun(stack.uses, cell, pictures, stack.combination)
         self._controls: OrderedDict[tuple[int, int], tuple[Residuals, dict[str, list[Tensor | None]]]] = OrderedDict()
         self.clock = Clock(model.model_sampling, sigmas)
         self.prompts = {name: (group, _ids(group)) for name, group in (prompts or {}).items()}

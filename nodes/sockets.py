@@ -6,3 +6,5 @@ from comfy_api.latest import io
 
 T2IAdapterSocket = io.Custom("T2I_ADAPTER")
 WeightsSocket = io.Custom("T2I_WEIGHTS")
+StyleAdapterSocket = io.Custom("T2I_STYLE_ADAPTER")
+FuserSocket = io.Custom("T2I_FUSER")

@@ -62,6 +62,32 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
         [("adapter", "T2I_ADAPTER", None), ("weights", "T2I_WEIGHTS", None)],
         [("control_net", "CONTROL_NET")],
     ),
+    "LoadCoAdapterFuser": ("Load CoAdapter Fuser", [("fuser_name", "COMBO", None)], [("fuser", "T2I_FUSER")]),
+    "CombineT2IAdapters": (
+        "Combine T2I-Adapters",
+        [
+            ("model", "MODEL", None),
+            ("method", "COMBO", "sum"),
+            ("fuser", "T2I_FUSER", None),
+            ("positive", "CONDITIONING", None),
+        ],
+        [("model", "MODEL"), ("positive", "CONDITIONING")],
+    ),
+    "LoadT2IStyleAdapter": (
+        "Load T2I Style Adapter",
+        [("style_name", "COMBO", None)],
+        [("style_adapter", "T2I_STYLE_ADAPTER")],
+    ),
+    "ApplyT2IStyleAdapter": (
+        "Apply T2I Style Adapter",
+        [
+            ("conditioning", "CONDITIONING", None),
+            ("style_adapter", "T2I_STYLE_ADAPTER", None),
+            ("clip_vision_output", "CLIP_VISION_OUTPUT", None),
+            ("strength", "FLOAT", 1.0),
+        ],
+        [("conditioning", "CONDITIONING")],
+    ),
     "T2IAdapterInfo": (
         "T2I-Adapter Info",
         [("adapter", "T2I_ADAPTER", None)],
@@ -81,6 +107,7 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
 COMBOS = {
     ("LoadT2IAdapter", "color_order"): ["auto", "rgb", "bgr"],
     ("LoadT2IAdapter", "dtype"): ["auto", "fp32", "fp16", "bf16"],
+    ("CombineT2IAdapters", "method"): ["sum", "mean", "coadapter"],
     ("ApplyT2IAdapter", "fit"): ["crop", "stretch", "pad"],
     ("T2IAdapterSchedule", "interpolation"): ["constant", "linear", "ease in", "ease out", "ease in-out"],
     ("T2IAdapterSchedule", "unit"): ["noise schedule", "sampling steps"],
@@ -114,10 +141,10 @@ def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_
             assert next(one for one in schema.inputs if one.id == combo).options == options
 
 
-def test_only_masks_weights_and_curves_may_be_left_open(nodes):
+def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
-    assert optional <= {"mask", "weights", "curve"}
+    assert optional <= {"mask", "weights", "curve", "fuser", "positive"}
 
 
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
@@ -125,6 +152,17 @@ def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
     strength = inputs["strength"]
     assert (strength.min, strength.max, strength.step) == (-10.0, 10.0, 0.05)
     assert {(inputs[name].min, inputs[name].max) for name in ("start_percent", "end_percent")} == {(0.0, 1.0)}
+    style = {one.id: one for one in nodes["ApplyT2IStyleAdapter"].GET_SCHEMA().inputs}["strength"]
+    assert (style.min, style.max) == (0.0, 10.0)
+
+
+def test_every_node_has_a_help_page(nodes):
+    from pathlib import Path
+
+    pages = Path(__file__).absolute().parents[2] / "web" / "docs"
+    for node_id, node in nodes.items():
+        text = (pages / f"{node_id}.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# {node.GET_SCHEMA().display_name}\n")
 
 
 def test_every_node_explains_itself_and_all_of_its_sockets(nodes):
