@@ -6,12 +6,17 @@ import pytest
 import torch
 from t2i_adapter_pack.annotators.canny import canny
 from t2i_adapter_pack.annotators.errors import AnnotatorError
+from t2i_adapter_pack.annotators.gray import gray
+from t2i_adapter_pack.annotators.palette import SAMPLINGS, palette
 
 from .photographs import photograph, pictures
 
 ANNOTATE = {
     "canny": canny,
     "canny L2": lambda images: canny(images, 40, 110, True),
+    **{f"palette {row.name}": lambda images, row=row: palette(images, 32, row.name) for row in SAMPLINGS},
+    "gray": gray,
+    "gray, brighter": lambda images: gray(images, 0.5),
 }
 every = pytest.mark.parametrize("annotate", ANNOTATE.values(), ids=ANNOTATE)
 
@@ -61,10 +66,10 @@ def test_alpha_is_dropped_and_gray_repeated(annotate):
     images = crops(64, 64)
     opaque = annotate(images)
     assert torch.equal(annotate(torch.cat([images, torch.rand(4, 1, 64, 64)], 1)), opaque)
-    gray = images[:, :1]
-    repeated = annotate(gray.expand(-1, 3, -1, -1))
-    assert torch.equal(annotate(gray), repeated)
-    assert torch.equal(annotate(torch.cat([gray, torch.rand(4, 1, 64, 64)], 1)), repeated)
+    one = images[:, :1]
+    repeated = annotate(one.expand(-1, 3, -1, -1))
+    assert torch.equal(annotate(one), repeated)
+    assert torch.equal(annotate(torch.cat([one, torch.rand(4, 1, 64, 64)], 1)), repeated)
 
 
 @every

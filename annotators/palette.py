@@ -1,0 +1,96 @@
+"""The spatial palette: a picture's colours in cells of 64 pixels, as the colour adapters were trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .errors import AnnotatorError
+from .images import check_images, to_bytes
+
+# Cubic interpolation (a = -0.75) half-way between four pixels; whole numbers, so that nothing is rounded on the way.
+HALF_WAY, UNIT = (-3, 19, 19, -3), 32
+
+
+def palette(images: Tensor, cell: int = 64, sampling: str = "as trained") -> Tensor:
+    """Fill each cell with one colour.
+
+    Cells lie on a grid from the left top corner, whatever the size. The last ones are cut off where the size is no
+    multiple of the cell: they have the colour of a whole cell beyond whose end the picture's edge is repeated
+    (``as trained``), or of the pixels that they do have (``area``, ``median``).
+
+    Args:
+        images: (B, C, H, W) in [0, 1]; rounded to bytes.
+        cell: Side of a cell in pixels, at least 1. The adapters were trained with 64.
+        sampling: A name in :data:`SAMPLINGS`. ``as trained`` takes the 4 x 4 pixels around a cell's centre, ``area``
+            the mean of a cell, ``median`` the (lower) median of each channel.
+
+    Returns:
+        (B, 3, H, W) of the input's type, with the values of bytes.
+
+    Raises:
+        AnnotatorError: The input is no picture, or there are no such cells or sampling.
+
+    Source:
+        Paper 3.2, spatial colour palette; cv2.resize by INTER_CUBIC, then by INTER_NEAREST.
+    """
+    color = check_images("Color palette, image", images)
+    if cell < 1:
+        raise AnnotatorError("Color palette, cell", str(cell), "at least 1 pixel")
+    sample = next((row.sample for row in SAMPLINGS if row.name == sampling), None)
+    if sample is None:
+        names = ", ".join(row.name for row in SAMPLINGS)
+        raise AnnotatorError("Color palette, sampling", f"'{sampling}'", f"one of {names}", "Choose one of them.")
+    values = (sample(color, cell) / 255).to(images.dtype)
+    height, width = color.shape[-2:]
+    return values.repeat_interleave(cell, -2)[..., :height, :].repeat_interleave(cell, -1)[..., :width]
+
+
+def _as_trained(images: Tensor, cell: int) -> Tensor:
+    height, width = images.shape[-2:]
+    # Two pixels around, for cells that are smaller than four.
+    whole = functional.pad(images, (2, 2 + -width % cell, 2, 2 + -height % cell), mode="replicate")
+    if cell % 2:
+        return to_bytes(whole[..., 2 + cell // 2 : -2 : cell, 2 + cell // 2 : -2 : cell]).to(torch.float32)
+    rows, columns = height + -height % cell, width + -width % cell
+    total = torch.zeros((), device=images.device)
+    for down, vertical in enumerate(HALF_WAY, start=cell // 2):
+        for along, horizontal in enumerate(HALF_WAY, start=cell // 2):
+            pixels = whole[..., down : down + rows : cell, along : along + columns : cell]
+            total = total + vertical * horizontal * to_bytes(pixels).to(torch.float32)
+    # Half a byte is rounded to the even one, as OpenCV does.
+    return (total / UNIT**2).round().clamp(0, 255)
+
+
+def _area(images: Tensor, cell: int) -> Tensor:
+    values = to_bytes(images).to(torch.float32)
+    return functional.avg_pool2d(values, cell, ceil_mode=True, count_include_pad=False).round()
+
+
+def _median(images: Tensor, cell: int) -> Tensor:
+    values = to_bytes(images).to(torch.float32)
+    height, width = images.shape[-2:]
+    whole = functional.pad(values, (0, -width % cell, 0, -height % cell), value=torch.nan)
+    cells = whole.unflatten(-1, (-1, cell)).unflatten(-3, (-1, cell)).movedim(-3, -2)
+    medians: Tensor = cells.flatten(-2).nanmedian(-1).values
+    return medians
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A way to choose a cell's colour.
+
+    Attributes:
+        name: Its name.
+        sample: From (B, 3, H, W) and the cell's side to bytes (B, 3, ceil(H / cell), ceil(W / cell)) as float32.
+    """
+
+    name: str
+    sample: Callable[[Tensor, int], Tensor]
+
+
+SAMPLINGS = (Sampling("as trained", _as_trained), Sampling("area", _area), Sampling("median", _median))
