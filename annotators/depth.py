@@ -44,7 +44,7 @@ def normalize_depth(depth: Tensor, mode: str = "midas", input_is: str = "dispari
         raise AnnotatorError(WHERE, f"mode '{mode}', input_is '{input_is}'", f"one of {names}; of {', '.join(INPUTS)}")
     if not (math.isfinite(gamma) and gamma >= 0):
         raise AnnotatorError(f"{WHERE}, gamma", str(gamma), "0 (the mode's own), or above 0")
-    values = _one_channel(depth)
+    values = check_depth(depth)
     if input_is == "depth" and values.min() < 0:
         raise AnnotatorError(f"{WHERE}, image", f"a depth of {values.min().item():.3g}", "depths from 0 up",
                              "If greater values are nearer, set input_is to disparity.")  # fmt: skip
@@ -53,8 +53,18 @@ def normalize_depth(depth: Tensor, mode: str = "midas", input_is: str = "dispari
     return near.to(depth.dtype).expand(-1, 3, -1, -1)
 
 
-def _one_channel(depth: Tensor) -> Tensor:
-    """Check a depth map and return it as (B, 1, H, W) float32."""
+def check_depth(depth: Tensor) -> Tensor:
+    """Refuse what is no depth.
+
+    Args:
+        depth: See :func:`normalize_depth`.
+
+    Returns:
+        (B, 1, H, W) float32.
+
+    Raises:
+        AnnotatorError: Another shape or type, colours, NaN or infinite values.
+    """
     shape = tuple(depth.shape)
     if depth.ndim != 4 or shape[1] not in (1, 3, 4) or 0 in shape or not depth.is_floating_point():
         raise AnnotatorError(f"{WHERE}, image", f"{depth.dtype} of shape {shape}", "depth maps (B, 1 or 3, H, W)")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .annotate import T2IAnnotateCanny, T2IAnnotateColor, T2IAnnotateGray, T2ICleanSketch
 from .apply import ApplyT2IAdapter
 from .control import T2IAdapterToControlNet
+from .draw import T2IDrawPose, T2INormalizeDepth, T2IPaintSegmentation
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
 from .weights import T2IAdapterSchedule, T2IAdapterWeights
@@ -18,6 +20,13 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     T2IAdapterToControlNet,
     T2IAdapterInfo,
     PreviewT2IAdapterFeatures,
+    T2IAnnotateCanny,
+    T2ICleanSketch,
+    T2INormalizeDepth,
+    T2IAnnotateColor,
+    T2IPaintSegmentation,
+    T2IDrawPose,
+    T2IAnnotateGray,
 )
 
 

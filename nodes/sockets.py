@@ -6,3 +6,5 @@ from comfy_api.latest import io
 
 T2IAdapterSocket = io.Custom("T2I_ADAPTER")
 WeightsSocket = io.Custom("T2I_WEIGHTS")
+# Other packs' and ComfyUI's own: OpenPose's dicts.
+KeypointSocket = io.Custom("POSE_KEYPOINT")
