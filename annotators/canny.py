@@ -17,10 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from .errors import AnnotatorError
-from .images import check_images
+from .images import check_images, strip_rows
 
-# Pixels at a time on the CPU: what a strip needs stays in the processor's cache.
-STRIP = 2**16
 TAN_22_5 = 13573 / 2**15  # as OpenCV rounds it
 GREATEST = 32767.0  # OpenCV's bound on thresholds
 EIGHT_NEIGHBOURS = ((1, 1, 1), (1, 1, 1), (1, 1, 1))
@@ -60,7 +58,7 @@ def canny(images: Tensor, low: float = 100.0, high: float = 200.0, l2_gradient: 
     """
     color = check_images("Canny, image", images)
     bounds = _thresholds(low, high, l2_gradient)
-    rows = max(16, STRIP // color.shape[-1]) if color.device.type == "cpu" else color.shape[-2]
+    rows = strip_rows(color)
     edges = []
     for picture in color:
         strips = [_candidates(strip, *bounds, l2_gradient) for strip in _strips(picture, rows)]

@@ -15,6 +15,8 @@ from .errors import AnnotatorError
 # Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
 LOWEST, HIGHEST = -0.5, 1.5
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+# Pixels at a time on the CPU: what is computed on the way stays in the processor's cache.
+STRIP = 2**16
 
 
 def check_images(where: str, images: Tensor) -> Tensor:
@@ -61,6 +63,26 @@ def to_bytes(images: Tensor) -> Tensor:
 def from_bytes(values: Tensor, like: Tensor) -> Tensor:
     """Return bytes as values in [0, 1] of the type of another tensor."""
     return (values.to(torch.float32) / 255).to(like.dtype)
+
+
+def strip_rows(images: Tensor) -> int:
+    """Return how many rows to compute at a time: few on the CPU, all elsewhere."""
+    height, width = images.shape[-2:]
+    return max(16, STRIP // width) if images.device.type == "cpu" else height
+
+
+def by_rows(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a function of single pixels, some rows at a time.
+
+    Args:
+        images: (B, C, H, W).
+        function: From (C, h, W) to (D, h, W).
+
+    Returns:
+        (B, D, H, W).
+    """
+    rows = strip_rows(images)
+    return torch.stack([torch.cat([function(strip) for strip in one.split(rows, -2)], -2) for one in images])
 
 
 def luma(images: Tensor) -> Tensor:
