@@ -82,10 +82,11 @@ def _strips(picture: Tensor, rows: int) -> Iterator[Strip]:
     height = picture.shape[-2]
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        values = (picture[:, max(top - 2, 0) : bottom + 2] * 255).round().to(torch.int16)
+        seen = picture[:, max(top - 2, 0) : bottom + 2].unsqueeze(0)
         borders = (1, 1, int(top == 0), int(bottom >= height - 1))
-        padded = functional.pad(values.unsqueeze(0), borders, mode="replicate").squeeze(0)
-        yield Strip(padded, (int(top == 0), int(bottom == height)))
+        # GPUs repeat borders of floating point values alone.
+        values = (functional.pad(seen, borders, mode="replicate").squeeze(0) * 255).round().to(torch.int16)
+        yield Strip(values, (int(top == 0), int(bottom == height)))
 
 
 def _candidates(strip: Strip, low: int, high: int, l2_gradient: bool) -> tuple[Tensor, Tensor]:
