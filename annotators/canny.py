@@ -71,7 +71,8 @@ def _thresholds(low: float, high: float, l2_gradient: bool) -> tuple[int, int]:
     for name, value in (("low", low), ("high", high)):
         if not math.isfinite(value):
             raise AnnotatorError(f"Canny, {name} threshold", str(value), "a number from 0 to 255, or above")
-    low, high = sorted((min(low, GREATEST), min(high, GREATEST)))
+    # No gradient is below 0, so all thresholds there are alike.
+    low, high = sorted(min(max(value, -1.0), GREATEST) for value in (low, high))
     if l2_gradient:
         low, high = (value * value if value > 0 else value for value in (low, high))
     return math.floor(low), math.floor(high)
