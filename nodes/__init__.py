@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .annotate import T2IAnnotateCanny, T2IAnnotateColor, T2IAnnotateGray, T2ICleanSketch
 from .apply import ApplyT2IAdapter
 from .control import T2IAdapterToControlNet
 from .fuse import CombineT2IAdapters, LoadCoAdapterFuser
+from .draw import T2IDrawPose, T2INormalizeDepth, T2IPaintSegmentation
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
 from .style import ApplyT2IStyleAdapter, LoadT2IStyleAdapter
@@ -24,6 +26,13 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     ApplyT2IStyleAdapter,
     T2IAdapterInfo,
     PreviewT2IAdapterFeatures,
+    T2IAnnotateCanny,
+    T2ICleanSketch,
+    T2INormalizeDepth,
+    T2IAnnotateColor,
+    T2IPaintSegmentation,
+    T2IDrawPose,
+    T2IAnnotateGray,
 )
 
 

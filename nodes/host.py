@@ -6,6 +6,7 @@ import copy
 import functools
 import logging
 from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy_execution.graph_utils
+import comfy.utils
 import folder_paths
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -369,3 +371,31 @@ def warn(text: str, node_id: str | None) -> None:
     instance = getattr(PromptServer, "instance", None)  # absent where nodes run without the server
     if instance is not None and node_id is not None:
         instance.send_progress_text(text, node_id)
+
+
+# --- pictures ------------------------------------------------------------------------------------------------------
+
+
+def progress(total: int) -> Callable[[int], None]:
+    """Show a progress bar on the running node.
+
+    Args:
+        total: How much there is to do.
+
+    Returns:
+        A function to call with how much is done: it raises when the user cancels.
+    """
+    bar = comfy.utils.ProgressBar(total)
+
+    def done(count: int) -> None:
+        # The bar is throttled, and so would be the cancelling.
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(count)
+
+    return done
+
+
+def intermediate_device() -> torch.device:
+    """Return the device on which nodes hand pictures to each other."""
+    device: torch.device = comfy.model_management.intermediate_device()
+    return device

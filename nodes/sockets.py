@@ -8,3 +8,5 @@ T2IAdapterSocket = io.Custom("T2I_ADAPTER")
 WeightsSocket = io.Custom("T2I_WEIGHTS")
 StyleAdapterSocket = io.Custom("T2I_STYLE_ADAPTER")
 FuserSocket = io.Custom("T2I_FUSER")
+# Other packs' and ComfyUI's own: OpenPose's dicts.
+KeypointSocket = io.Custom("POSE_KEYPOINT")
