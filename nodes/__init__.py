@@ -7,8 +7,8 @@ from comfy_api.latest import ComfyExtension, io
 from .annotate import T2IAnnotateCanny, T2IAnnotateColor, T2IAnnotateGray, T2ICleanSketch
 from .apply import ApplyT2IAdapter
 from .control import T2IAdapterToControlNet
-from .fuse import CombineT2IAdapters, LoadCoAdapterFuser
 from .draw import T2IDrawPose, T2INormalizeDepth, T2IPaintSegmentation
+from .fuse import CombineT2IAdapters, LoadCoAdapterFuser
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
 from .style import ApplyT2IStyleAdapter, LoadT2IStyleAdapter

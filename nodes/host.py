@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from dataclasses import dataclass, replace
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
-import comfy_execution.graph_utils
 import comfy.utils
+import comfy_execution.graph_utils
 import folder_paths
 import torch
 from comfy.patcher_extension import WrappersMP
