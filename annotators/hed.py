@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from .learned import annotate, as_picture, check_threshold
 from .weights import Operations, fill, unwrap
+from .winograd import convolve
 
 LAYOUT = "HED (ControlNetHED: norm and block1 to block5, 37 tensors)"
 # Four times halved: smaller pictures have nothing left at the coarsest level.
@@ -39,7 +40,7 @@ class Level(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) -> features (B, width, H, W), lines (B, 1, H, W) before their sigmoid."""
         for conv in self.convs:
-            x = functional.relu_(conv(x))
+            x = functional.relu_(convolve(conv, x))
         return x, self.projection(x)
 
 

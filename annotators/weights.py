@@ -61,6 +61,8 @@ def fill(
     check_numbers(where, used)
     # Half-precision files (HED) are computed in float32, as they were published to be.
     network.load_state_dict({name: tensor.to(torch.float32) for name, tensor in used.items()}, assign=True)
+    # The layout in which the pictures come, so that no convolution has to turn its weights around again.
+    network.to(memory_format=torch.channels_last)
     return network.eval().requires_grad_(False)
 
 

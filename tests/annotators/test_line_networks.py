@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import hed, learned, lineart, pidinet
+from t2i_adapter_pack.annotators import hed, learned, lineart, pidinet, winograd
 from t2i_adapter_pack.annotators.errors import AnnotatorError
 
 from . import others
@@ -63,8 +63,11 @@ def pictures(*size, seed=1):
 
 @pytest.mark.parity
 @torch.no_grad()
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("size", [(1, 3, 64, 96), (3, 3, 49, 35), (2, 3, 17, 40), (1, 3, 62, 63)])
-def test_lines_equal_those_of_controlnet_aux(row, theirs, ours, size):
+def test_lines_equal_those_of_controlnet_aux(row, theirs, ours, size, fast, monkeypatch):
+    # The faster convolutions are for large pictures, which would be slow here.
+    monkeypatch.setattr(winograd, "LEAST_TILES", 1 if fast else 1 << 30)
     images = pictures(*size)
     expected = row.their_lines(theirs, images)
     found = row.draw(ours, images)
