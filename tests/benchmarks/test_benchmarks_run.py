@@ -12,7 +12,7 @@ from t2i_adapter_pack.benchmarks import main, report
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(900)]
 LAUNCH = Path(__file__).absolute().parents[2] / "tasks" / "launch.py"
 # In processes of their own, at the same time: they import ComfyUI on the CPU, whatever this process has.
-TOGETHER = (("forwards", "allocations", "forward", "load", "annotators", "step"), ("startup",))
+TOGETHER = (("forwards", "allocations", "forward", "load", "annotators", "annotator_networks", "step"), ("startup",))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,7 @@ def test_none_is_forgotten():
         ("forward", ("diffusers", "core", "ours, float32 file")),
         ("load", ("read once", "mapped", "peak memory")),
         ("annotators", ("canny, L2 / OpenCV", "palette / OpenCV", "gray / Pillow")),
+        ("annotator_networks", ("PiDiNet", "HED", "lineart", "ours / controlnet_aux")),
         ("step", ("ours / bare", "ours / core", "ours ×4 / core ×4", "| core ×4 |")),
     ],
 )
