@@ -95,7 +95,9 @@ def load(content: Mapping[str, Any], where: str = "HED weights", operations: Ope
     Raises:
         AnnotatorError: Missing, extra or misshapen weights, or NaN.
     """
-    return fill(where, LAYOUT, lambda: HED(operations), unwrap(where, content))
+    network = fill(where, LAYOUT, lambda: HED(operations), unwrap(where, content))
+    # The layout of the pictures, so that no convolution has to turn its weights around again.
+    return network.to(memory_format=torch.channels_last)
 
 
 def hed_edges(network: nn.Module, images: Tensor, threshold: float = 0.0) -> Tensor:

@@ -154,7 +154,9 @@ def load(content: Mapping[str, Any], where: str = "lineart weights", operations:
     Raises:
         AnnotatorError: Missing, extra or misshapen weights, or NaN.
     """
-    return fill(where, LAYOUT, lambda: Lineart(operations), fold(where, unwrap(where, content)))
+    network = fill(where, LAYOUT, lambda: Lineart(operations), fold(where, unwrap(where, content)))
+    # The layout of the pictures, so that no convolution has to turn its weights around again.
+    return network.to(memory_format=torch.channels_last)
 
 
 def lineart_lines(network: nn.Module, images: Tensor) -> Tensor:

@@ -209,7 +209,9 @@ def load(content: Mapping[str, Any], where: str = "PiDiNet weights", operations:
     if not folded:
         for layer in LAYERS:
             tensors[layer.key] = fold(_published(where, layer, tensors), layer.difference)
-    return fill(where, LAYOUT, lambda: PiDiNet(operations), tensors)
+    network = fill(where, LAYOUT, lambda: PiDiNet(operations), tensors)
+    # The layout of the pictures, so that no convolution has to turn its weights around again.
+    return network.to(memory_format=torch.channels_last)
 
 
 def _published(where: str, layer: Layer, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -36,7 +36,7 @@ def unwrap(where: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def fill(
-    where: str, layout: str, build: Callable[[], Network], tensors: Mapping[str, Tensor], ignored: Collection[str] = ()
+    where: str, layout: str, build: Callable[[], Network], tensors: Mapping[str, Tensor], unused: tuple[str, ...] = ()
 ) -> Network:
     """Build a network and give it the weights, all of them and no others.
 
@@ -45,7 +45,8 @@ def fill(
         layout: What the weights should be, for messages, such as ``HED (ControlNet's, 37 tensors)``.
         build: Makes the network.
         tensors: The weights by the network's own names; they are kept, not copied, where they are float32.
-        ignored: Names that may be there or not, and are not used.
+        unused: Ends of names that may be there or not, and that change nothing: where the network has them, too, they
+            are filled with zeros.
 
     Returns:
         The network in float32, in evaluation mode and without gradients.
@@ -55,14 +56,15 @@ def fill(
     """
     with torch.device("meta"):
         network = build()
-    used = {name: tensor for name, tensor in tensors.items() if name not in ignored}
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    check_shapes(where, layout, {name: tuple(tensor.shape) for name, tensor in used.items()}, shapes)
+    values = network.state_dict()
+    used = {name: tensor for name, tensor in tensors.items() if not name.endswith(unused)}
+    needed = {name: tuple(value.shape) for name, value in values.items() if not name.endswith(unused)}
+    check_shapes(where, layout, {name: tuple(tensor.shape) for name, tensor in used.items()}, needed)
     check_numbers(where, used)
     # Half-precision files (HED) are computed in float32, as they were published to be.
-    network.load_state_dict({name: tensor.to(torch.float32) for name, tensor in used.items()}, assign=True)
-    # The layout in which the pictures come, so that no convolution has to turn its weights around again.
-    network.to(memory_format=torch.channels_last)
+    state = {name: tensor.to(torch.float32) for name, tensor in used.items()}
+    state |= {name: torch.zeros_like(value, device="cpu") for name, value in values.items() if name not in needed}
+    network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
 
 

@@ -1,0 +1,109 @@
+"""The large annotators: networks of the transformers library, built without a download and filled from one file.
+
+transformers is imported where a network is built: it takes seconds, and most pictures need none of these.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import AnnotatorError
+from .published_models import MODELS, Model
+from .weights import fill, unwrap
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network with its weights, and what is known about it.
+
+    Attributes:
+        model: Its row.
+        network: The network itself; a host may move it to a device and to another precision.
+    """
+
+    model: Model
+    network: nn.Module
+
+
+def find_model(key: str) -> Model:
+    """Return the row of :data:`MODELS` with this key.
+
+    Raises:
+        AnnotatorError: There is none.
+    """
+    for model in MODELS:
+        if model.key == key:
+            return model
+    raise AnnotatorError("annotator", f"'{key}'", "one of " + ", ".join(model.key for model in MODELS))
+
+
+def load_model(model: Model, content: Mapping[str, Any], where: str = "") -> LoadedModel:
+    """Build a network from its embedded configuration and fill it from the content of its weights file.
+
+    Nothing is downloaded and no cache is looked at.
+
+    Args:
+        model: A row of :data:`MODELS`.
+        content: The published ``model.safetensors`` or ``pytorch_model.bin``.
+        where: The file, for messages; the published name by default.
+
+    Returns:
+        The network in float32, in evaluation mode and without gradients.
+
+    Raises:
+        AnnotatorError: transformers is missing or too old, or the file has missing, extra or misshapen weights, or NaN.
+    """
+    where = where or model.published
+    tensors = unwrap(where, content)
+    with torch.device("meta"):
+        network = _build(model)
+    # From the names in the file to those of the installed version's network.
+    ours = {published_name(model, name): name for name in network.state_dict()}
+    renamed = {ours.get(published_name(model, name), name): tensor for name, tensor in tensors.items()}
+    filled = fill(where, f"{model.network} ({model.published})", lambda: network, renamed, model.unused)
+    _fill_constants(filled)
+    return LoadedModel(model, filled)
+
+
+def published_name(model: Model, name: str) -> str:
+    """Return the name that a weight has in the published file."""
+    for pattern, replacement in model.names:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _build(model: Model) -> nn.Module:
+    try:
+        import transformers
+
+        configuration, network = (getattr(transformers, name) for name in (model.configuration, model.network))
+    except (ImportError, AttributeError) as error:
+        fix = "Update it as ComfyUI's requirements.txt says: `pip install -r requirements.txt`."
+        raise AnnotatorError(model.key, f"no {model.network} ({error})", "transformers 4.50 or newer", fix) from error
+    # Configurations keep and change the dictionaries that they are given.
+    built: nn.Module = network(configuration(**copy.deepcopy(dict(model.config))))
+    return built
+
+
+def _fill_constants(network: nn.Module) -> None:
+    """Give values to the buffers that are in no file: ZoeDepth's numbers of bins."""
+    for module in network.modules():
+        bins = module._buffers.get("k_idx")
+        if isinstance(bins, Tensor) and bins.is_meta:
+            count = bins.numel()
+            # In the version's own type; the names differ in their capitals.
+            module._buffers["k_idx"] = torch.arange(count, dtype=bins.dtype).view(bins.shape)
+            for name in ("k_minus_1", "K_minus_1"):
+                last = module._buffers.get(name)
+                if isinstance(last, Tensor):
+                    module._buffers[name] = torch.full(last.shape, count - 1, dtype=last.dtype)
+    left = [name for name, tensor in network.named_buffers() if tensor.is_meta]
+    if left:
+        raise AnnotatorError(type(network).__name__, f"no values for {left[0]}", "a version of transformers known here")
