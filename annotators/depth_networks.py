@@ -27,7 +27,7 @@ def estimate_depth(loaded: LoadedModel, images: Tensor) -> Tensor:
         images: (B, C, H, W) in [0, 1].
 
     Returns:
-        (B, 1, H, W), float32: inverse depth up to a scale (near is large), or metres where ``model.metric``.
+        (B, 1, H, W), float32: what ``model.gives`` says: inverse depth (near is large), or metres. Not below 0.
 
     Raises:
         AnnotatorError: No pictures, too large ones, or a network for another task.
@@ -48,7 +48,8 @@ def _estimate(loaded: LoadedModel, image: Tensor) -> Tensor:
     size = (height + 2 * top, width + 2 * left)
     if depth.shape[-2:] != size:
         depth = functional.interpolate(depth, size=size, mode="bicubic")
-    return depth[..., top : top + height, left : left + width]
+    # Neither goes below 0, but bicubic enlarging does.
+    return depth[..., top : top + height, left : left + width].clamp(min=0)
 
 
 def _forward(loaded: LoadedModel, pixels: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ class Model:
         square: The class takes square pictures only, unless it is told the size.
         border: The picture is continued by its mirror image by this factor times the root of half its side.
         mirrored: The answer is the mean of those for the picture and for its mirror image.
-        metric: Depth in metres, where near is small; else inverse depth, where near is large.
+        gives: What a network for depth gives, in the words of ``normalize_depth``: ``disparity`` (inverse depth up to a
+            scale) or ``depth`` (metres).
         names: Pattern and replacement: from names in newer versions of transformers to those in files.
         unused: Ends of names that a file may have or not, and that change nothing.
     """
@@ -63,7 +64,7 @@ class Model:
     square: bool = False
     border: float = 0.0
     mirrored: bool = False
-    metric: bool = False
+    gives: Literal["disparity", "depth"] = "disparity"
     names: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
 
@@ -143,7 +144,7 @@ MODELS = (
         fit=(384, 512),
         border=3.0,
         mirrored=True,
-        metric=True,
+        gives="depth",
         names=BEIT_NAMES,
         unused=(".relative_position_index", ".k_idx", ".k_minus_1", ".K_minus_1"),
     ),

@@ -12,11 +12,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from .errors import AnnotatorError
 from .published_models import MODELS, Model
 from .weights import fill, unwrap
+
+ALLOCATORS = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn)
+
+
+class Hollow(TorchFunctionMode):
+    """While it lasts, weights are made without memory and without first values, which cost seconds.
+
+    Unlike under ``torch.device("meta")``, what classes compute (ranges, rates) is real: ZoeDepth keeps some of it.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Send the functions that allocate weights to the meta device, and nothing else."""
+        kwargs = dict(kwargs or {})
+        return func(*args, **({**kwargs, "device": "meta"} if func in ALLOCATORS else kwargs))
 
 
 @dataclass(frozen=True)
@@ -62,13 +79,13 @@ def load_model(model: Model, content: Mapping[str, Any], where: str = "") -> Loa
     """
     where = where or model.published
     tensors = unwrap(where, content)
-    with torch.device("meta"):
-        network = _build(model)
+    with Hollow():
+        network = build(model)
     # From the names in the file to those of the installed version's network.
     ours = {published_name(model, name): name for name in network.state_dict()}
     renamed = {ours.get(published_name(model, name), name): tensor for name, tensor in tensors.items()}
     filled = fill(where, f"{model.network} ({model.published})", lambda: network, renamed, model.unused)
-    _fill_constants(filled)
+    _check_buffers(filled)
     return LoadedModel(model, filled)
 
 
@@ -79,7 +96,15 @@ def published_name(model: Model, name: str) -> str:
     return name
 
 
-def _build(model: Model) -> nn.Module:
+def build(model: Model) -> nn.Module:
+    """Build a network as its configuration says, with the class's own first values.
+
+    Args:
+        model: A row of :data:`MODELS`.
+
+    Raises:
+        AnnotatorError: transformers is missing or too old.
+    """
     try:
         import transformers
 
@@ -92,18 +117,8 @@ def _build(model: Model) -> nn.Module:
     return built
 
 
-def _fill_constants(network: nn.Module) -> None:
-    """Give values to the buffers that are in no file: ZoeDepth's numbers of bins."""
-    for module in network.modules():
-        bins = module._buffers.get("k_idx")
-        if isinstance(bins, Tensor) and bins.is_meta:
-            count = bins.numel()
-            # In the version's own type; the names differ in their capitals.
-            module._buffers["k_idx"] = torch.arange(count, dtype=bins.dtype).view(bins.shape)
-            for name in ("k_minus_1", "K_minus_1"):
-                last = module._buffers.get(name)
-                if isinstance(last, Tensor):
-                    module._buffers[name] = torch.full(last.shape, count - 1, dtype=last.dtype)
+def _check_buffers(network: nn.Module) -> None:
+    """Refuse a network that needs values which are in no file and which its class does not compute."""
     left = [name for name, tensor in network.named_buffers() if tensor.is_meta]
     if left:
         raise AnnotatorError(type(network).__name__, f"no values for {left[0]}", "a version of transformers known here")

@@ -45,8 +45,8 @@ def fill(
         layout: What the weights should be, for messages, such as ``HED (ControlNet's, 37 tensors)``.
         build: Makes the network.
         tensors: The weights by the network's own names; they are kept, not copied, where they are float32.
-        unused: Ends of names that may be there or not, and that change nothing: where the network has them, too, they
-            are filled with zeros.
+        unused: Ends of names that may be there or not, and that change nothing. Where the network has them, too, it
+            keeps its own values, or gets zeros.
 
     Returns:
         The network in float32, in evaluation mode and without gradients.
@@ -63,7 +63,8 @@ def fill(
     check_numbers(where, used)
     # Half-precision files (HED) are computed in float32, as they were published to be.
     state = {name: tensor.to(torch.float32) for name, tensor in used.items()}
-    state |= {name: torch.zeros_like(value, device="cpu") for name, value in values.items() if name not in needed}
+    spare = {name: value for name, value in values.items() if name not in needed}
+    state |= {name: torch.zeros_like(value, device="cpu") if value.is_meta else value for name, value in spare.items()}
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
 

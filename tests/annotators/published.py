@@ -98,7 +98,7 @@ def tiny_model(key):
 def their_network(model):
     """transformers' own network with random weights, none of them zero."""
     torch.manual_seed(0)
-    network = transformers_models._build(model).eval()
+    network = transformers_models.build(model).eval()
     for name, parameter in network.named_parameters():
         scale = 0.3 if parameter.ndim < 2 else 1 / parameter[0].numel() ** 0.5
         # So that different queries win at different places.

@@ -45,8 +45,9 @@ def refuse(*_, **__): raise AssertionError("a connection")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 import torch
 for row in models.MODELS:
-    with torch.device("meta"):
-        network = models._build(row)
+    with models.Hollow():
+        network = models.build(row)
+    assert all(each.is_meta for each in network.parameters())
     names = sorted(models.published_name(row, name) for name in network.state_dict())
     print(row.key, sum(each.numel() for each in network.parameters()) / 1e6, " ".join(names))
 """
