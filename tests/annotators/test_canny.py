@@ -11,7 +11,18 @@ from torch.nn import functional
 from .photographs import NAMES, as_bytes, photograph, pictures
 
 # Published settings, swapped, fractional, nothing weak, everything strong, more than gradients reach, below zero.
-THRESHOLDS = [(100, 200), (200, 100), (40.7, 110.2), (150, 150), (0, 0), (0, 30), (700, 2040), (9e4, 5), (-3, 50)]
+THRESHOLDS = [
+    (100, 200),
+    (200, 100),
+    (40.7, 110.2),
+    (150, 150),
+    (0, 0),
+    (0, 30),
+    (700, 2040),
+    (9e4, 5),
+    (-3, 50),
+    (-1e6, 9),
+]
 
 
 def differing(photo, low, high, l2_gradient):
