@@ -55,6 +55,7 @@ def test_none_is_forgotten():
         ("load", ("read once", "mapped", "peak memory")),
         ("features", ("mask", "schedule, by noise", "as ControlNet", "two areas")),
         ("annotators", ("canny, L2 / OpenCV", "palette / OpenCV", "gray / Pillow")),
+        ("annotator_networks", ("PiDiNet", "HED", "lineart", "ours / controlnet_aux")),
         ("step", ("ours / bare", "ours / core", "ours ×4 / core ×4", "| core ×4 |")),
     ],
 )
