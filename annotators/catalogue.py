@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,15 @@ class PublishedFile:
         """What the user chooses in order to download it."""
         return f"{DOWNLOAD}{self.file} ({megabytes(self.size)})"
 
+    @property
+    def on_hub(self) -> tuple[tuple[str, str], ...]:
+        """Repository and path inside it, for each address of the hub: the caches of other programs use them."""
+        found = (re.fullmatch(rf"{HUB}/([^/]+/[^/]+)/resolve/[^/]+/(.+)", address) for address in self.addresses)
+        return tuple(dict.fromkeys((match[1], match[2]) for match in found if match))
 
-LINES_INSTEAD = "Clean Sketch and Canny draw lines without weights"
-DEPTH_INSTEAD = "Normalize Depth takes any other node's depth without weights"
+
+LINES_INSTEAD = "T2I Clean Sketch and T2I Canny Edges draw lines without weights"
+DEPTH_INSTEAD = "T2I Normalize Depth takes any other node's depth without weights"
 ANNOTATORS_HUB = f"{HUB}/lllyasviel/Annotators/resolve/main"
 LINEART_AUTHORS = f"{HUB}/spaces/carolineec/informativedrawings/resolve/main"
 # The first row of an annotator is the one that its adapters were trained with.
@@ -93,7 +100,7 @@ PUBLISHED = (
         LINES_INSTEAD,
     ),
     PublishedFile(
-        "dpt-hybrid-midas",
+        "dpt-hybrid",
         "depth",
         "dpt-hybrid-midas.safetensors",
         490_000_000,
@@ -129,7 +136,7 @@ PUBLISHED = (
         DEPTH_INSTEAD,
     ),
     PublishedFile(
-        "zoedepth-nyu-kitti",
+        "zoedepth-nk",
         "depth",
         "zoedepth-nyu-kitti.safetensors",
         1_380_000_000,
@@ -140,14 +147,14 @@ PUBLISHED = (
         exact=False,
     ),
     PublishedFile(
-        "maskformer-resnet50-coco-stuff",
+        "maskformer-coco-stuff",
         "segmentation",
         "maskformer-resnet50-coco-stuff.bin",
         166_000_000,
         None,
         (f"{HUB}/facebook/maskformer-resnet50-coco-stuff/resolve/main/pytorch_model.bin",),
         "not stated by its authors",
-        "Paint Segmentation paints masks without weights",
+        "T2I Paint Segmentation paints masks without weights",
         exact=False,
     ),
     PublishedFile(
@@ -158,7 +165,7 @@ PUBLISHED = (
         "85375373893ddd3641f3912821073e53f5435f9e966e1dca59d004454bfe4fdf",
         (f"{HUB}/usyd-community/vitpose-base-simple/resolve/main/model.safetensors",),
         "Apache-2.0",
-        "Draw Pose takes the POSE_KEYPOINT of any other node without weights",
+        "T2I Draw Pose takes the POSE_KEYPOINT of any other node without weights",
         exact=False,
     ),
 )

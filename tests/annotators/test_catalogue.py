@@ -55,6 +55,16 @@ def test_an_entry_leads_back_to_its_row(row):
     assert catalogue.published_as(f"my_{row.file}") is None
 
 
+def test_where_the_hub_keeps_a_file():
+    by_key = {row.key: row.on_hub for row in catalogue.PUBLISHED}
+    assert by_key["pidinet"] == (
+        ("lllyasviel/Annotators", "table5_pidinet.pth"),
+        ("TencentARC/T2I-Adapter", "third-party-models/table5_pidinet.pth"),
+    )
+    assert by_key["dpt-hybrid"] == (("Intel/dpt-hybrid-midas", "model.safetensors"),)
+    assert all(by_key.values())
+
+
 def test_what_to_do_without_a_file_is_said():
     row = catalogue.PUBLISHED[0]
     said = catalogue.how_to_get(row, Path("models") / "annotators")
