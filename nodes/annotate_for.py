@@ -55,7 +55,7 @@ def _weightless(function: Callable[[Tensor], Tensor]) -> Make:
 
 
 def _colors(job: Job, _: bool) -> io.NodeOutput:
-    return annotate(job.where, job.image, palette)  # the cells are of the picture's own pixels
+    return annotate(job.where, job.image, palette, job.resolution, "nearest")
 
 
 def _depth(*keys: str, gamma: float = 0.0) -> Make:

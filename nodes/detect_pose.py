@@ -18,7 +18,7 @@ from .annotator_files import AUTO
 from .kept import NETWORKS
 from .learned import POSE, Held, Job, weights_input
 from .pictures import CATEGORY, image_input, image_output, in_parts, resolution_input
-from .sockets import KeypointSocket
+from .sockets import BoxSocket, KeypointSocket
 
 WHERE = "T2I Detect Pose"
 THRESHOLD = 0.3
@@ -57,10 +57,9 @@ class T2IDetectPose(io.ComfyNode):
                     tooltip="Joints of which the network is less sure are left out: higher draws fewer limbs. 0 to 1, "
                     "default 0.3.",
                 ),
-                io.BoundingBox.Input(
+                BoxSocket.Input(
                     "bboxes",
                     optional=True,
-                    force_input=True,
                     tooltip="Where the people are, of RT-DETR Detection or another detector: needed for several, and "
                     "better for small ones. Boxes of other labels than person are left out.",
                 ),
