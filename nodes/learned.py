@@ -100,12 +100,13 @@ def _ours(load: Callable[[Mapping[str, Any], str, Any], nn.Module]) -> Load:
 
 
 MEGAPIXEL = 1 << 20
+# Bytes per pixel are bounds: some 60 channels at full size and their copies; scores of all classes; attention.
 SKETCH = Learned("sketch", _ours(pidinet.load), 1300, MEGAPIXEL)
 SOFT_EDGE = Learned("soft edge", _ours(hed.load), 1300, MEGAPIXEL)
 LINEART = Learned("lineart", _ours(lineart.load), 1300, MEGAPIXEL)
-DEPTH = Learned("depth", _transformer("depth"), 6000, MEGAPIXEL // 4)
-SEGMENTATION = Learned("segmentation", _transformer("segmentation"), 6000, MEGAPIXEL // 4)
-POSE = Learned("pose", _transformer("pose"), 3000, MEGAPIXEL // 4)
+DEPTH = Learned("depth", _transformer("depth"), 2000, MEGAPIXEL // 4)
+SEGMENTATION = Learned("segmentation", _transformer("segmentation"), 2000, MEGAPIXEL // 4)
+POSE = Learned("pose", _transformer("pose"), 2000, MEGAPIXEL // 4)
 
 
 def weights_input(weights: Weights, more: str = "") -> Any:

@@ -214,6 +214,32 @@ def test_comfyui_counts_and_loads_the_network(nodes, weights):
     del instance
 
 
+@pytest.mark.parametrize(("node_id", "known"), [("T2IAnnotateSketch", True), ("T2IAnnotateSoftEdge", False)])
+def test_networks_with_layers_of_their_own_are_loaded_whole(nodes, weights, monkeypatch, node_id, known):
+    """ComfyUI rebinds its patcher's class to one that moves layer by layer; HED has a weight outside of any layer."""
+    import comfy.model_management
+    import comfy.model_patcher
+    from t2i_adapter_pack.nodes.kept import NETWORKS
+
+    class Rebound(comfy.model_patcher.ModelPatcher):
+        pass
+
+    asked: list[bool] = []
+    load = comfy.model_management.load_models_gpu
+
+    def watched(models: Any, *, force_full_load: bool = False, **values: Any) -> None:
+        asked.append(force_full_load)
+        load(models, force_full_load=force_full_load, **values)
+
+    monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", Rebound)
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", watched)
+    instance = nodes[node_id]()
+    run_in_graph(nodes[node_id], "1", picture())
+    assert [isinstance(patcher, Rebound) for patcher in NETWORKS.loaded.values()] == [known]
+    assert asked == [not known]
+    del instance
+
+
 def test_a_cancel_takes_effect_between_pictures(nodes, weights, monkeypatch):
     import comfy.model_management
     import comfy.utils
