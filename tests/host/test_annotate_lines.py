@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ..annotators import others
+from .file_server import Site, serve
 from .published import picture
 
 pytestmark = pytest.mark.host
@@ -255,3 +256,19 @@ def test_a_cancel_takes_effect_between_pictures(nodes, weights, monkeypatch):
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         nodes["T2IAnnotateSketch"].execute(picture(16, 16, 100))
     assert told == [(1, 100)]
+
+
+def test_only_a_download_entry_asks_the_web_and_what_it_sends_is_checked(nodes, places, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    node = nodes["T2IAnnotateSoftEdge"]
+    with serve(Site(b"no weights")) as site:
+        monkeypatch.setenv("HF_ENDPOINT", site.url)
+        for entry in ("auto", "ControlNetHED.pth"):
+            with pytest.raises(ValueError, match="got no such file"):
+                node.execute(picture(), weights=entry)
+        assert site.asked == []
+        assert node.validate_inputs("download: ControlNetHED.pth (29 MB)") is True
+        with pytest.raises(ValueError, match="has a file of 10 bytes where 29444406 were expected"):
+            node.execute(picture(), weights="download: ControlNetHED.pth (29 MB)")
+        assert [path for path, _ in site.asked] == ["/lllyasviel/Annotators/resolve/main/ControlNetHED.pth"]
+    assert list((places / "models" / "annotators").iterdir()) == []
