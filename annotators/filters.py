@@ -19,14 +19,16 @@ def blur(images: Tensor, sigma: float) -> Tensor:
     """
     # OpenCV's size of a kernel for floating point values: four sigmas to each side, and odd.
     radius = (round(8 * sigma + 1) | 1) // 2
-    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    # By default GPUs convolve float32 with ten bits, which would move lines.
+    exact = images.double() if images.is_cuda else images
+    offsets = torch.arange(-radius, radius + 1, device=exact.device, dtype=exact.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    planes = images.flatten(0, 1).unsqueeze(1)
+    planes = exact.flatten(0, 1).unsqueeze(1)
     rows = planes.index_select(-2, _mirrored(images.shape[-2], radius, images.device))
     planes = functional.conv2d(rows, kernel.view(1, 1, -1, 1))
     columns = planes.index_select(-1, _mirrored(images.shape[-1], radius, images.device))
-    return functional.conv2d(columns, kernel.view(1, 1, 1, -1)).view(images.shape)
+    return functional.conv2d(columns, kernel.view(1, 1, 1, -1)).view(images.shape).to(images.dtype)
 
 
 def _mirrored(size: int, radius: int, device: torch.device) -> Tensor:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from .errors import AnnotatorError
-from .images import check_images
+from .images import by_rows, check_images
 
 # BT.601 in parts of 65536, as Pillow rounds it.
-RED, GREEN, BLUE, HALF = 19595, 38470, 7471, 0x8000
+RED, GREEN, BLUE, HALF = 19595, 38470, 7471, 32768
 
 
 def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
@@ -31,7 +31,12 @@ def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
     color = check_images("Gray, image", images)
     if not (math.isfinite(gamma) and gamma > 0):
         raise AnnotatorError("Gray, gamma", str(gamma), "a number above 0")
-    red, green, blue = (color * 255).round().to(torch.int32).unbind(1)
-    luma = (red * RED + green * GREEN + blue * BLUE + HALF) >> 16
-    values = (luma.to(torch.float32) / 255) ** gamma
-    return values.to(images.dtype).unsqueeze(1).expand(-1, 3, -1, -1)
+    values = by_rows(color, _luma)
+    return (values if gamma == 1 else values**gamma).to(images.dtype).expand(-1, 3, -1, -1)
+
+
+def _luma(color: Tensor) -> Tensor:
+    """Return Pillow's luma of (3, h, W) as (1, h, W); its whole numbers are exact in float32, being below 2 ** 24."""
+    red, green, blue = (color * 255).round().split(1)
+    total = torch.add(torch.add(red * RED, green, alpha=GREEN), blue, alpha=BLUE) + HALF
+    return (total / 65536).floor() / 255

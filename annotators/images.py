@@ -15,6 +15,8 @@ from .errors import AnnotatorError
 # Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
 LOWEST, HIGHEST = -0.5, 1.5
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+# Pixels at a time on the CPU: what is computed on the way stays in the processor's cache.
+STRIP = 2**16
 
 
 def check_images(where: str, images: Tensor) -> Tensor:
@@ -38,7 +40,9 @@ def check_images(where: str, images: Tensor) -> Tensor:
     if not images.is_floating_point():
         raise AnnotatorError(where, f"{images.dtype}", "floating point values in [0, 1]", "Divide bytes by 255.")
     color = images[:, : 3 if shape[1] >= 3 else 1].to(torch.float32)
-    low, high = (float(value) for value in torch.aminmax(color))
+    # In the order of memory, which for nodes is channels last: twenty times faster.
+    pixels = color.movedim(1, -1)
+    low, high = (float(value) for value in torch.aminmax(pixels if pixels.is_contiguous() else color))
     if not LOWEST <= low <= high <= HIGHEST:
         found = "NaN" if math.isnan(low) or math.isnan(high) else f"values from {low:.3g} to {high:.3g}"
         raise AnnotatorError(where, found, "values in [0, 1]", "Check the node that makes the image.")
@@ -61,6 +65,28 @@ def to_bytes(images: Tensor) -> Tensor:
 def from_bytes(values: Tensor, like: Tensor) -> Tensor:
     """Return bytes as values in [0, 1] of the type of another tensor."""
     return (values.to(torch.float32) / 255).to(like.dtype)
+
+
+def strip_rows(images: Tensor) -> int:
+    """Return how many rows to compute at a time: few on the CPU, all elsewhere."""
+    height, width = images.shape[-2:]
+    return max(16, STRIP // width) if images.device.type == "cpu" else height
+
+
+def by_rows(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a function of single pixels, some rows at a time.
+
+    Args:
+        images: (B, C, H, W).
+        function: From (C, h, W) to (D, h, W).
+
+    Returns:
+        (B, D, H, W).
+    """
+    rows = strip_rows(images)
+    return torch.stack(
+        [torch.cat([function(strip.contiguous()) for strip in one.split(rows, -2)], -2) for one in images]
+    )
 
 
 def luma(images: Tensor) -> Tensor:

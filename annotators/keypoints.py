@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from .errors import AnnotatorError
@@ -13,8 +14,9 @@ from .errors import AnnotatorError
 WHERE = "Pose keypoints"
 # Detectors also give points that they have not found, with a low score.
 LEAST_SCORE = 0.3
-# Greater coordinates are pixels. A body may reach out of the picture by another picture's size.
-GREATEST_FRACTION = 2.0
+# Where most coordinates are greater they are pixels; some joints may lie far out of the picture.
+GREATEST_FRACTION = 1.5
+LARGEST_SIDE = 16384
 # Joints in the order of OpenPose's 18: nose, neck, then shoulder, elbow, wrist of the right and of the left, hip, knee,
 # ankle of the right and of the left, eyes and ears, right before left.
 NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
@@ -90,14 +92,15 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
     if not frames:
         raise AnnotatorError(WHERE, "an empty list", "one frame per picture", "Check the node that detects the pose.")
     people = [[_points(person) for person in _people(frame)] for frame in frames]
-    found = [point for bodies in people for body in bodies for point in body if point is not None]
+    found = [abs(value) for bodies in people for body in bodies for point in body for value in point or ()]
     # Decided for all frames together: a frame alone may show a single joint near the corner.
-    fractions = all(abs(value) <= GREATEST_FRACTION for point in found for value in point)
+    fractions = bool(found) and median(found) <= GREATEST_FRACTION
     own = next((canvas for canvas in map(_canvas, frames) if canvas is not None), (0, 0))
     height, width = (given or named for given, named in zip(size, own, strict=True))
-    if not (height > 0 and width > 0):
-        raise AnnotatorError(WHERE, "no size of the picture", "canvas_width and canvas_height in the keypoints",
-                             "Set width and height.")  # fmt: skip
+    if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
+        size_found = f"a picture of {width}x{height}" if height or width else "no size of the picture"
+        expected = f"canvas_width and canvas_height in the keypoints, up to {LARGEST_SIDE}"
+        raise AnnotatorError(WHERE, size_found, expected, "Set width and height.")
     scaled = []
     for frame, bodies in zip(frames, people, strict=True):
         canvas = (1, 1) if fractions else _canvas(frame) or (height, width)

@@ -47,23 +47,26 @@ def palette(images: Tensor, cell: int = 64, sampling: str = "as trained") -> Ten
         raise AnnotatorError("Color palette, sampling", f"'{sampling}'", f"one of {names}", "Choose one of them.")
     values = (sample(color, cell) / 255).to(images.dtype)
     height, width = color.shape[-2:]
-    return values.repeat_interleave(cell, -2)[..., :height, :].repeat_interleave(cell, -1)[..., :width]
+    row = values.repeat_interleave(cell, -1)[..., :width]
+    return row.unsqueeze(-2).expand(-1, -1, -1, cell, -1).flatten(-3, -2)[..., :height, :]
 
 
 def _as_trained(images: Tensor, cell: int) -> Tensor:
-    height, width = images.shape[-2:]
-    # Two pixels around, for cells that are smaller than four.
-    whole = functional.pad(images, (2, 2 + -width % cell, 2, 2 + -height % cell), mode="replicate")
-    if cell % 2:
-        return to_bytes(whole[..., 2 + cell // 2 : -2 : cell, 2 + cell // 2 : -2 : cell]).to(torch.float32)
-    rows, columns = height + -height % cell, width + -width % cell
-    total = torch.zeros((), device=images.device)
-    for down, vertical in enumerate(HALF_WAY, start=cell // 2):
-        for along, horizontal in enumerate(HALF_WAY, start=cell // 2):
-            pixels = whole[..., down : down + rows : cell, along : along + columns : cell]
-            total = total + vertical * horizontal * to_bytes(pixels).to(torch.float32)
+    rows, columns = (_around_centres(size, cell, images.device) for size in images.shape[-2:])
+    pixels = images.index_select(-2, rows).index_select(-1, columns)
+    values = to_bytes(pixels).to(torch.float32).unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4))
+    # The centre of an odd cell is a pixel.
+    weights = torch.tensor(HALF_WAY if cell % 2 == 0 else (0, 0, UNIT, 0), device=images.device)
+    total: Tensor = (values * weights * weights.view(4, 1, 1)).sum((-3, -1))
     # Half a byte is rounded to the even one, as OpenCV does.
     return (total / UNIT**2).round().clamp(0, 255)
+
+
+def _around_centres(size: int, cell: int, device: torch.device) -> Tensor:
+    """Return the places of the four pixels around the centre of each cell; beyond the edge, those of the edge."""
+    centres = torch.arange(cell // 2, size + -size % cell, cell, device=device)
+    places = centres.unsqueeze(1) + torch.arange(-2, 2, device=device)
+    return places.flatten().clamp(0, size - 1)
 
 
 def _area(images: Tensor, cell: int) -> Tensor:

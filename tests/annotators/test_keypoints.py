@@ -110,8 +110,18 @@ def test_frames_of_another_canvas_are_stretched_to_the_first_one():
 
 
 def test_fractions_may_reach_out_of_the_picture():
-    body = flat([(1.4, -0.3), *HALF[0][1:]])
-    assert read_poses([frame(body)]).frames[0][0].joints[0] == pytest.approx((280, -30))
+    body = flat([(3.5, -0.3), *HALF[0][1:]])
+    assert read_poses([frame(body)]).frames[0][0].joints[0] == pytest.approx((700, -30))
+
+
+def test_pixels_near_the_corner_are_no_fractions():
+    body = flat([(1.0, 2.0), (2.0, 1.0), *JOINTS[2:]])
+    assert read_poses([frame(body)]).frames[0][0].joints[0] == (1.0, 2.0)
+
+
+def test_a_canvas_too_large_to_draw_is_refused():
+    with pytest.raises(AnnotatorError, match=r"a picture of 1000000x100; expected .* up to 16384"):
+        read_poses([frame(flat(JOINTS), canvas_width=1e6)])
 
 
 def test_without_a_canvas_the_size_given_is_the_canvas():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 
 pytestmark = pytest.mark.host
 IMAGE, RESOLUTION = ("image", "IMAGE", None), ("resolution", "INT", 0)
@@ -211,7 +215,6 @@ def test_a_pose_has_the_size_of_its_canvas_or_the_one_asked_for(nodes):
 
 def test_keypoints_of_comfyuis_own_detector_are_taken(nodes):
     """Its people have pixels with scores, and points that it has not found."""
-    import numpy as np
     from comfy_extras import nodes_sdpose
     from t2i_adapter_pack.annotators.keypoints import read_poses
 
@@ -227,3 +230,27 @@ def test_keypoints_of_comfyuis_own_detector_are_taken(nodes):
     assert [number for number, joint in enumerate(joints) if joint is None] == [10, 13]
     assert joints[0] == pytest.approx(tuple(keypoints[0]))
     assert joints[1] == pytest.approx(tuple((keypoints[5] + keypoints[6]) / 2), abs=1e-3)
+
+
+def test_on_the_real_server_a_png_gives_opencvs_and_pillows_pixels(comfy_server):
+    from t2i_adapter_pack.tasks import client
+
+    photograph = skimage.data.chelsea()[:192, :256]
+    file = io.BytesIO()
+    Image.fromarray(photograph).save(file, "PNG")
+    workflow: dict[str, dict[str, Any]] = {"photo": {"class_type": "LoadImage", "inputs": {"image": "annotate.png"}}}
+    for node_id in OF_PICTURES:
+        values = {name: default for name, _, default in CONTRACT[node_id][1] if default is not None}
+        if node_id == "T2INormalizeDepth":
+            values |= {"image": ["T2IAnnotateGray", 0]}
+        inputs = {"image": ["photo", 0], **values}
+        workflow[node_id] = {"class_type": node_id, "inputs": inputs}
+        workflow[f"show {node_id}"] = {"class_type": "PreviewImage", "inputs": {"images": [node_id, 0]}}
+    made = client.run(comfy_server.url, workflow, {"annotate.png": file.getvalue()}).images
+    shown = {node_id: np.array(Image.open(io.BytesIO(made[f"show {node_id}"][0])).convert("RGB"))
+             for node_id in OF_PICTURES}  # fmt: skip
+    assert all(result.shape == photograph.shape and result.any() for result in shown.values())
+    assert np.array_equal(shown["T2IAnnotateCanny"][..., 0], cv2.Canny(photograph, 100, 200))
+    assert np.array_equal(shown["T2IAnnotateGray"], np.array(Image.fromarray(photograph).convert("L").convert("RGB")))
+    cells = cv2.resize(photograph, (4, 3), interpolation=cv2.INTER_CUBIC)
+    assert np.array_equal(shown["T2IAnnotateColor"], np.repeat(np.repeat(cells, 64, 0), 64, 1))
