@@ -36,11 +36,18 @@ class Annotator:
 # In the order of preference for a condition: what the adapters were trained with comes first.
 ANNOTATORS = (
     Annotator("Canny edges", "canny", "T2IAnnotateCanny", annotate=canny),
+    Annotator("Sketch by PiDiNet", "sketch", "T2IAnnotateSketch", needs_weights=True),
     Annotator("Sketch from a drawing", "sketch", "T2ICleanSketch", annotate=clean_sketch),
+    Annotator("Soft edges by HED", "sketch", "T2IAnnotateSoftEdge", needs_weights=True),
+    Annotator("Line art", "lineart", "T2IAnnotateLineart", needs_weights=True),
+    Annotator("Depth", "depth", "T2IAnnotateDepth", needs_weights=True),
     Annotator("Depth of another node", "depth", "T2INormalizeDepth"),
+    Annotator("Depth, as ZoeDepth", "zoedepth", "T2IAnnotateDepth", needs_weights=True),
     Annotator("Depth of another node, as ZoeDepth", "zoedepth", "T2INormalizeDepth"),
     Annotator("Color palette", "color", "T2IAnnotateColor", annotate=palette),
+    Annotator("Segmentation", "segmentation", "T2IAnnotateSegmentation", needs_weights=True),
     Annotator("Painted segmentation", "segmentation", "T2IPaintSegmentation"),
+    Annotator("Pose of a picture", "openpose", "T2IDetectPose", needs_weights=True),
     Annotator("Pose of keypoints", "openpose", "T2IDrawPose"),
     Annotator("Pose of keypoints, as MMPose", "keypose", "T2IDrawPose"),
     Annotator("Gray", "recolor", "T2IAnnotateGray", annotate=gray),

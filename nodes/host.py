@@ -21,6 +21,7 @@ import comfy_execution.graph_utils
 import folder_paths
 import torch
 from comfy.patcher_extension import WrappersMP
+from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
@@ -38,6 +39,10 @@ from ..adapter_models.uses import AdapterUse
 from .engine import InputPatch, MiddlePatch, StackEngine
 
 logger = logging.getLogger(__name__)
+ADAPTER_FOLDERS = "controlnet"  # models/controlnet and models/t2i_adapter
+ANNOTATORS = "annotators"
+# Namespace of layers that ComfyUI can load in part, and that cast their weights to the picture's precision.
+OPERATIONS: Any = comfy.ops.manual_cast
 # The key of everything that the pack hangs on a MODEL.
 KEY = "t2i_adapter"
 OBSERVER = f"{KEY}_observer"
@@ -365,7 +370,12 @@ def blocked(message: str) -> Any:
 
 def warn(text: str, node_id: str | None) -> None:
     """Show a warning on a node of the page, and in the log."""
-    logger.warning(text)
+    tell(text, node_id, logging.WARNING)
+
+
+def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
+    """Show a text on a node of the page, and in the log."""
+    logger.log(level, text)
     from server import PromptServer
 
     instance = getattr(PromptServer, "instance", None)  # absent where nodes run without the server
@@ -373,24 +383,78 @@ def warn(text: str, node_id: str | None) -> None:
         instance.send_progress_text(text, node_id)
 
 
-# --- pictures ------------------------------------------------------------------------------------------------------
+# --- annotators ----------------------------------------------------------------------------------------------------
 
 
-def progress(total: int) -> Callable[[int], None]:
+def register_annotators() -> None:
+    """Make models/annotators a folder of models, behind those that the user named in extra_model_paths.yaml."""
+    named, suffixes = folder_paths.folder_names_and_paths.get(ANNOTATORS, ([], set()))
+    own = str(Path(folder_paths.models_dir, ANNOTATORS))
+    paths = [*named, *([] if own in named else [own])]
+    # A folder that only the user has named has an empty set of suffixes, which would offer every file in it.
+    known = {*suffixes, *folder_paths.supported_pt_extensions}
+    folder_paths.folder_names_and_paths[ANNOTATORS] = (paths, known)
+
+
+def annotator_folders() -> list[Path]:
+    """Return the folders of annotators' weights; downloads go into the first."""
+    return [Path(path) for path in folder_paths.get_folder_paths(ANNOTATORS)]
+
+
+def annotator_names() -> list[str]:
+    """List the files in those folders, with their subfolders."""
+    return list(folder_paths.get_filename_list(ANNOTATORS))
+
+
+def annotator_path(name: str) -> Path | None:
+    """Return the file of one of :func:`annotator_names`, or None."""
+    path = folder_paths.get_full_path(ANNOTATORS, name)
+    return None if path is None else Path(path)
+
+
+def folders_of_other_packs() -> tuple[list[Path], list[Path]]:
+    """Return where other packs may live: the folders of custom nodes, and those that ControlNets are loaded from."""
+    packs = folder_paths.get_folder_paths("custom_nodes")
+    return [Path(path) for path in packs], [Path(path) for path in folder_paths.get_folder_paths(ADAPTER_FOLDERS)]
+
+
+def wrap_network(network: torch.nn.Module) -> Any:
+    """Hand a network's memory to ComfyUI: return its model patcher."""
+    # Layers that ComfyUI does not know can't be moved one by one, as its dynamic patcher does.
+    kind = comfy.model_patcher.CoreModelPatcher if _by_layers(network) else comfy.model_patcher.ModelPatcher
+    device = comfy.model_management.get_torch_device()
+    return kind(network, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+
+
+def load_annotator(patcher: Any, nbytes: int) -> torch.device:
+    """Have ComfyUI load a wrapped network, with room for what its forward takes; return where it computes."""
+    whole = not _by_layers(patcher.model)
+    comfy.model_management.load_models_gpu([patcher], memory_required=nbytes, force_full_load=whole)
+    device: torch.device = patcher.load_device
+    return device
+
+
+def _by_layers(network: torch.nn.Module) -> bool:
+    layers = (layer for layer in network.modules() if next(layer.parameters(recurse=False), None) is not None)
+    return all(hasattr(layer, "comfy_cast_weights") for layer in layers)
+
+
+def progress(total: int = 1) -> Callable[..., None]:
     """Show a progress bar on the running node.
 
     Args:
         total: How much there is to do.
 
     Returns:
-        A function to call with how much is done: it raises when the user cancels.
+        A function to call with how much is done, and with how much there is if that has changed: it raises when the
+        user cancels.
     """
     bar = comfy.utils.ProgressBar(total)
 
-    def done(count: int) -> None:
+    def done(count: int, total: int = total) -> None:
         # The bar is throttled, and so would be the cancelling.
         comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(count)
+        bar.update_absolute(count, total)
 
     return done
 
@@ -399,3 +463,12 @@ def intermediate_device() -> torch.device:
     """Return the device on which nodes hand pictures to each other."""
     device: torch.device = comfy.model_management.intermediate_device()
     return device
+
+
+def running_node() -> str:
+    """Return the id of the node that runs, or nothing outside of a run."""
+    context = get_executing_context()
+    return context.node_id if context is not None else ""
+
+
+register_annotators()

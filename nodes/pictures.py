@@ -75,9 +75,12 @@ def annotate(
     return in_parts(planes, lambda part: at_resolution(part, resolution, function, mode).to(image.dtype))
 
 
-def in_parts(planes: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]) -> io.NodeOutput:
-    """Run a function on a few pictures (B, C, H, W) at a time, with a progress bar, and return the node's output."""
-    parts = planes.split(max(1, PART // (planes.shape[-2] * planes.shape[-1])))
+def in_parts(planes: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor], pixels: int = 0) -> io.NodeOutput:
+    """Run a function on a few pictures (B, C, H, W) at a time, with a progress bar, and return the node's output.
+
+    About ``pixels`` pixels go through it together; 0 for as many as usual.
+    """
+    parts = planes.split(max(1, (pixels or PART) // (planes.shape[-2] * planes.shape[-1])))
     done = host.progress(len(planes))
     results: list[torch.Tensor] = []
     for part in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from . import tiny
 
 pytestmark = pytest.mark.host
+# What every annotator begins with.
+ANNOTATED: list[tuple[str, str, Any]] = [("image", "IMAGE", None), ("resolution", "INT", 0)]
 # Saved workflows and API prompts depend on these: append, never rename or reorder.
 CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]]] = {
     "LoadT2IAdapter": (
@@ -103,6 +106,46 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
         ],
         [("images", "IMAGE")],
     ),
+    "T2IAnnotateSketch": (
+        "T2I Sketch (PiDiNet)",
+        [*ANNOTATED, ("weights", "COMBO", "auto"), ("threshold", "FLOAT", 0.5)],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateSoftEdge": (
+        "T2I Soft Edge (HED)",
+        [*ANNOTATED, ("weights", "COMBO", "auto"), ("threshold", "FLOAT", 0.0)],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateLineart": (
+        "T2I Lineart",
+        [*ANNOTATED, ("weights", "COMBO", "auto"), ("coarse", "BOOLEAN", False)],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateDepth": (
+        "T2I Depth",
+        [*ANNOTATED, ("weights", "COMBO", "auto")],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateSegmentation": (
+        "T2I Segmentation",
+        [*ANNOTATED, ("weights", "COMBO", "auto")],
+        [("image", "IMAGE")],
+    ),
+    "T2IDetectPose": (
+        "T2I Detect Pose",
+        [
+            *ANNOTATED,
+            ("weights", "COMBO", "auto"),
+            ("threshold", "FLOAT", 0.3),
+            ("bboxes", "BOUNDING_BOX", None),
+        ],
+        [("keypoints", "POSE_KEYPOINT"), ("image", "IMAGE")],
+    ),
+    "T2IAnnotateFor": (
+        "T2I Annotate for Adapter",
+        [*ANNOTATED, ("adapter", "T2I_ADAPTER", None), ("weights", "COMBO", "auto")],
+        [("image", "IMAGE")],
+    ),
 }
 COMBOS = {
     ("LoadT2IAdapter", "color_order"): ["auto", "rgb", "bgr"],
@@ -147,6 +190,10 @@ def test_only_what_refines_may_be_left_open(nodes):
     assert optional <= {"mask", "weights", "curve", "fuser", "positive"}
 
 
+def test_only_masks_weights_curves_and_boxes_may_be_left_open(nodes):
+    assert optional <= {"mask", "weights", "curve", "bboxes"}
+
+
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
     inputs = {one.id: one for one in nodes["ApplyT2IAdapter"].GET_SCHEMA().inputs}
     strength = inputs["strength"]
@@ -175,6 +222,18 @@ def test_every_node_explains_itself_and_all_of_its_sockets(nodes):
         for one in (*schema.inputs, *schema.outputs):
             assert one.tooltip, f"{node_id}.{one.id}"
             assert one.tooltip.endswith((".", "!", "?")), f"{node_id}.{one.id}"
+
+
+def test_every_node_has_a_help_page_about_all_of_its_inputs(nodes):
+    import t2i_adapter_pack
+
+    folder = Path(t2i_adapter_pack.__file__).parent / t2i_adapter_pack.WEB_DIRECTORY / "docs"
+    for node_id, node in nodes.items():
+        text = (folder / f"{node_id}.md").read_text(encoding="utf-8")
+        assert text.startswith("# "), node_id
+        if node_id.startswith(("T2IAnnotate", "T2IDetect")):
+            for one in node.GET_SCHEMA().inputs:
+                assert f"`{one.id}`" in text, f"{node_id}.{one.id}"
 
 
 def test_the_page_gets_the_definitions(nodes):
