@@ -11,6 +11,7 @@ from ..adapter_models.combine import METHODS, WHERE, Combination, Method, T2IFus
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack
 from . import host
+from .model_files import FUSERS, file_error, file_fingerprint, file_names, find_file
 from .prompts import styles_of
 from .sockets import FuserSocket
 
@@ -30,7 +31,7 @@ class LoadCoAdapterFuser(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "fuser_name",
-                    options=host.file_names(host.FUSERS),
+                    options=file_names(FUSERS),
                     tooltip="A file in models/controlnet, models/t2i_adapter or models/style_models, such as "
                     "coadapter-fuser-sd15v1.",
                 ),
@@ -41,17 +42,17 @@ class LoadCoAdapterFuser(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, fuser_name: str) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
-        return host.file_error(host.FUSERS, fuser_name) or True
+        return file_error(FUSERS, fuser_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, fuser_name: str) -> object:
         """Load again when the file was replaced."""
-        return host.file_fingerprint(host.FUSERS, fuser_name)
+        return file_fingerprint(FUSERS, fuser_name)
 
     @classmethod
     def execute(cls, fuser_name: str) -> io.NodeOutput:
         """Load the fuser."""
-        return io.NodeOutput(host.load_fuser(host.find_file(host.FUSERS, fuser_name)[0], fuser_name))
+        return io.NodeOutput(host.load_fuser(find_file(FUSERS, fuser_name)[0], fuser_name))
 
 
 class CombineT2IAdapters(io.ComfyNode):

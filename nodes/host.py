@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import functools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,16 @@ from torch import Tensor
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.combine import T2IFuser
 from ..adapter_models.companions import FUSER, STYLE_ADAPTER, load_companion
-from ..adapter_models.errors import AdapterError, FamilyMismatchError
+from ..adapter_models.errors import FamilyMismatchError
 from ..adapter_models.families import Block, UNetOutline
 from ..adapter_models.features import FeatureCache
-from ..adapter_models.files import read, weights_in_folder
-from ..adapter_models.formats import members
-from ..adapter_models.loading import BUNDLE_SEPARATOR, load
+from ..adapter_models.loading import load
 from ..adapter_models.stack import AdapterStack
 from ..adapter_models.style import T2IStyleAdapter
 from ..adapter_models.uses import AdapterUse
 from .engine import InputPatch, MiddlePatch, StackEngine
 
 logger = logging.getLogger(__name__)
-ADAPTER_FOLDERS = "controlnet"  # models/controlnet and models/t2i_adapter
 ANNOTATORS = "annotators"
 # Namespace of layers that ComfyUI can load in part, and that cast their weights to the picture's precision.
 OPERATIONS: Any = comfy.ops.manual_cast
@@ -53,49 +49,14 @@ ControlBase: type[Any] = comfy.controlnet.ControlBase
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FileKind:
-    """What the list of a loader offers.
+def model_files(folders: Sequence[str]) -> dict[str, str]:
+    """Return the files in folders of models by name; of two with one name the first folder's.
 
-    Attributes:
-        input: The input, for messages.
+    Args:
         folders: ComfyUI's names of the folders, in the order in which they are searched.
-        places: The folders in words.
-        entries: A diffusers folder is one entry, and so is each adapter in a CoAdapter bundle.
     """
-
-    input: str
-    folders: tuple[str, ...]
-    places: str
-    entries: bool = False
-
-
-_STYLE_PLACES = "models/style_models, models/controlnet and models/t2i_adapter"
-# ComfyUI's "controlnet" is models/controlnet and models/t2i_adapter.
-ADAPTERS = FileKind("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
-STYLES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
-FUSERS = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
-
-
-def file_names(kind: FileKind) -> list[str]:
-    """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles."""
-    names: dict[str, None] = {}
-    for name, path in _files(kind).items():
-        folder = name.replace("\\", "/").rpartition("/")[0]
-        if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
-            names[folder] = None
-            continue
-        names[name] = None
-        if kind.entries and path.endswith(".ckpt"):
-            modified = Path(path).stat().st_mtime_ns
-            names.update((f"{name}{BUNDLE_SEPARATOR}{entry}", None) for entry in _bundle(path, modified))
-    return list(names)
-
-
-def _files(kind: FileKind) -> dict[str, str]:
-    """Return the files of a kind's folders by name; of two with one name the first folder's."""
     found: dict[str, str] = {}
-    for folder in kind.folders:
+    for folder in folders:
         for name in folder_paths.get_filename_list(folder):
             path = folder_paths.get_full_path(folder, name)
             if path is not None:
@@ -103,118 +64,43 @@ def _files(kind: FileKind) -> dict[str, str]:
     return found
 
 
-@functools.lru_cache(maxsize=64)
-def _bundle(path: str, modified: int) -> tuple[str, ...]:
-    try:
-        return members(read(Path(path)).tensors)
-    except AdapterError:
-        return ()  # Choosing it tells what is wrong with it.
+def model_roots(folders: Sequence[str]) -> list[str]:
+    """Return the paths that ComfyUI searches for folders of models."""
+    return [root for folder in folders for root in folder_paths.get_folder_paths(folder)]
 
 
-def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
-    """Find the file of an entry of a loader's list.
-
-    Args:
-        kind: What the loader offers.
-        name: As in :func:`file_names`. A shared workflow may name another subfolder: the same file name is enough.
-
-    Returns:
-        The file or diffusers folder, and the entry of a bundle or None.
-
-    Raises:
-        AdapterError: There is no such file.
-    """
-    files = _files(kind)
-    known = [entry for entry in file_names(kind) if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
-    member = ""
-    if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
-        name, _, member = name.rpartition(BUNDLE_SEPARATOR)
-    weights = [entry for entry in files if entry == name]
-    same = [entry for entry in known if _basename(entry) == _basename(name)]
-    for entry in [*weights, *(entry for entry in known if entry == name), *same]:
-        path = files.get(entry) or _folder(kind, entry)
-        if path is not None:
-            return Path(path), member or None
-    raise AdapterError(
-        f"{kind.input} '{name}'",
-        "no such file",
-        f"one of {len(known)} files in {kind.places}",
-        "Put the file there and refresh the node definitions (R).",
-    )
-
-
-def _basename(name: str) -> str:
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def _folder(kind: FileKind, name: str) -> str | None:
-    roots = [root for folder in kind.folders for root in folder_paths.get_folder_paths(folder)]
-    return next((str(path) for path in (Path(root, name) for root in roots) if weights_in_folder(path)), None)
-
-
-def file_error(kind: FileKind, name: str) -> str | None:
-    """Say what is wrong with an entry of a loader's list, or None."""
-    try:
-        find_file(kind, name)
-    except AdapterError as error:
-        return str(error)
-    return None
-
-
-def file_fingerprint(kind: FileKind, name: str) -> tuple[str, int, int]:
-    """Say what changes when a file is replaced: path, time and size."""
-    path, _ = find_file(kind, name)
-    weights = weights_in_folder(path) if path.is_dir() else path
-    stat = (weights or path).stat()
-    return str(path), stat.st_mtime_ns, stat.st_size
-
-
-def load_adapter(name: str, *, bgr: bool | None, dtype: torch.dtype | None) -> T2IAdapter:
+def wrap_adapter(
+    path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
+) -> T2IAdapter:
     """Load an adapter and hand its memory to ComfyUI.
 
     Args:
-        name: An entry of :func:`file_names`.
+        path: A weights file or a diffusers folder, wherever it is.
+        name: How the user names it.
+        member: Which entry of a CoAdapter bundle.
         bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained that way round).
         dtype: Precision to compute in; None for that of the diffusion model.
 
     Returns:
         The adapter, wrapped in a model patcher.
     """
-    path, member = find_file(ADAPTERS, name)
-    return wrap_adapter(path, name, member, bgr=bgr, dtype=dtype)
-
-
-def wrap_adapter(
-    path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
-) -> T2IAdapter:
-    """Load a file, wherever it is; arguments as of :func:`load_adapter` and :func:`find_file`."""
-    network, about = load(path, name, member, comfy.ops.manual_cast)
+    network, about = load(path, name, member, OPERATIONS)
     if bgr is None:
         bgr = about.family == "SDXL" and about.condition is not None and about.condition.name == "openpose"
-    patcher = _managed(network)
+    patcher = wrap_network(network)
     return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
-
-
-def _managed(network: Any, device: torch.device | None = None) -> Any:
-    """Hand a network's memory to ComfyUI; for its main device unless another is named."""
-    # Looked up at run time: ComfyUI rebinds the class when it starts with dynamic memory.
-    return comfy.model_patcher.CoreModelPatcher(
-        network,
-        load_device=device or comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
 
 
 def load_style_adapter(path: Path, name: str) -> T2IStyleAdapter:
     """Load a style adapter and hand its memory to ComfyUI."""
-    network = load_companion(STYLE_ADAPTER, path, name, comfy.ops.manual_cast)
-    return T2IStyleAdapter(network, name, _managed(network))
+    network = load_companion(STYLE_ADAPTER, path, name, OPERATIONS)
+    return T2IStyleAdapter(network, name, wrap_network(network))
 
 
 def load_fuser(path: Path, name: str) -> T2IFuser:
     """Load a CoAdapter fuser and hand its memory to ComfyUI."""
-    network = load_companion(FUSER, path, name, comfy.ops.manual_cast)
-    return T2IFuser(network, name, _managed(network))
+    network = load_companion(FUSER, path, name, OPERATIONS)
+    return T2IFuser(network, name, wrap_network(network))
 
 
 def style_tokens(adapter: T2IStyleAdapter, hidden: Tensor) -> Tensor:
@@ -329,7 +215,7 @@ def observer_hooks() -> Any:
 def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
     """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
     network = copy.deepcopy(adapter.network)
-    patcher = _managed(network, device)
+    patcher = wrap_network(network, device)
     return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
 
 
@@ -415,15 +301,19 @@ def annotator_path(name: str) -> Path | None:
 def folders_of_other_packs() -> tuple[list[Path], list[Path]]:
     """Return where other packs may live: the folders of custom nodes, and those that ControlNets are loaded from."""
     packs = folder_paths.get_folder_paths("custom_nodes")
-    return [Path(path) for path in packs], [Path(path) for path in folder_paths.get_folder_paths(ADAPTER_FOLDERS)]
+    return [Path(path) for path in packs], [Path(path) for path in folder_paths.get_folder_paths("controlnet")]
 
 
-def wrap_network(network: torch.nn.Module) -> Any:
-    """Hand a network's memory to ComfyUI: return its model patcher."""
-    # Layers that ComfyUI does not know can't be moved one by one, as its dynamic patcher does.
+def wrap_network(network: torch.nn.Module, device: torch.device | None = None) -> Any:
+    """Hand a network's memory to ComfyUI, for its main device unless another is named: return its model patcher."""
+    # Layers that ComfyUI does not know can't be moved one by one, as its dynamic patcher does. The class is looked up
+    # at run time: ComfyUI rebinds it when it starts with dynamic memory.
     kind = comfy.model_patcher.CoreModelPatcher if _by_layers(network) else comfy.model_patcher.ModelPatcher
-    device = comfy.model_management.get_torch_device()
-    return kind(network, load_device=device, offload_device=comfy.model_management.unet_offload_device())
+    return kind(
+        network,
+        load_device=device or comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
 
 
 def load_annotator(patcher: Any, nbytes: int) -> torch.device:

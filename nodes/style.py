@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.style import T2IStyleAdapter
 from . import host
+from .model_files import STYLES, file_error, file_fingerprint, file_names, find_file
 from .prompts import with_style
 from .sockets import StyleAdapterSocket
 
@@ -31,7 +32,7 @@ class LoadT2IStyleAdapter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "style_name",
-                    options=host.file_names(host.STYLES),
+                    options=file_names(STYLES),
                     tooltip="A file in models/style_models, models/controlnet or models/t2i_adapter, such as "
                     "t2iadapter_style_sd14v1.",
                 ),
@@ -42,17 +43,17 @@ class LoadT2IStyleAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, style_name: str) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
-        return host.file_error(host.STYLES, style_name) or True
+        return file_error(STYLES, style_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, style_name: str) -> object:
         """Load again when the file was replaced."""
-        return host.file_fingerprint(host.STYLES, style_name)
+        return file_fingerprint(STYLES, style_name)
 
     @classmethod
     def execute(cls, style_name: str) -> io.NodeOutput:
         """Load the style adapter."""
-        return io.NodeOutput(host.load_style_adapter(host.find_file(host.STYLES, style_name)[0], style_name))
+        return io.NodeOutput(host.load_style_adapter(find_file(STYLES, style_name)[0], style_name))
 
 
 class ApplyT2IStyleAdapter(io.ComfyNode):

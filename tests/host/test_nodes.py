@@ -187,11 +187,7 @@ def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_
 def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
-    assert optional <= {"mask", "weights", "curve", "fuser", "positive"}
-
-
-def test_only_masks_weights_curves_and_boxes_may_be_left_open(nodes):
-    assert optional <= {"mask", "weights", "curve", "bboxes"}
+    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes"}
 
 
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
