@@ -16,12 +16,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..annotators import hed, lineart, pidinet
-from . import models, report
+from . import models, probe, report
 from .measure import Patience, interleave, ratios, summarise, timed
 from .options import Options
 
 PEER = "controlnet_aux"
 GOAL = 1 / 1.3
+# Side of the pictures, how many of them at once, least number of rounds.
+CASES = ((512, 1, 6), (512, 8, 6), (1024, 1, 6), (1024, 8, 3))
+QUICK = ((64, 2, 2),)
 
 
 @dataclass(frozen=True)
@@ -77,28 +80,42 @@ def run(options: Options) -> report.Section:
     title = "Line annotators, against controlnet_aux"
     if importlib.util.find_spec(PEER) is None:
         return report.Section(options.key("annotator_networks"), title, [], (f"{PEER} is not installed.",))
-    size, batches = (64, (2,)) if options.quick else (512, (1, 8))
-    figures = report.Table(("network", "pictures", "ours, ms per picture", "theirs, ms per picture"))
-    head = ("ours / controlnet_aux", "pictures", "median (quartiles; sure; rounds)", "holds (≤ 1/1.3)", "differ by")
+    head = (
+        "network",
+        "size",
+        "pictures",
+        "ours, ms per picture",
+        "theirs, ms per picture",
+        "peak, ours",
+        "peak, theirs",
+    )
+    figures = report.Table(head)
+    head = ("ours / controlnet_aux", "size", "pictures", "median (quartiles; sure; rounds)", "holds (≤ 1/1.3)",
+            "differ by")  # fmt: skip
     compared = report.Table(head)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for network in NETWORKS:
-        for batch in batches:
-            times, differ = _measure(network, batch, size, options)
+        for size, batch, rounds in QUICK if options.quick else CASES:
+            times, peaks, differ = _measure(network, batch, size, rounds, options)
             each = (summarise([1e3 * seconds / batch for seconds in times[name]]) for name in ("ours", "theirs"))
-            figures.add(network.name, batch, *(report.spread(figure, 1) for figure in each))
+            memory = (report.megabytes(peaks[name]) for name in ("ours", "theirs"))
+            figures.add(network.name, size, batch, *(report.spread(figure, 1) for figure in each), *memory)
             ratio = summarise(ratios(times["ours"], times["theirs"]))
-            compared.add(network.name, batch, report.spread(ratio), report.verdict(ratio, GOAL), f"{differ:.0e}")
+            compared.add(network.name, size, batch, report.spread(ratio), report.verdict(ratio, GOAL), f"{differ:.0e}")
     torch.set_num_threads(threads)
     notes = (
-        f"{size}×{size} pictures, float32, one thread. Ours is the whole annotator, checks included; theirs is the "
-        "network and what makes lines of its output, without resizing and without the way to Pillow and back.",
+        "Float32, one thread. Ours is the whole annotator, checks included; theirs is the network and what makes lines "
+        "of its output, without resizing and without the way to Pillow and back.",
+        "Peak: what the process grows by at most during one call, weights not counted.",
     )
     return report.Section(options.key("annotator_networks"), title, [figures, compared], notes)
 
 
-def _measure(network: Network, batch: int, size: int, options: Options) -> tuple[dict[str, list[float]], float]:
+def _measure(
+    network: Network, batch: int, size: int, rounds: int, options: Options
+) -> tuple[dict[str, list[float]], dict[str, int], float]:
+    """Return seconds a call and bytes of peak memory of each, and the largest difference of what they draw."""
     torch.manual_seed(0)
     theirs = network.make(_peer(network.module)).eval()
     ours = network.load(theirs.state_dict()).to(options.device)
@@ -114,10 +131,10 @@ def _measure(network: Network, batch: int, size: int, options: Options) -> tuple
     with torch.inference_mode():
         # This is the warm-up, too.
         differ = float((work["ours"]()[:, :1] - work["theirs"]()).abs().max())
-    least, most = (2, 2) if options.quick else (6, 40)
-    patience = Patience(least, most, 0.0 if options.quick else 120.0 * options.patience, 0.01)
+        peaks = {name: probe.extra_memory(each) for name, each in work.items()}
+    patience = Patience(rounds, 40, 0.0 if options.quick else 60.0 * options.patience, 0.01)
     turns = {name: lambda name=name: turn(name) for name in work}  # type: ignore[misc]
-    return interleave(turns, patience, [("ours", "theirs")]), differ
+    return interleave(turns, patience, [("ours", "theirs")]), peaks, differ
 
 
 def _peer(name: str) -> Any:

@@ -14,7 +14,7 @@ from PIL import Image
 from ..annotators.canny import canny
 from ..annotators.gray import gray
 from ..annotators.palette import palette
-from . import report
+from . import probe, report
 from .measure import Patience, interleave, ratios, summarise, timed
 from .options import Options
 
@@ -45,7 +45,7 @@ def run(options: Options) -> report.Section:
     """Annotate by turns."""
     sizes, batches = ((64,), (1, 2)) if options.quick else ((512, 1024), (1, 8))
     head = ("annotator", "size", "batch", "ours, ms", "other, ms", "ours / other", "goal", "holds", "ours / as a node",
-            "pixels that differ")  # fmt: skip
+            "pixels that differ", "peak, ours", "peak, other")  # fmt: skip
     table = report.Table(head, caption="Per picture")
     with _one_thread():
         for case in _cases():
@@ -55,7 +55,7 @@ def run(options: Options) -> report.Section:
     notes = (
         "Ours goes from floating point pictures to floating point pictures, as nodes have them; the other library from "
         "bytes to bytes, one picture after the other, and *as a node* with the way from floating point and back.",
-        "Both with one thread.",
+        "Both with one thread. Peak: what the process grows by at most during one call.",
     )
     return report.Section(options.key("annotators"), "Weight-free annotators", [table], notes)
 
@@ -83,12 +83,13 @@ def _measure(case: Case, size: int, batch: int, options: Options, table: report.
     ratio = summarise(ratios(times["ours"], times["theirs"]))
     node = summarise(ratios(times["ours"], times["as a node"]))
     goal, holds = ("–", "–") if case.goal is None else (f"≤ {case.goal:g}", report.verdict(ratio, case.goal))
+    peaks = [report.megabytes(probe.extra_memory(turns[name])) for name in ("ours", "theirs")]
     expected = np.stack([case.theirs(photograph) for photograph in photographs])
     got = (case.ours(pictures) * 255).round().byte().movedim(1, -1).cpu().numpy()
     differing = int((got.reshape(*expected.shape, -1) != expected[..., None]).sum()) if expected.ndim == 4 else int(
         (got[..., 0] != expected).sum())  # fmt: skip
     table.add(f"{case.name} / {case.library}", f"{size}×{size}", batch, f"{ours.median:.2f}", f"{theirs.median:.2f}",
-              report.spread(ratio, 2), goal, holds, report.spread(node, 2), differing)  # fmt: skip
+              report.spread(ratio, 2), goal, holds, report.spread(node, 2), differing, *peaks)  # fmt: skip
 
 
 def _cases() -> list[Case]:
