@@ -113,7 +113,8 @@ def draw_depth(job: Job, offer: Weights | None = None, gamma: float = 0.0) -> io
     """
 
     def estimate(held: Held, images: Tensor) -> Tensor:
-        mode, input_is = ("zoe", "depth") if held.model.metric else ("midas", "disparity")
+        input_is = held.model.gives
+        mode = "zoe" if input_is == "depth" else "midas"
         return normalize_depth(estimate_depth(held.loaded, images), mode, input_is, gamma)
 
     return job.run(DEPTH, estimate, offer=offer)
