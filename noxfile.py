@@ -30,6 +30,12 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def gallery(session: nox.Session) -> None:
+    """Draw the contact sheets of docs/."""
+    launch(session, set_up(session), "demo.gallery", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run ruff, mypy and every test."""
     place = set_up(session)

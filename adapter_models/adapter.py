@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from .networks import Adapter
 
 # Pictures that go through the network together: bounds its memory, and lets a cancel act between them.
 PICTURES_AT_ONCE = 8
+# Maps of the finest level that live at the same time in a forward, the convolution's own workspace included.
+LIVE_TENSORS = 8
 
 
 @dataclass(eq=False)
@@ -67,7 +70,7 @@ class T2IAdapter:
             CorruptFileError: The network gives NaN or infinite features.
         """
         dtype = self.dtype or dtype
-        key = (tuple(size), fit, self.bgr, min(count, hint.shape[0]), dtype)
+        key = self._key(hint, count, size, fit, dtype)
         source = hint if source is None else source
         found = self.cache.get(source, key)
         if found is not None:
@@ -78,6 +81,33 @@ class T2IAdapter:
         features = AdapterFeatures(levels, self.network.config.strides)
         self.cache.put(source, key, features)
         return features
+
+    def has_features(
+        self,
+        hint: Tensor,
+        count: int,
+        size: tuple[int, int],
+        fit: Fit,
+        *,
+        dtype: torch.dtype,
+        source: Tensor | None = None,
+    ) -> bool:
+        """Tell whether :meth:`features` of the same arguments would find them computed."""
+        key = self._key(hint, count, size, fit, self.dtype or dtype)
+        return self.cache.get(hint if source is None else source, key) is not None
+
+    def forward_bytes(self, count: int, size: tuple[int, int], dtype: torch.dtype) -> int:
+        """Estimate the bytes that computing the features takes besides the weights.
+
+        The finest level decides: its width times the cells, for the input, the output and what is between.
+        """
+        config = self.network.config
+        cells = (size[0] // config.unshuffle + 1) * (size[1] // config.unshuffle + 1)
+        width = max(config.channels[0], config.in_channels)
+        return LIVE_TENSORS * min(count, PICTURES_AT_ONCE) * width * cells * (self.dtype or dtype).itemsize
+
+    def _key(self, hint: Tensor, count: int, size: tuple[int, int], fit: Fit, dtype: torch.dtype) -> Hashable:
+        return tuple(size), fit, self.bgr, min(count, hint.shape[0]), dtype
 
     def _check_finite(self, levels: tuple[Tensor, ...], dtype: torch.dtype) -> None:
         if not all(torch.isfinite(level).all() for level in levels):

@@ -18,26 +18,30 @@ class Condition:
         name: The field's word for it.
         words: Lower-case words of published file names that mean it.
         expects: What the picture must look like, for the user.
+        task: Its number for the CoAdapter fuser, where that knows it.
     """
 
     name: str
     words: tuple[str, ...]
     expects: str
+    task: int | None = None
 
 
+# Source of the numbers: TencentARC/T2I-Adapter ``ExtraCondition``.
+STYLE = 5
 # The first row with a word in the name wins: "openpose" before "pose", "zoedepth" before "depth".
 CONDITIONS = (
     Condition("lineart", ("lineart",), "white lines on black"),
-    Condition("sketch", ("sketch", "scribble", "softedge", "pidinet"), "white sketch lines on black"),
-    Condition("canny", ("canny",), "white Canny edges on black"),
-    Condition("openpose", ("openpose",), "OpenPose body skeleton on black"),
-    Condition("keypose", ("keypose",), "MMPose body keypoints on black"),
+    Condition("sketch", ("sketch", "scribble", "softedge", "pidinet"), "white sketch lines on black", task=0),
+    Condition("canny", ("canny",), "white Canny edges on black", task=4),
+    Condition("openpose", ("openpose",), "OpenPose body skeleton on black", task=7),
+    Condition("keypose", ("keypose",), "MMPose body keypoints on black", task=1),
     Condition("zoedepth", ("zoedepth", "zoe"), "ZoeDepth map, near is white"),
-    Condition("depth", ("depth", "midas"), "MiDaS depth map, near is white"),
-    Condition("segmentation", ("segmentation", "seg"), "segmentation in the 182 COCO-Stuff colours"),
-    Condition("color", ("color", "colour", "palette"), "the picture's colours in cells of 64 pixels"),
+    Condition("depth", ("depth", "midas"), "MiDaS depth map, near is white", task=3),
+    Condition("segmentation", ("segmentation", "seg"), "segmentation in the 182 COCO-Stuff colours", task=2),
+    Condition("color", ("color", "colour", "palette"), "the picture's colours in cells of 64 pixels", task=6),
     Condition("recolor", ("recolor",), "the picture in gray"),
-    Condition("style", ("style",), "any picture"),
+    Condition("style", ("style",), "any picture", task=STYLE),
 )
 FAMILY_WORDS = (
     ("SDXL", r"sdxl|(?<![a-z])xl(?![a-z])"),

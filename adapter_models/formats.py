@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from .errors import AdapterError, CorruptFileError, NotAnAdapterError
 from .networks import AdapterConfig, Kind
+from .other_files import identify
 
 Shapes = Mapping[str, tuple[int, ...]]
 SAME_PLACE = "Get config.json and the weights from the same place."
@@ -139,57 +140,6 @@ FORMATS = (
 )
 
 
-@dataclass(frozen=True)
-class OtherFile:
-    """A kind of file that is no adapter.
-
-    Attributes:
-        name: What the user is told it is.
-        pattern: Regular expression that one of the names must match.
-        node: What takes it instead.
-    """
-
-    name: str
-    pattern: str
-    node: str
-
-
-# The first row that matches names the file, so the more particular ones come first.
-OTHER_FILES = (
-    OtherFile("a T2I style adapter", r"(^|\.)style_embedding$", "Load Style Model, from models/style_models"),
-    OtherFile("a CoAdapter fuser", r"(^|\.)task_embedding$", "no node of ComfyUI or of this version of the pack"),
-    OtherFile("an IP-Adapter", r"(^|\.)(image_proj|ip_adapter|adapter_modules)\.", "an IP-Adapter loader"),
-    OtherFile("a ControlNet-LoRA", r"^lora_controlnet$", "Load ControlNet Model"),
-    OtherFile(
-        "a LoRA",
-        r"(lora_(up|down|A|B|unet|te)|[._]lora\.|hada_w|lokr_w|oft_blocks|dora_scale)",
-        "Load LoRA, from models/loras",
-    ),
-    OtherFile("a Stable Cascade ControlNet", r"^backbone\.\d+\.", "Load ControlNet Model"),
-    OtherFile(
-        "a ControlNet",
-        r"(^control_model\.|controlnet_|zero_convs\.|control_add_embedding|^lllite_|pos_embed_input)",
-        "Load ControlNet Model",
-    ),
-    OtherFile("a checkpoint", r"^(model\.diffusion_model|cond_stage_model|conditioner)\.", "Load Checkpoint"),
-    OtherFile(
-        "a diffusion model",
-        r"^(diffusion_model\.|input_blocks\.|down_blocks\.|double_blocks\.|joint_blocks\.|transformer_blocks\.)",
-        "Load Diffusion Model",
-    ),
-    OtherFile(
-        "a VAE", r"^(first_stage_model\.|encoder\.(conv_in|down)|decoder\.(conv_in|up)|taesd_|quant_conv)", "Load VAE"
-    ),
-    OtherFile("a VAE", r"^(\d+\.conv\.\d+\.weight$|(en|de)coder\.layers\.\d)", "Load VAE, from models/vae_approx"),
-    OtherFile("a CLIP vision model", r"(vision_model\.|visual\.|image_encoder\.)", "Load CLIP Vision"),
-    OtherFile("a text encoder", r"(text_model\.|token_embedding|encoder\.block\.|shared\.weight)", "Load CLIP"),
-    OtherFile("a textual inversion", r"^(string_to_param|emb_params|clip_[lg]$)", "the prompt: embedding:NAME"),
-    OtherFile(
-        "an upscaling model",
-        r"(^model\.\d+\.|^(\w+\.)?body\.\d+\.(rdb|weight$)|RRDB|upsampler|conv_body)",
-        "Load Upscale Model",
-    ),
-)
 MEMBER = re.compile(r"^(?:module\.)?(?:\w+\.)*?adapters\.(?P<member>[^.]+)\.(?P<name>.+)$")
 
 
@@ -232,6 +182,13 @@ def normalise(where: str, tensors: Mapping[str, Tensor], member: str | None = No
     return dict(tensors)
 
 
+def find_format(names: Iterable[str]) -> Format | None:
+    """Return the one layout of adapters that has these names, or None."""
+    names = set(names)
+    rows = [row for row in FORMATS if names.issuperset(row.required) and names.isdisjoint(row.banned)]
+    return rows[0] if len(rows) == 1 else None
+
+
 def detect(where: str, shapes: Shapes) -> Format:
     """Find the one layout that a state dict has.
 
@@ -245,20 +202,20 @@ def detect(where: str, shapes: Shapes) -> Format:
     Raises:
         NotAnAdapterError: It is something else; the message says what, and which node takes it.
     """
-    rows = [
-        row
-        for row in FORMATS
-        if all(name in shapes for name in row.required) and not any(name in shapes for name in row.banned)
-    ]
-    if len(rows) == 1:
-        return rows[0]
-    for other in OTHER_FILES:
-        if any(re.search(other.pattern, name) for name in shapes):
-            raise NotAnAdapterError(where, other.name, "a T2I-Adapter", f"What takes it: {other.node}.")
-    sample = ", ".join(list(shapes)[:3]) or "no tensors at all"
-    raise NotAnAdapterError(
-        where, f"an unknown file ({sample}…)", "a T2I-Adapter", "Choose a file made for T2I-Adapter."
-    )
+    row = find_format(shapes)
+    if row is not None:
+        return row
+    raise not_expected(where, shapes, "a T2I-Adapter")
+
+
+def not_expected(where: str, names: Iterable[str], expected: str) -> NotAnAdapterError:
+    """Return the error for a file that is something else: what it is, and which node takes it."""
+    names = list(names)
+    found = identify(names)
+    if found is not None:
+        return NotAnAdapterError(where, found.name, expected, f"What takes it: {found.node}.")
+    sample = ", ".join(names[:3]) or "no tensors at all"
+    return NotAnAdapterError(where, f"an unknown file ({sample}…)", expected, "Choose a file made for T2I-Adapter.")
 
 
 def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> InputLayout:

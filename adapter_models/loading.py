@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .conditions import Condition, condition_of, family_of
 from .errors import CorruptFileError
@@ -93,19 +93,38 @@ def _assign(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], op
     except (ValueError, RuntimeError, ArithmeticError) as error:
         raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    fill(where, f"a {config.kind} adapter", network, expected, tensors)
+    return network
+
+
+def fill(
+    where: str, what: str, network: nn.Module, expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]
+) -> None:
+    """Give a network its weights, and make it ready for use.
+
+    Args:
+        where: The file, for messages.
+        what: What it is to hold, for messages.
+        network: The network, without weights of its own (device ``meta``).
+        expected: Shape of each of its weights.
+        tensors: The weights; kept as they are, mapped from the file and in its precision.
+
+    Raises:
+        CorruptFileError: Weights are missing, left over, of another shape, or can't give a picture.
+    """
     got = {key: tuple(value.shape) for key, value in tensors.items()}
     for key in sorted(expected.keys() | got.keys()):
         if expected.get(key) != got.get(key):
             raise CorruptFileError(
                 where,
                 f"{key} {list(got[key]) if key in got else 'missing'}",
-                f"{list(expected[key]) if key in expected else 'no such weights'} in a {config.kind} adapter",
+                f"{list(expected[key]) if key in expected else 'no such weights'} in {what}",
                 FETCH_AGAIN,
             )
     check_weights(where, tensors)
     # assign keeps the mapped tensors and their precision instead of copying them.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
 
 
 def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:

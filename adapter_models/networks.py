@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Kind = Literal["full", "light"]
-# A namespace with a Conv2d, such as torch.nn; hosts pass namespaces of their own, which share no base class.
+# A namespace of layers, such as torch.nn; hosts pass namespaces of their own, which share no base class.
 Operations = Any
-DEFAULT_OPERATIONS: Operations = SimpleNamespace(Conv2d=nn.Conv2d)
+DEFAULT_OPERATIONS: Operations = SimpleNamespace(Conv2d=nn.Conv2d, Linear=nn.Linear, LayerNorm=nn.LayerNorm)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,10 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from .adapter import T2IAdapter
-from .families import Block, BlockKind
+from .combine import SUM, Combination, T2IFuser
+from .families import BlockKind
 from .features import AdapterFeatures, crop_level
-from .hint import Fit, mask_levels
-from .weights import NEUTRAL, Moment, Side, Weights
+from .gains import Gains
+from .hint import mask_levels
+from .uses import AdapterUse
+from .weights import Side
 
 Size = tuple[int, int]
 Area = tuple[int, int, int, int]  # height, width, top, left
@@ -23,65 +27,28 @@ Site = tuple[BlockKind, int]
 READY_SUMS = 4
 
 
-@dataclass(frozen=True, eq=False)
-class AdapterUse:
-    """One adapter applied to a model.
-
-    Attributes:
-        adapter: The adapter.
-        hint: Condition images, (N, C, H, W) in [0, 1]. Picture i of a batch takes condition i modulo N.
-        sites: The block that each level is added to, fine to coarse.
-        strength: Factor of the features.
-        start_percent: Where in the noise schedule it begins to act, 0 the beginning.
-        end_percent: Where it ends.
-        fit: How the condition image gets the picture's size.
-        mask: (M, H, W) in [0, 1]: where it acts. Picture i of a batch takes mask i modulo M.
-        weights: Factors of the strength, by level, side of the guidance and time.
-        source: The tensor that stands for the condition images from run to run, of which ``hint`` may be a view.
-    """
-
-    adapter: T2IAdapter
-    hint: Tensor
-    sites: tuple[Block, ...]
-    strength: float = 1.0
-    start_percent: float = 0.0
-    end_percent: float = 1.0
-    fit: Fit = "crop"
-    mask: Tensor | None = None
-    weights: Weights = NEUTRAL
-    source: Tensor | None = None
-
-    @property
-    def by_picture(self) -> bool:
-        """The pictures of a batch get different residuals."""
-        return self.hint.shape[0] > 1 or (self.mask is not None and self.mask.shape[0] > 1)
-
-    @property
-    def always(self) -> bool:
-        """It acts alike from the first step to the last."""
-        return self.start_percent <= 0.0 and self.end_percent >= 1.0 and not self.weights.changes
-
-    @property
-    def differs_by_side(self) -> bool:
-        """The two sides of the guidance get different residuals."""
-        return self.weights.positive != self.weights.negative
-
-    def factors(self, moment: Moment | None) -> tuple[float, ...]:
-        """Return the factor of each level, without that of the side: at a moment, or None outside the range."""
-        if moment is None:
-            return (0.0,) * len(self.sites)
-        return tuple(self.strength * factor for factor in self.weights.at(moment)[: len(self.sites)])
-
-
 @dataclass(frozen=True)
 class AdapterStack:
-    """The adapters applied to a model, in the order of application; their order changes nothing but rounding."""
+    """The adapters applied to a model, in the order of application; their order changes nothing but rounding.
+
+    Attributes:
+        uses: The adapters.
+        combination: How they act together.
+
+    Raises:
+        AdapterError: They can't act together in this way.
+    """
 
     uses: tuple[AdapterUse, ...] = ()
+    combination: Combination = SUM
+
+    def __post_init__(self) -> None:
+        """Refuse what can't act together."""
+        self.combination.check(self.uses)
 
     def with_use(self, use: AdapterUse) -> AdapterStack:
         """Return a stack with one more adapter."""
-        return AdapterStack((*self.uses, use))
+        return replace(self, uses=(*self.uses, use))
 
 
 @dataclass(frozen=True)
@@ -129,15 +96,42 @@ class StackRun:
         uses: The adapters.
         cell: Size of a latent cell in pixels.
         pictures: Size of the batch being made.
+        combination: How the adapters act together.
     """
 
     uses: tuple[AdapterUse, ...]
     cell: int
     pictures: int
+    combination: Combination = SUM
     _ready: OrderedDict[Call, Residuals] = field(default_factory=OrderedDict)
     _features: dict[tuple[int, Size, torch.device, torch.dtype], AdapterFeatures] = field(default_factory=dict)
     _masks: dict[tuple[int, Size, torch.device], list[Tensor]] = field(default_factory=dict)
+    _gains: dict[tuple[Size, torch.device, torch.dtype], Gains] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def prepare(
+        self, size: Size, device: torch.device, dtype: torch.dtype, load: Callable[[T2IAdapter | T2IFuser, int], None]
+    ) -> None:
+        """Compute the features of all adapters, one adapter after the other, and what a fuser says of them.
+
+        Args:
+            size: Height and width of the latent.
+            device: Where the residuals will be wanted.
+            dtype: Precision of the UNet.
+            load: Called with what must compute, and with the bytes that this takes besides its weights.
+        """
+        pixels = self._pixels(size)
+        for number, use in enumerate(self.uses):
+            adapter = use.adapter
+            if not adapter.has_features(use.hint, self.pictures, pixels, use.fit, dtype=dtype, source=use.source):
+                load(adapter, adapter.forward_bytes(min(self.pictures, use.hint.shape[0]), pixels, dtype))
+            self._features_of(number, size, device, dtype)
+        fuser = self.combination.fuses
+        if fuser is not None:
+            features = [self._features_of(number, size, device, dtype) for number in range(len(self.uses))]
+            if not fuser.has_gains(self.uses, features, self.combination.style, self.pictures):
+                load(fuser, 0)
+            self._gains_of(size, device, dtype)
 
     def residuals(self, call: Call) -> Residuals:
         """Return what each site adds, computed once for equal calls.
@@ -178,20 +172,46 @@ class StackRun:
         for number, use in enumerate(self.uses):
             for level, site in enumerate(use.sites):
                 parts = [self._part(number, level, chunk, call) for chunk in call.chunks]
-                part = parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(_equal_rows(parts))
+                part = _packed(parts)
                 key = (site.kind, site.index)
                 sums[key] = part if key not in sums else sums[key] + part
+        if self.combination.method == "mean":
+            sums = {key: total * self._shares(key, call) for key, total in sums.items()}
         return {key: total.to(call.dtype) for key, total in sums.items()}
+
+    def _shares(self, key: Site, call: Call) -> Tensor:
+        """Return the largest weight at a site over the sum of all, (K, R, 1, h, w): what makes a sum a mean."""
+        weights = [
+            _packed([self._weight(number, level, chunk, call).abs() for chunk in call.chunks])
+            for number, use in enumerate(self.uses)
+            for level, site in enumerate(use.sites)
+            if (site.kind, site.index) == key
+        ]
+        total, largest = weights[0], weights[0]
+        for weight in weights[1:]:
+            total, largest = total + weight, torch.maximum(largest, weight)
+        return largest / torch.where(total > 0, total, 1.0)
+
+    def _weight(self, number: int, level: int, chunk: Chunk, call: Call) -> Tensor:
+        """Return the weight of an adapter, (R, 1, h, w) where a mask makes it differ by place, else (1, 1, 1, 1)."""
+        factor = call.weights[number][level] * self.uses[number].weights.of_side(chunk.side)
+        masks = self._masks_of(number, chunk.size, call.device)
+        if not masks:
+            return torch.full((1, 1, 1, 1), factor, device=call.device)
+        weight = _rows(masks[level], chunk.frames) * factor
+        return weight if chunk.area is None else self._cut(weight, number, level, chunk.area)
 
     def _part(self, number: int, level: int, chunk: Chunk, call: Call) -> Tensor:
         features = self._features_of(number, chunk.size, call.device, call.dtype)
         part = _rows(features.levels[level], chunk.frames)
+        gains = self._gains_of(chunk.size, call.device, call.dtype)
+        if gains is not None:
+            part = part * _rows(gains.maps[number][level], chunk.frames)
         masks = self._masks_of(number, chunk.size, call.device)
         if masks:
             part = part * _rows(masks[level], chunk.frames).to(part.dtype)
         if chunk.area is not None:
-            height, width, top, left = (self.cell * side for side in chunk.area)
-            part = crop_level(part, features.strides[level], (height, width, top, left))
+            part = self._cut(part, number, level, chunk.area)
         weight = call.weights[number][level] * self.uses[number].weights.of_side(chunk.side)
         return part if weight == 1.0 else part * weight
 
@@ -203,6 +223,38 @@ class StackRun:
                 use.hint, self.pictures, self._pixels(size), use.fit, device=device, dtype=dtype, source=use.source
             )
         return self._features[key]
+
+    def _gains_of(self, size: Size, device: torch.device, dtype: torch.dtype) -> Gains | None:
+        fuser = self.combination.fuses
+        if fuser is None:
+            return None
+        key = (size, device, dtype)
+        if key not in self._gains:
+            features = [self._features_of(number, size, device, dtype) for number in range(len(self.uses))]
+            self._gains[key] = fuser.gains(self.uses, features, self.combination.style, self.pictures)
+        return self._gains[key]
+
+    def fused_style(self, size: Size, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+        """Return the style's tokens as the fuser makes them for a picture.
+
+        Args:
+            size: Height and width of the latent.
+            device: Where they are wanted.
+            dtype: Precision of the UNet, in which the features are computed.
+
+        Returns:
+            (1 or pictures, n, width) in full precision; None where no style takes part in a fuser.
+        """
+        if self.combination.style is None:
+            return None
+        with self._lock:
+            gains = self._gains_of(size, device, dtype)
+        return None if gains is None else gains.style
+
+    def _cut(self, part: Tensor, number: int, level: int, area: Area) -> Tensor:
+        height, width, top, left = (self.cell * side for side in area)
+        stride = self.uses[number].adapter.network.config.strides[level]
+        return crop_level(part, stride, (height, width, top, left))
 
     def _masks_of(self, number: int, size: Size, device: torch.device) -> list[Tensor]:
         use = self.uses[number]
@@ -228,9 +280,12 @@ def _rows(batch: Tensor, frames: tuple[int, ...]) -> Tensor:
     return batch.index_select(0, torch.tensor(rows, device=batch.device))
 
 
-def _equal_rows(parts: list[Tensor]) -> list[Tensor]:
+def _packed(parts: list[Tensor]) -> Tensor:
+    """Put what each prompt gets, (R or 1, C, h, w), into one (prompts, R, C, h, w)."""
+    if len(parts) == 1:
+        return parts[0].unsqueeze(0)
     most = max(part.shape[0] for part in parts)
-    return [part.expand(most, -1, -1, -1) for part in parts]
+    return torch.stack([part.expand(most, -1, -1, -1) for part in parts])
 
 
 def add_residual(h: Tensor, residual: Tensor, *, in_place: bool = True) -> Tensor:

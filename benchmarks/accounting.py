@@ -1,7 +1,7 @@
 """Account for exactly the operations that a variant adds to a step: their time, and the tensors that they allocate.
 
-Ours are the wrappers around ComfyUI's calls, less what they wrap, and the patches. Core's are `get_control` and the
-adds of `apply_control`.
+Ours are the wrappers around ComfyUI's calls, less what they wrap, the patches, and `get_control` of our ControlNet.
+Core's are `get_control` and the adds of `apply_control`.
 """
 
 from __future__ import annotations
@@ -160,11 +160,13 @@ def accounting(account: Account) -> Iterator[None]:
     import comfy.controlnet
     from comfy.ldm.modules.diffusionmodules import openaimodel
 
-    from ..nodes import engine
+    from ..nodes import control, engine
 
     places: list[tuple[Any, str, Callable[..., Any]]] = [
         (engine.StackEngine, "apply_model", _wrapper),
         (engine.StackEngine, "calc_cond_batch", _wrapper),
+        (engine.StackEngine, "observe_step", _wrapper),
+        (control.T2IAdapterControl, "get_control", _owned),
         (engine.InputPatch, "__call__", _owned),
         (engine.MiddlePatch, "__call__", _owned),
         (comfy.controlnet.T2IAdapter, "get_control", _owned),

@@ -13,7 +13,17 @@ from . import models, report
 from .options import Options
 
 # Modules with a `run(options)`, in the order in which they run.
-BENCHMARKS = ("forwards", "allocations", "startup", "forward", "load", "step")
+BENCHMARKS = (
+    "forwards",
+    "allocations",
+    "startup",
+    "forward",
+    "load",
+    "annotators",
+    "annotator_networks",
+    "step",
+    "features",
+)
 RESULTS = Path(__file__).absolute().parent / "RESULTS.md"
 
 

@@ -137,6 +137,14 @@ def forget_peak() -> None:
         clear.write_text("5", encoding="ascii")
 
 
+def extra_memory(work: Callable[[], object]) -> int:
+    """Return by how many bytes the resident memory grows at most while some work is done."""
+    forget_peak()
+    before = resident()
+    work()
+    return max(0, peak_memory() - before)
+
+
 def peak_memory() -> int:
     """Return the greatest resident memory so far, in bytes."""
     peak = _status("VmHWM")

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .annotate import T2IAnnotateCanny, T2IAnnotateColor, T2IAnnotateGray, T2ICleanSketch
+from .annotate_for import T2IAnnotateFor
+from .annotate_lines import T2IAnnotateLineart, T2IAnnotateSketch, T2IAnnotateSoftEdge
+from .annotate_scenes import T2IAnnotateDepth, T2IAnnotateSegmentation
 from .apply import ApplyT2IAdapter
 from .control import T2IAdapterToControlNet
+from .detect_pose import T2IDetectPose
+from .draw import T2IDrawPose, T2INormalizeDepth, T2IPaintSegmentation
+from .fuse import CombineT2IAdapters, LoadCoAdapterFuser
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
+from .style import ApplyT2IStyleAdapter, LoadT2IStyleAdapter
 from .weights import T2IAdapterSchedule, T2IAdapterWeights
 
 NODES: tuple[type[io.ComfyNode], ...] = (
@@ -16,8 +24,26 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     T2IAdapterWeights,
     T2IAdapterSchedule,
     T2IAdapterToControlNet,
+    LoadCoAdapterFuser,
+    CombineT2IAdapters,
+    LoadT2IStyleAdapter,
+    ApplyT2IStyleAdapter,
     T2IAdapterInfo,
     PreviewT2IAdapterFeatures,
+    T2IAnnotateCanny,
+    T2IAnnotateSketch,
+    T2IAnnotateSoftEdge,
+    T2ICleanSketch,
+    T2IAnnotateLineart,
+    T2IAnnotateDepth,
+    T2INormalizeDepth,
+    T2IAnnotateColor,
+    T2IAnnotateSegmentation,
+    T2IPaintSegmentation,
+    T2IDetectPose,
+    T2IDrawPose,
+    T2IAnnotateGray,
+    T2IAnnotateFor,
 )
 
 

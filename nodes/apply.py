@@ -11,7 +11,7 @@ from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.families import sites_for
 from ..adapter_models.hint import FITS, Fit, check_hint
-from ..adapter_models.stack import AdapterUse
+from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
 from . import host
 from .sockets import T2IAdapterSocket, WeightsSocket

@@ -11,9 +11,11 @@ from torch import Tensor
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.families import UNetOutline, sites_for
 from ..adapter_models.hint import check_hint
-from ..adapter_models.stack import AdapterUse, Residuals
+from ..adapter_models.stack import AdapterStack
+from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
 from . import host
+from .controls import as_control, merge
 from .engine import OBSERVED, STEP
 from .run import Run, chunks_of
 from .sockets import T2IAdapterSocket, WeightsSocket
@@ -61,7 +63,12 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
         run = self._run(x_noisy.shape[0] // batched_number, transformer_options)
         chunks = chunks_of(x_noisy, transformer_options, transformer_options.get(STEP))
         residuals = run.residuals(chunks, t[0], x_noisy.device)
-        return merge(self._lists(residuals, x_noisy.shape[0]), previous)
+        assert self.outline is not None
+        inputs = sum(block.kind == "input" for block in self.outline.blocks)
+        # Core's own SDXL adapters begin with an entry that is never taken, and core adds up lists from their
+        # beginnings: ours must be as long to meet theirs.
+        longer = ("middle", 0) in residuals
+        return merge(as_control(residuals, x_noisy.shape[0], inputs + longer), previous)
 
     def _run(self, pictures: int, transformer_options: dict[str, Any]) -> Run:
         if self.run is None:
@@ -77,26 +84,13 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
             )
             observed = transformer_options.get(OBSERVED)
             self.run = Run(
-                (use,),
+                AdapterStack((use,)),
                 self.compression_ratio,
                 self.model,
                 max(pictures, getattr(observed, "pictures", 0)),
                 sigmas=getattr(observed, "sigmas", ()),
             )
         return self.run
-
-    def _lists(self, residuals: Residuals, rows: int) -> dict[str, list[Tensor | None]]:
-        assert self.outline is not None
-        inputs = sum(block.kind == "input" for block in self.outline.blocks)
-        flat = {site: _flat(residual, rows) for site, residual in residuals.items()}
-        # The UNet takes the last entry first. Core's own SDXL adapters begin with an entry that is never taken, and
-        # core adds up lists from their beginnings: ours must be as long to meet theirs.
-        unused = [None] if ("middle", 0) in flat else []
-        return {
-            "input": [*unused, *(flat.get(("input", index)) for index in reversed(range(inputs)))],
-            "middle": [flat.get(("middle", 0))],
-            "output": [],
-        }
 
     def get_models(self) -> list[Any]:
         """Name the models that ComfyUI must load with the diffusion model."""
@@ -121,31 +115,6 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
         if autoregister:
             self.multigpu_clones[load_device] = clone
         return clone
-
-
-def _flat(residual: Tensor, rows: int) -> Tensor:
-    """(K, R, C, h, w) -> (1 or rows, C, h, w)."""
-    chunks, pictures = residual.shape[:2]
-    if chunks == 1 and pictures == 1:
-        return residual[0]
-    repeats = (rows // pictures, pictures) if chunks == 1 else (chunks, rows // chunks)
-    return residual.expand(*repeats, -1, -1, -1).flatten(0, 1)
-
-
-def merge(
-    own: dict[str, list[Tensor | None]], previous: dict[str, list[Tensor | None]] | None
-) -> dict[str, list[Tensor | None]]:
-    """Add up two controls. Lists are aligned at their ends, since the UNet takes the last entry first."""
-    merged = dict(own)
-    for key, before in (previous or {}).items():
-        length = max(len(before), len(own.get(key, ())))
-        pairs = zip(_padded(own.get(key, []), length), _padded(before, length), strict=True)
-        merged[key] = [a if b is None else b if a is None else b + a for a, b in pairs]
-    return merged
-
-
-def _padded(values: list[Tensor | None], length: int) -> list[Tensor | None]:
-    return [None] * (length - len(values)) + values
 
 
 class T2IAdapterToControlNet(io.ComfyNode):

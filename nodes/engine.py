@@ -5,19 +5,29 @@ Speaks ComfyUI's vocabulary of dictionaries (``transformer_options``, conds) but
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.combine import T2IFuser
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.stack import AdapterStack, Chunk, Residuals, add_residual
+from ..adapter_models.stack import AdapterStack, Chunk, Residuals, Size, StackRun, add_residual
+from .controls import merge
+from .prompts import put_fused
 from .run import Run, chunks_of
 
 # What a run puts into transformer_options.
 RUN, STEP, RESIDUALS = "t2i_adapter_run", "t2i_adapter_step", "t2i_adapter_residuals"
-OBSERVED = "t2i_adapter_observed"
+OBSERVED, PREPARED = "t2i_adapter_observed", "t2i_adapter_prepared"
+# Under which ComfyUI keeps the wrapper that swaps in a compiled UNet.
+COMPILE_WRAPPER = ("apply_model", "torch.compile")
+# Whose patches resize feature maps: Kohya's deep shrink.
+RESIZING_PATCHES = ("nodes_model_downscale",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +40,6 @@ class InputPatch:
         """Add to the output of the block that ran, if it is a site."""
         residual = _residuals(transformer_options).get(transformer_options["block"])
         return h if residual is None else add_residual(h, residual)
-
-    def models(self) -> list[Any]:
-        """Name the models that ComfyUI must load with this one."""
-        return list({id(use.adapter): use.adapter.patcher for use in self.stack.uses}.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,58 +75,88 @@ class StackEngine:
     Attributes:
         stack: The adapters applied to the MODEL.
         cell: Size of a latent cell in pixels.
+        load: Brings a network to its device, given the bytes that its forward takes besides.
     """
 
     stack: AdapterStack
     cell: int
+    load: Callable[[T2IAdapter | T2IFuser, int], None] = lambda owner, nbytes: None
+
+    def prepare_sampling(self, executor: Any, model: Any, noise_shape: Any, conds: Any,
+                         model_options: Any = None, **kwargs: Any) -> Any:  # fmt: skip
+        """Compute the features before ComfyUI loads the UNet: the two never need memory at the same time."""
+        sums = StackRun(self.stack.uses, self.cell, int(noise_shape[0]), self.stack.combination)
+        size = (int(noise_shape[-2]), int(noise_shape[-1]))
+        sums.prepare(size, model.load_device, model.model.get_dtype_inference(), self.load)
+        if model_options is not None:
+            model_options.setdefault("transformer_options", {})[PREPARED] = sums
+        return executor(model, noise_shape, conds, model_options=model_options, **kwargs)
 
     def sampler_sample(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                        noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
-        """Compute the features before the first step, and drop what the run made however it ends."""
+        """Add up the residuals of the first step, and drop what the run made however it ends."""
         size = (int(noise.shape[-2]), int(noise.shape[-1]))
-        run = Run(
-            self.stack.uses,
+        prepared = extra_args["model_options"].get("transformer_options", {}).pop(PREPARED, None)
+        run = self._run_of(guider, sigmas, noise, size, prepared)
+        self._fuse_style(run, guider.conds, size, noise.device)
+        run.residuals([Chunk(size, None, tuple(range(noise.shape[0])))], sigmas[0], noise.device)
+        with _during_run(extra_args, RUN, run):
+            return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+
+    def _fuse_style(self, run: Run, prompts: Mapping[str, list[Any]], size: Size, device: torch.device) -> None:
+        style = self.stack.combination.style
+        fused = run.sums.fused_style(size, device, run.dtype)
+        if style is None or fused is None:
+            return
+        # ComfyUI makes these lists anew for each run; the prompts in them are shared, and are replaced, not changed.
+        found = [put_fused(group, style, fused) for group in prompts.values()]
+        if not any(found):
+            raise AdapterError(
+                "Combine T2I-Adapters",
+                "a run whose prompts do not carry the style that takes part in the fuser",
+                "a prompt from its output positive",
+                "Connect that output to the sampler, or leave its input positive open.",
+            )
+
+    def calc_cond_batch(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
+                        model_options: dict[str, Any]) -> Any:  # fmt: skip
+        """Note what the calls that follow can't see: they get only the rows and the part of x that they work on."""
+        options = model_options.get("transformer_options", {})
+        run = options.get(RUN) or self._run(model, x_in.shape[0])
+        step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])))
+        if step is not None:
+            model_options = {**model_options, "transformer_options": {**options, STEP: step}}
+        return executor(model, conds, x_in, timestep, model_options)
+
+    def _run_of(
+        self, guider: Any, sigmas: Tensor, noise: Tensor, size: Size | None = None, sums: StackRun | None = None
+    ) -> Run:
+        return Run(
+            self.stack,
             self.cell,
             guider.inner_model,
             noise.shape[0],
             sigmas=sigmas.tolist(),
             size=size,
             prompts=guider.conds,
+            sums=sums,
         )
-        run.residuals([Chunk(size, None, tuple(range(noise.shape[0])))], sigmas[0], noise.device)
-        options = extra_args["model_options"].setdefault("transformer_options", {})
-        options[RUN] = run
-        try:
-            return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
-        finally:
-            options.pop(RUN, None)
 
-    def calc_cond_batch(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
-                        model_options: dict[str, Any]) -> Any:  # fmt: skip
-        """Note what the calls that follow can't see: they get only the rows and the part of x that they work on."""
-        options = model_options.get("transformer_options", {})
-        run = options.get(RUN) or Run(self.stack.uses, self.cell, model, x_in.shape[0])
-        step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])))
-        if step is not None:
-            model_options = {**model_options, "transformer_options": {**options, STEP: step}}
-        return executor(model, conds, x_in, timestep, model_options)
+    def _run(self, model: Any, pictures: int) -> Run:
+        # For samplers that call the model past ComfyUI's own loop.
+        return Run(self.stack, self.cell, model, pictures)
 
     def observe_run(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                     noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
         """Note, for a CONTROL_NET, which prompts the guider has."""
-        run = Run((), self.cell, guider.inner_model, noise.shape[0], sigmas=sigmas.tolist(), prompts=guider.conds)
-        options = extra_args["model_options"].setdefault("transformer_options", {})
-        options[OBSERVED] = run
-        try:
+        with _during_run(extra_args, OBSERVED, self._run_of(guider, sigmas, noise)):
             return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
-        finally:
-            options.pop(OBSERVED, None)
 
     def observe_step(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
                      model_options: dict[str, Any]) -> Any:  # fmt: skip
         """Note, for a CONTROL_NET, what it can't see of a step."""
         options = model_options.get("transformer_options", {})
-        run = options.get(OBSERVED) or Run((), self.cell, model, x_in.shape[0])
+        run = options.get(OBSERVED) or self._run(model, x_in.shape[0])
         step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])), always=True)
         return executor(model, conds, x_in, timestep, {**model_options, "transformer_options": {**options, STEP: step}})
 
@@ -129,8 +165,43 @@ class StackEngine:
                     **kwargs: Any) -> Any:  # fmt: skip
         """Put the residuals of this call where the patches find them."""
         options = dict(transformer_options or {})
-        run = options.get(RUN) or Run(self.stack.uses, self.cell, executor.class_obj, x.shape[0])
+        run = options.get(RUN) or self._run(executor.class_obj, x.shape[0])
         chunks = chunks_of(x, options, options.get(STEP))
         run.warn_of_tiles(chunks)
-        options[RESIDUALS] = run.residuals(chunks, t[0], x.device)
+        residuals = run.residuals(chunks, t[0], x.device)
+        if _compiled(options):
+            # ComfyUI has Dynamo ignore what is in transformer_options, so a compiled UNet would go on with the first
+            # run's adapters; but it watches `control`, whose shapes here depend on the size alone.
+            _refuse_resizing(options)
+            residuals, control = {}, merge(run.controls(residuals, x.shape[0]), control)
+        options[RESIDUALS] = residuals
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+
+@contextlib.contextmanager
+def _during_run(extra_args: Mapping[str, Any], key: str, run: Run) -> Iterator[None]:
+    """Let the calls of a run find it, until the run ends in whatever way."""
+    options = extra_args["model_options"].setdefault("transformer_options", {})
+    options[key] = run
+    try:
+        yield
+    finally:
+        options.pop(key, None)
+
+
+def _compiled(options: Mapping[str, Any]) -> bool:
+    kind, key = COMPILE_WRAPPER
+    return bool(options.get("wrappers", {}).get(kind, {}).get(key))
+
+
+def _refuse_resizing(options: Mapping[str, Any]) -> None:
+    # ComfyUI would only log that the control's size is wrong, and go on without it.
+    patches = options.get("patches", {})
+    for patch in (*patches.get("input_block_patch", ()), *patches.get("input_block_patch_after_skip", ())):
+        if str(getattr(patch, "__module__", "")).endswith(RESIZING_PATCHES):
+            raise AdapterError(
+                "Apply T2I-Adapter",
+                "a compiled MODEL whose feature maps another node resizes (PatchModelAddDownscale)",
+                "one of the two",
+                "Remove TorchCompileModel or the downscaling.",
+            )

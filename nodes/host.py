@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,30 @@ import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import comfy.utils
+import comfy_execution.graph_utils
 import folder_paths
 import torch
 from comfy.patcher_extension import WrappersMP
+from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.errors import AdapterError, FamilyMismatchError
+from ..adapter_models.combine import T2IFuser
+from ..adapter_models.companions import FUSER, STYLE_ADAPTER, load_companion
+from ..adapter_models.errors import FamilyMismatchError
 from ..adapter_models.families import Block, UNetOutline
 from ..adapter_models.features import FeatureCache
-from ..adapter_models.files import read, weights_in_folder
-from ..adapter_models.formats import members
-from ..adapter_models.loading import BUNDLE_SEPARATOR, load
-from ..adapter_models.stack import AdapterStack, AdapterUse
+from ..adapter_models.loading import load
+from ..adapter_models.stack import AdapterStack
+from ..adapter_models.style import T2IStyleAdapter
+from ..adapter_models.uses import AdapterUse
 from .engine import InputPatch, MiddlePatch, StackEngine
 
 logger = logging.getLogger(__name__)
-ADAPTER_FOLDERS = "controlnet"  # models/controlnet and models/t2i_adapter
+ANNOTATORS = "annotators"
+# Namespace of layers that ComfyUI can load in part, and that cast their weights to the picture's precision.
+OPERATIONS: Any = comfy.ops.manual_cast
 # The key of everything that the pack hangs on a MODEL.
 KEY = "t2i_adapter"
 OBSERVER = f"{KEY}_observer"
@@ -42,106 +49,73 @@ ControlBase: type[Any] = comfy.controlnet.ControlBase
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def adapter_names() -> list[str]:
-    """List what Load T2I-Adapter offers: files, diffusers folders as one entry, the entries of CoAdapter bundles."""
-    names: dict[str, None] = {}
-    for name in folder_paths.get_filename_list(ADAPTER_FOLDERS):
-        path = folder_paths.get_full_path(ADAPTER_FOLDERS, name)
-        folder = name.replace("\\", "/").rpartition("/")[0]
-        if path and folder and weights_in_folder(Path(path).parent) is not None:
-            names[folder] = None
-            continue
-        names[name] = None
-        if path and path.endswith(".ckpt"):
-            modified = Path(path).stat().st_mtime_ns
-            names.update((f"{name}{BUNDLE_SEPARATOR}{entry}", None) for entry in _bundle(path, modified))
-    return list(names)
-
-
-@functools.lru_cache(maxsize=64)
-def _bundle(path: str, modified: int) -> tuple[str, ...]:
-    try:
-        return members(read(Path(path)).tensors)
-    except AdapterError:
-        return ()  # Choosing it tells what is wrong with it.
-
-
-def find_adapter(name: str) -> tuple[Path, str | None]:
-    """Find the file of an entry of the combo.
+def model_files(folders: Sequence[str]) -> dict[str, str]:
+    """Return the files in folders of models by name; of two with one name the first folder's.
 
     Args:
-        name: As in :func:`adapter_names`. A shared workflow may name another subfolder: the same file name is enough.
-
-    Returns:
-        The file or diffusers folder, and the entry of a bundle or None.
-
-    Raises:
-        AdapterError: There is no such file.
+        folders: ComfyUI's names of the folders, in the order in which they are searched.
     """
-    files = folder_paths.get_filename_list(ADAPTER_FOLDERS)
-    known = [entry for entry in adapter_names() if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
-    member = ""
-    if BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
-        name, _, member = name.rpartition(BUNDLE_SEPARATOR)
-    weights = [entry for entry in files if entry == name]
-    same = [entry for entry in known if _basename(entry) == _basename(name)]
-    for entry in [*weights, *(entry for entry in known if entry == name), *same]:
-        path = folder_paths.get_full_path(ADAPTER_FOLDERS, entry) or _folder(entry)
-        if path is not None:
-            return Path(path), member or None
-    raise AdapterError(
-        f"adapter_name '{name}'",
-        "no such file",
-        f"one of {len(known)} files in models/controlnet and models/t2i_adapter",
-        "Put the file there and refresh the node definitions (R).",
-    )
+    found: dict[str, str] = {}
+    for folder in folders:
+        for name in folder_paths.get_filename_list(folder):
+            path = folder_paths.get_full_path(folder, name)
+            if path is not None:
+                found.setdefault(name, path)
+    return found
 
 
-def _basename(name: str) -> str:
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
+def model_roots(folders: Sequence[str]) -> list[str]:
+    """Return the paths that ComfyUI searches for folders of models."""
+    return [root for folder in folders for root in folder_paths.get_folder_paths(folder)]
 
 
-def _folder(name: str) -> str | None:
-    roots = folder_paths.get_folder_paths(ADAPTER_FOLDERS)
-    return next((str(path) for path in (Path(root, name) for root in roots) if weights_in_folder(path)), None)
-
-
-def file_fingerprint(name: str) -> tuple[str, int, int]:
-    """Say what changes when an adapter's file is replaced: path, time and size."""
-    path, _ = find_adapter(name)
-    weights = weights_in_folder(path) if path.is_dir() else path
-    stat = (weights or path).stat()
-    return str(path), stat.st_mtime_ns, stat.st_size
-
-
-def load_adapter(name: str, *, bgr: bool | None, dtype: torch.dtype | None) -> T2IAdapter:
+def wrap_adapter(
+    path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
+) -> T2IAdapter:
     """Load an adapter and hand its memory to ComfyUI.
 
     Args:
-        name: An entry of :func:`adapter_names`.
+        path: A weights file or a diffusers folder, wherever it is.
+        name: How the user names it.
+        member: Which entry of a CoAdapter bundle.
         bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained that way round).
         dtype: Precision to compute in; None for that of the diffusion model.
 
     Returns:
         The adapter, wrapped in a model patcher.
     """
-    path, member = find_adapter(name)
-    return wrap_adapter(path, name, member, bgr=bgr, dtype=dtype)
-
-
-def wrap_adapter(
-    path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
-) -> T2IAdapter:
-    """Load a file, wherever it is; arguments as of :func:`load_adapter` and :func:`find_adapter`."""
-    network, about = load(path, name, member, comfy.ops.manual_cast)
+    network, about = load(path, name, member, OPERATIONS)
     if bgr is None:
         bgr = about.family == "SDXL" and about.condition is not None and about.condition.name == "openpose"
-    offload = comfy.model_management.unet_offload_device()
-    # Looked up at run time: ComfyUI rebinds the class when it starts with dynamic memory.
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        network, load_device=comfy.model_management.get_torch_device(), offload_device=offload
-    )
-    return T2IAdapter(network, about, FeatureCache(offload), bgr, dtype, patcher)
+    patcher = wrap_network(network)
+    return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
+
+
+def load_style_adapter(path: Path, name: str) -> T2IStyleAdapter:
+    """Load a style adapter and hand its memory to ComfyUI."""
+    network = load_companion(STYLE_ADAPTER, path, name, OPERATIONS)
+    return T2IStyleAdapter(network, name, wrap_network(network))
+
+
+def load_fuser(path: Path, name: str) -> T2IFuser:
+    """Load a CoAdapter fuser and hand its memory to ComfyUI."""
+    network = load_companion(FUSER, path, name, OPERATIONS)
+    return T2IFuser(network, name, wrap_network(network))
+
+
+def style_tokens(adapter: T2IStyleAdapter, hidden: Tensor) -> Tensor:
+    """Compute a style's tokens.
+
+    Args:
+        adapter: The style adapter; ComfyUI loads it.
+        hidden: (N, T, width), CLIP's last hidden state.
+
+    Returns:
+        (1, N · tokens, context) in full precision, where ComfyUI keeps results.
+    """
+    comfy.model_management.load_models_gpu([adapter.patcher])
+    device = adapter.patcher.load_device  # type: ignore[attr-defined]
+    return adapter.tokens(hidden.to(device)).to(comfy.model_management.intermediate_device())
 
 
 # --- models --------------------------------------------------------------------------------------------------------
@@ -187,13 +161,23 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
     return UNetOutline(name, tuple(blocks))
 
 
+def stack_of(model: Any) -> AdapterStack:
+    """Return the adapters of a MODEL."""
+    return model.get_attachment(KEY) or AdapterStack()
+
+
 def apply_adapter(model: Any, use: AdapterUse) -> Any:
     """Return a clone of a MODEL with one more adapter; the MODEL itself is left alone."""
+    return with_stack(model, stack_of(model).with_use(use))
+
+
+def with_stack(model: Any, stack: AdapterStack) -> Any:
+    """Return a clone of a MODEL with these adapters in the place of its own; the MODEL itself is left alone."""
     clone = model.clone()
-    stack = (clone.get_attachment(KEY) or AdapterStack()).with_use(use)
     clone.set_attachments(KEY, stack)
-    engine = StackEngine(stack, clone.model.latent_format.spacial_downscale_ratio)
+    engine = StackEngine(stack, clone.model.latent_format.spacial_downscale_ratio, load_network)
     for kind, wrapper in (
+        (WrappersMP.PREPARE_SAMPLING, engine.prepare_sampling),
         (WrappersMP.SAMPLER_SAMPLE, engine.sampler_sample),
         (WrappersMP.CALC_COND_BATCH, engine.calc_cond_batch),
         (WrappersMP.APPLY_MODEL, engine.apply_model),
@@ -205,6 +189,11 @@ def apply_adapter(model: Any, use: AdapterUse) -> Any:
         # First, so that it works on the block's own output, as ComfyUI's own controls do, and may write into it.
         patches[name] = [patch, *(other for other in patches.get(name, []) if not isinstance(other, type(patch)))]
     return clone
+
+
+def load_network(owner: T2IAdapter | T2IFuser, nbytes: int) -> None:
+    """Have ComfyUI load a network, and make room for what its forward takes."""
+    comfy.model_management.load_models_gpu([owner.patcher], memory_required=nbytes)
 
 
 def observer_hooks() -> Any:
@@ -226,9 +215,8 @@ def observer_hooks() -> Any:
 def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
     """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
     network = copy.deepcopy(adapter.network)
-    offload = comfy.model_management.unet_offload_device()
-    patcher = comfy.model_patcher.CoreModelPatcher(network, load_device=device, offload_device=offload)
-    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(offload))
+    patcher = wrap_network(network, device)
+    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
 
 
 def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
@@ -242,7 +230,7 @@ def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) 
     Returns:
         One (B, C, h, w) per level on the host's main memory, fine to coarse.
     """
-    comfy.model_management.load_models_gpu([adapter.patcher])
+    load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
     device = adapter.patcher.load_device  # type: ignore[attr-defined]
     features = adapter.features(image, image.shape[0], size, "crop", device=device, dtype=torch.float32)
     return [level.float().cpu() for level in features.levels]
@@ -261,11 +249,116 @@ def other_version(model: Any, adapter: T2IAdapter) -> str | None:
     return f"{adapter.about.name} is made for {made_for}, and this MODEL is {version}: it may follow badly."
 
 
+def blocked(message: str) -> Any:
+    """Return what makes ComfyUI stop with a message at the nodes that use it."""
+    return comfy_execution.graph_utils.ExecutionBlocker(message)
+
+
 def warn(text: str, node_id: str | None) -> None:
     """Show a warning on a node of the page, and in the log."""
-    logger.warning(text)
+    tell(text, node_id, logging.WARNING)
+
+
+def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
+    """Show a text on a node of the page, and in the log."""
+    logger.log(level, text)
     from server import PromptServer
 
     instance = getattr(PromptServer, "instance", None)  # absent where nodes run without the server
     if instance is not None and node_id is not None:
         instance.send_progress_text(text, node_id)
+
+
+# --- annotators ----------------------------------------------------------------------------------------------------
+
+
+def register_annotators() -> None:
+    """Make models/annotators a folder of models, behind those that the user named in extra_model_paths.yaml."""
+    named, suffixes = folder_paths.folder_names_and_paths.get(ANNOTATORS, ([], set()))
+    own = str(Path(folder_paths.models_dir, ANNOTATORS))
+    paths = [*named, *([] if own in named else [own])]
+    # A folder that only the user has named has an empty set of suffixes, which would offer every file in it.
+    known = {*suffixes, *folder_paths.supported_pt_extensions}
+    folder_paths.folder_names_and_paths[ANNOTATORS] = (paths, known)
+
+
+def annotator_folders() -> list[Path]:
+    """Return the folders of annotators' weights; downloads go into the first."""
+    return [Path(path) for path in folder_paths.get_folder_paths(ANNOTATORS)]
+
+
+def annotator_names() -> list[str]:
+    """List the files in those folders, with their subfolders."""
+    return list(folder_paths.get_filename_list(ANNOTATORS))
+
+
+def annotator_path(name: str) -> Path | None:
+    """Return the file of one of :func:`annotator_names`, or None."""
+    path = folder_paths.get_full_path(ANNOTATORS, name)
+    return None if path is None else Path(path)
+
+
+def folders_of_other_packs() -> tuple[list[Path], list[Path]]:
+    """Return where other packs may live: the folders of custom nodes, and those that ControlNets are loaded from."""
+    packs = folder_paths.get_folder_paths("custom_nodes")
+    return [Path(path) for path in packs], [Path(path) for path in folder_paths.get_folder_paths("controlnet")]
+
+
+def wrap_network(network: torch.nn.Module, device: torch.device | None = None) -> Any:
+    """Hand a network's memory to ComfyUI, for its main device unless another is named: return its model patcher."""
+    # Layers that ComfyUI does not know can't be moved one by one, as its dynamic patcher does. The class is looked up
+    # at run time: ComfyUI rebinds it when it starts with dynamic memory.
+    kind = comfy.model_patcher.CoreModelPatcher if _by_layers(network) else comfy.model_patcher.ModelPatcher
+    return kind(
+        network,
+        load_device=device or comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+def load_annotator(patcher: Any, nbytes: int) -> torch.device:
+    """Have ComfyUI load a wrapped network, with room for what its forward takes; return where it computes."""
+    whole = not _by_layers(patcher.model)
+    comfy.model_management.load_models_gpu([patcher], memory_required=nbytes, force_full_load=whole)
+    device: torch.device = patcher.load_device
+    return device
+
+
+def _by_layers(network: torch.nn.Module) -> bool:
+    layers = (layer for layer in network.modules() if next(layer.parameters(recurse=False), None) is not None)
+    return all(hasattr(layer, "comfy_cast_weights") for layer in layers)
+
+
+def progress(total: int = 1) -> Callable[..., None]:
+    """Show a progress bar on the running node.
+
+    Args:
+        total: How much there is to do.
+
+    Returns:
+        A function to call with how much is done, and with how much there is if that has changed: it raises when the
+        user cancels.
+    """
+    bar = comfy.utils.ProgressBar(total)
+
+    def done(count: int, total: int = total) -> None:
+        # The bar is throttled, and so would be the cancelling.
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(count, total)
+
+    return done
+
+
+def intermediate_device() -> torch.device:
+    """Return the device on which nodes hand pictures to each other."""
+    device: torch.device = comfy.model_management.intermediate_device()
+    return device
+
+
+def running_node() -> str:
+    """Return the id of the node that runs, or nothing outside of a run."""
+    context = get_executing_context()
+    return context.node_id if context is not None else ""
+
+
+register_annotators()

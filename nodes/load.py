@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..adapter_models.errors import AdapterError
 from . import host
+from .model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
 # The combos' values; None leaves the choice to the file and to ComfyUI.
@@ -35,7 +35,7 @@ class LoadT2IAdapter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
-                    options=host.adapter_names(),
+                    options=file_names(ADAPTERS),
                     tooltip="A file in models/controlnet or models/t2i_adapter. A diffusers folder is one entry.",
                 ),
                 io.Combo.Input(
@@ -59,18 +59,16 @@ class LoadT2IAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, adapter_name: str) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
-        try:
-            host.find_adapter(adapter_name)
-        except AdapterError as error:
-            return str(error)
-        return True
+        return file_error(ADAPTERS, adapter_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, adapter_name: str, color_order: str, dtype: str) -> object:
         """Load again when the file was replaced."""
-        return host.file_fingerprint(adapter_name)
+        return file_fingerprint(ADAPTERS, adapter_name)
 
     @classmethod
     def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:
         """Load the adapter."""
-        return io.NodeOutput(host.load_adapter(adapter_name, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype]))
+        path, member = find_file(ADAPTERS, adapter_name)
+        adapter = host.wrap_adapter(path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype])
+        return io.NodeOutput(adapter)

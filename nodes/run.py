@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..adapter_models.stack import AdapterUse, Area, Call, Chunk, Residuals, Size, StackRun
+from ..adapter_models.stack import READY_SUMS, AdapterStack, Area, Call, Chunk, Residuals, Size, StackRun
 from ..adapter_models.weights import Moment, Side
+from .controls import as_control
 
 logger = logging.getLogger(__name__)
 # The names that guiders give their lists of prompts; any other is taken for a positive one.
@@ -73,18 +75,19 @@ class Run:
     """One sampling run of a MODEL with adapters.
 
     Args:
-        uses: The adapters.
+        stack: The adapters, and how they act together.
         cell: Size of a latent cell in pixels.
         model: ComfyUI's BaseModel.
         pictures: Size of the batch.
         sigmas: Noise levels of the steps.
         size: Height and width of the latent, where known.
         prompts: The guider's lists of prompts by name.
+        sums: The stack's part of the run, where it was begun before.
     """
 
     def __init__(
         self,
-        uses: tuple[AdapterUse, ...],
+        stack: AdapterStack,
         cell: int,
         model: Any,
         pictures: int,
@@ -92,13 +95,17 @@ class Run:
         sigmas: Sequence[float] = (),
         size: Size | None = None,
         prompts: Mapping[str, Any] | None = None,
+        sums: StackRun | None = None,
     ) -> None:
-        self.uses = uses
+        self.uses = uses = stack.uses
         self.size = size
         self.pictures = pictures
         self.sigmas = sigmas
         self.dtype = model.get_dtype_inference()
-        self.sums = StackRun(uses, cell, pictures)
+        begun = sums is not None and sums.uses is stack.uses and sums.pictures == pictures
+        # Not those of another stack: a guider of two models prepares one after the other.
+        self.sums = sums if begun and sums is not None else StackRun(stack.uses, cell, pictures, stack.combination)
+        self._controls: OrderedDict[tuple[int, int], tuple[Residuals, dict[str, list[Tensor | None]]]] = OrderedDict()
         self.clock = Clock(model.model_sampling, sigmas)
         self.prompts = {name: (group, _ids(group)) for name, group in (prompts or {}).items()}
         self.differs_by_side = any(use.differs_by_side for use in uses)
@@ -110,6 +117,29 @@ class Run:
     def residuals(self, chunks: Iterable[Chunk], sigma: Tensor, device: torch.device) -> Residuals:
         """Return the residuals of a call of the UNet at a noise level."""
         return self.sums.residuals(Call(tuple(chunks), self.constant or self._factors(sigma), device, self.dtype))
+
+    def controls(self, residuals: Residuals, rows: int) -> dict[str, list[Tensor | None]]:
+        """Return residuals as a control whose shapes depend on the rows alone, made once for the same residuals.
+
+        Args:
+            residuals: As :meth:`residuals` returned them.
+            rows: Rows of the UNet's call.
+
+        Returns:
+            Lists for ``control``, each tensor (rows, C, h, w) and contiguous. The UNet empties lists: hand it copies.
+        """
+        key = (id(residuals), rows)
+        found, control = self._controls.get(key, (None, {}))
+        if found is not residuals:
+            inputs = 1 + max(index for kind, index in residuals if kind == "input")
+            control = {
+                name: [None if each is None else each.expand(rows, -1, -1, -1).contiguous() for each in values]
+                for name, values in as_control(residuals, rows, inputs).items()
+            }
+            self._controls[key] = (residuals, control)
+            while len(self._controls) > READY_SUMS:
+                self._controls.popitem(last=False)
+        return control
 
     def _factors(self, sigma: Tensor) -> tuple[tuple[float, ...], ...]:
         now = float(sigma)  # waits for the device, so only where an adapter changes over time

@@ -6,3 +6,9 @@ from comfy_api.latest import io
 
 T2IAdapterSocket = io.Custom("T2I_ADAPTER")
 WeightsSocket = io.Custom("T2I_WEIGHTS")
+StyleAdapterSocket = io.Custom("T2I_STYLE_ADAPTER")
+FuserSocket = io.Custom("T2I_FUSER")
+# Other packs' and ComfyUI's own: OpenPose's dicts.
+KeypointSocket = io.Custom("POSE_KEYPOINT")
+# ComfyUI's own: boxes of its detectors. As a socket alone, without the widgets that its own input brings along.
+BoxSocket = io.Custom("BOUNDING_BOX")

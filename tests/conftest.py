@@ -103,7 +103,10 @@ def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -
     from t2i_adapter_pack.tasks import base_directory, server
 
     base = base_directory.prepare(tmp_path_factory.mktemp("server") / "base", comfyui_path)
-    with server.ComfyServer(comfyui_path, base, server.device_arguments(), server.ONE_THREAD) as running:
+    # No weights of other programs on this machine.
+    alone = {"HF_HOME": str(base / "hub"), "HF_HUB_CACHE": "", "AUX_ANNOTATOR_CKPTS_PATH": ""}
+    environ = {**server.ONE_THREAD, **alone}
+    with server.ComfyServer(comfyui_path, base, server.device_arguments(), environ) as running:
         yield running
 
 

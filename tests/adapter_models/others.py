@@ -81,12 +81,16 @@ OTHERS: dict[str, tuple[str, dict[str, dict]]] = {
         },
     ),
     "a T2I style adapter": (
-        "Load Style Model",
+        "Load T2I Style Adapter",
         {"sd14v1": tensors("style_embedding", "proj", "ln_pre.weight", "transformer_layes.0.attn.in_proj_weight")},
     ),
     "a CoAdapter fuser": (
-        "no node",
+        "Load CoAdapter Fuser",
         {"sd15v1": tensors("task_embedding", "positional_embedding", "seq_proj", "spatial_feat_mapping.0.1.weight")},
+    ),
+    "a Flux Redux style model": (
+        "Load Style Model",
+        {"dev": tensors("redux_up.weight", "redux_up.bias", "redux_down.weight", "redux_down.bias")},
     ),
     "a VAE": (
         "Load VAE",

@@ -12,7 +12,10 @@ from t2i_adapter_pack.benchmarks import main, report
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(900)]
 LAUNCH = Path(__file__).absolute().parents[2] / "tasks" / "launch.py"
 # In processes of their own, at the same time: they import ComfyUI on the CPU, whatever this process has.
-TOGETHER = (("forwards", "allocations", "forward", "load", "step"), ("startup",))
+TOGETHER = (
+    ("forwards", "allocations", "forward", "load", "annotators", "annotator_networks", "step", "features"),
+    ("startup",),
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,9 @@ def test_none_is_forgotten():
         ("startup", ("Import times",)),
         ("forward", ("diffusers", "core", "ours, float32 file")),
         ("load", ("read once", "mapped", "peak memory")),
+        ("features", ("mask", "schedule, by noise", "as ControlNet", "two areas")),
+        ("annotators", ("canny, L2 / OpenCV", "palette / OpenCV", "gray / Pillow")),
+        ("annotator_networks", ("PiDiNet", "HED", "lineart", "ours / controlnet_aux")),
         ("step", ("ours / bare", "ours / core", "ours ×4 / core ×4", "| core ×4 |")),
     ],
 )
@@ -63,6 +69,11 @@ def test_what_needs_no_clock_holds(results):
     assert counts == [["1", "1"], ["0", "0"], ["0", "0"], ["0", "0"], ["1", "1"]]
     allocated = [row for row in rows(results, "allocations") if row.startswith("| ours") and "0 | 0.0 MB | 0" in row]
     assert len(allocated) == 2
+
+
+def test_no_pixel_of_an_annotator_differs(results):
+    found = [row.rstrip("| ").split("|")[-1].strip() for row in rows(results, "annotators")[1:]]
+    assert found == ["0"] * 8
 
 
 def test_a_second_run_replaces_its_own_section_only(tmp_path):

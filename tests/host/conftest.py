@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from . import published as files
 from . import tiny
 
 
@@ -37,3 +39,38 @@ def sd(models: dict[str, Any]) -> Any:
 def sdxl(models: dict[str, Any]) -> Any:
     """The MODEL of SDXL's shape."""
     return models["SDXL"]
+
+
+@pytest.fixture
+def places(inside_comfyui, tmp_path, monkeypatch) -> Path:
+    """A machine of its own: models, custom nodes, ControlNets and the hub's cache below this folder, all empty."""
+    import folder_paths
+    from t2i_adapter_pack.nodes import host
+
+    for key, folder in (("custom_nodes", "custom_nodes"), ("controlnet", "models/ControlNet")):
+        suffixes = folder_paths.folder_names_and_paths[key][1]
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path / folder)], suffixes))
+    monkeypatch.delitem(folder_paths.folder_names_and_paths, "annotators")
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    for name in ("AUX_ANNOTATOR_CKPTS_PATH", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub home"))
+    host.register_annotators()
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def published(inside_comfyui, tmp_path_factory) -> dict[str, Path]:
+    """Files of random weights in the published layouts, by name."""
+    return files.save_lines(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def weights(places, published) -> Path:
+    """models/annotators with all of them."""
+    folder = places / "models" / "annotators"
+    folder.mkdir(parents=True)
+    for name, path in published.items():
+        (folder / name).symlink_to(path)
+    return folder

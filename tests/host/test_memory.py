@@ -27,22 +27,55 @@ def adapter(inside_comfyui) -> Any:
 # --- ComfyUI's memory manager ----------------------------------------------------------------------------------------
 
 
-def test_comfyui_loads_the_adapter_with_the_model(sd, adapter):
+def loaded() -> list[Any]:
     import comfy.model_management
 
-    patched = tiny.apply(tiny.apply(sd, adapter, tiny.hint(*PIXELS)), adapter, tiny.hint(*PIXELS))
+    return [entry.model for entry in comfy.model_management.current_loaded_models]
+
+
+def test_comfyui_loads_an_adapter_that_has_to_run_before_the_model(sd, adapter, monkeypatch):
+    import comfy.model_management
+
     other = tiny.adapter(tiny.adapter_config(), 1)
-    patched = tiny.apply(patched, other, tiny.hint(*PIXELS))
-    named = patched.model_patches_models()
-    assert {id(model) for model in named} == {id(adapter.patcher), id(other.patcher)}
+    patched = tiny.apply(tiny.apply(sd, adapter, tiny.hint(*PIXELS)), other, tiny.hint(*PIXELS, seed=1))
+    asked: list[Any] = []
+    load = comfy.model_management.load_models_gpu
+
+    def spy(models: list[Any], **values: Any) -> None:
+        asked.append((models, values.get("memory_required", 0)))
+        load(models, **values)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", spy)
     comfy.model_management.unload_all_models()
     run(patched)
-    loaded = [entry.model for entry in comfy.model_management.current_loaded_models]
-    assert any(model is adapter.patcher for model in loaded)
-    assert any(model is other.patcher for model in loaded)
+    # Each alone, with room for its forward; the UNet after them, so that it may have their memory.
+    assert [models for models, _ in asked] == [[adapter.patcher], [other.patcher], [patched]]
+    features = adapter.network(torch.zeros(1, 3, *PIXELS))
+    assert asked[0][1] >= 2 * max(level.nbytes for level in features)
+    assert all(any(model is each.patcher for model in loaded()) for each in (adapter, other))
+
+
+def test_an_adapter_that_has_run_needs_no_memory(sd, adapter):
+    import comfy.model_management
+
+    patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS))
+    expected = run(patched)
     comfy.model_management.unload_all_models()
-    assert not comfy.model_management.current_loaded_models
-    assert torch.equal(run(patched), run(patched))
+    assert torch.equal(run(patched, seed=0), expected)
+    assert not any(model is adapter.patcher for model in loaded())
+    assert any(model is patched for model in loaded())
+
+
+def test_a_run_goes_on_when_the_adapter_is_offloaded_between_its_steps(sd, adapter):
+    patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS))
+    expected, count = run(patched, steps=4), tiny.Count(adapter.network)
+
+    def offload(*_: Any) -> None:
+        adapter.patcher.detach()
+
+    again = tiny.apply(sd, adapter, tiny.hint(*PIXELS))
+    assert torch.equal(run(again, steps=4, callback=offload), expected)
+    assert count.calls == 1
 
 
 def test_its_size_is_that_of_its_weights(adapter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from . import tiny
 
 pytestmark = pytest.mark.host
+# What every annotator begins with.
+ANNOTATED: list[tuple[str, str, Any]] = [("image", "IMAGE", None), ("resolution", "INT", 0)]
 # Saved workflows and API prompts depend on these: append, never rename or reorder.
 CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]]] = {
     "LoadT2IAdapter": (
@@ -62,6 +65,32 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
         [("adapter", "T2I_ADAPTER", None), ("weights", "T2I_WEIGHTS", None)],
         [("control_net", "CONTROL_NET")],
     ),
+    "LoadCoAdapterFuser": ("Load CoAdapter Fuser", [("fuser_name", "COMBO", None)], [("fuser", "T2I_FUSER")]),
+    "CombineT2IAdapters": (
+        "Combine T2I-Adapters",
+        [
+            ("model", "MODEL", None),
+            ("method", "COMBO", "sum"),
+            ("fuser", "T2I_FUSER", None),
+            ("positive", "CONDITIONING", None),
+        ],
+        [("model", "MODEL"), ("positive", "CONDITIONING")],
+    ),
+    "LoadT2IStyleAdapter": (
+        "Load T2I Style Adapter",
+        [("style_name", "COMBO", None)],
+        [("style_adapter", "T2I_STYLE_ADAPTER")],
+    ),
+    "ApplyT2IStyleAdapter": (
+        "Apply T2I Style Adapter",
+        [
+            ("conditioning", "CONDITIONING", None),
+            ("style_adapter", "T2I_STYLE_ADAPTER", None),
+            ("clip_vision_output", "CLIP_VISION_OUTPUT", None),
+            ("strength", "FLOAT", 1.0),
+        ],
+        [("conditioning", "CONDITIONING")],
+    ),
     "T2IAdapterInfo": (
         "T2I-Adapter Info",
         [("adapter", "T2I_ADAPTER", None)],
@@ -77,10 +106,51 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
         ],
         [("images", "IMAGE")],
     ),
+    "T2IAnnotateSketch": (
+        "T2I Sketch (PiDiNet)",
+        [*ANNOTATED, ("weights", "COMBO", "auto"), ("threshold", "FLOAT", 0.5)],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateSoftEdge": (
+        "T2I Soft Edge (HED)",
+        [*ANNOTATED, ("weights", "COMBO", "auto"), ("threshold", "FLOAT", 0.0)],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateLineart": (
+        "T2I Lineart",
+        [*ANNOTATED, ("weights", "COMBO", "auto"), ("coarse", "BOOLEAN", False)],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateDepth": (
+        "T2I Depth",
+        [*ANNOTATED, ("weights", "COMBO", "auto")],
+        [("image", "IMAGE")],
+    ),
+    "T2IAnnotateSegmentation": (
+        "T2I Segmentation",
+        [*ANNOTATED, ("weights", "COMBO", "auto")],
+        [("image", "IMAGE")],
+    ),
+    "T2IDetectPose": (
+        "T2I Detect Pose",
+        [
+            *ANNOTATED,
+            ("weights", "COMBO", "auto"),
+            ("threshold", "FLOAT", 0.3),
+            ("bboxes", "BOUNDING_BOX", None),
+        ],
+        [("keypoints", "POSE_KEYPOINT"), ("image", "IMAGE")],
+    ),
+    "T2IAnnotateFor": (
+        "T2I Annotate for Adapter",
+        [*ANNOTATED, ("adapter", "T2I_ADAPTER", None), ("weights", "COMBO", "auto")],
+        [("image", "IMAGE")],
+    ),
 }
 COMBOS = {
     ("LoadT2IAdapter", "color_order"): ["auto", "rgb", "bgr"],
     ("LoadT2IAdapter", "dtype"): ["auto", "fp32", "fp16", "bf16"],
+    ("CombineT2IAdapters", "method"): ["sum", "mean", "coadapter"],
     ("ApplyT2IAdapter", "fit"): ["crop", "stretch", "pad"],
     ("T2IAdapterSchedule", "interpolation"): ["constant", "linear", "ease in", "ease out", "ease in-out"],
     ("T2IAdapterSchedule", "unit"): ["noise schedule", "sampling steps"],
@@ -114,10 +184,10 @@ def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_
             assert next(one for one in schema.inputs if one.id == combo).options == options
 
 
-def test_only_masks_weights_and_curves_may_be_left_open(nodes):
+def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
-    assert optional <= {"mask", "weights", "curve"}
+    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes"}
 
 
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
@@ -125,6 +195,17 @@ def test_the_ranges_of_apply_are_those_of_the_contract(nodes):
     strength = inputs["strength"]
     assert (strength.min, strength.max, strength.step) == (-10.0, 10.0, 0.05)
     assert {(inputs[name].min, inputs[name].max) for name in ("start_percent", "end_percent")} == {(0.0, 1.0)}
+    style = {one.id: one for one in nodes["ApplyT2IStyleAdapter"].GET_SCHEMA().inputs}["strength"]
+    assert (style.min, style.max) == (0.0, 10.0)
+
+
+def test_every_node_has_a_help_page(nodes):
+    from pathlib import Path
+
+    pages = Path(__file__).absolute().parents[2] / "web" / "docs"
+    for node_id, node in nodes.items():
+        text = (pages / f"{node_id}.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# {node.GET_SCHEMA().display_name}\n")
 
 
 def test_every_node_explains_itself_and_all_of_its_sockets(nodes):
@@ -137,6 +218,18 @@ def test_every_node_explains_itself_and_all_of_its_sockets(nodes):
         for one in (*schema.inputs, *schema.outputs):
             assert one.tooltip, f"{node_id}.{one.id}"
             assert one.tooltip.endswith((".", "!", "?")), f"{node_id}.{one.id}"
+
+
+def test_every_node_has_a_help_page_about_all_of_its_inputs(nodes):
+    import t2i_adapter_pack
+
+    folder = Path(t2i_adapter_pack.__file__).parent / t2i_adapter_pack.WEB_DIRECTORY / "docs"
+    for node_id, node in nodes.items():
+        text = (folder / f"{node_id}.md").read_text(encoding="utf-8")
+        assert text.startswith("# "), node_id
+        if node_id.startswith(("T2IAnnotate", "T2IDetect")):
+            for one in node.GET_SCHEMA().inputs:
+                assert f"`{one.id}`" in text, f"{node_id}.{one.id}"
 
 
 def test_the_page_gets_the_definitions(nodes):

@@ -123,4 +123,4 @@ def test_stacking_keeps_one_engine_and_one_patch_of_each_kind(sd):
         "middle_block_after_patch": 1,
     }
     counts = {kind: len(keyed["t2i_adapter"]) for kind, keyed in patched.wrappers.items() if "t2i_adapter" in keyed}
-    assert counts == {"sampler_sample": 1, "calc_cond_batch": 1, "apply_model": 1}
+    assert counts == {"prepare_sampling": 1, "sampler_sample": 1, "calc_cond_batch": 1, "apply_model": 1}

@@ -94,3 +94,42 @@ def test_a_split_call_keeps_the_frames(sd, monkeypatch):
     expected = tiny.sample(patched, latent, steps=2)
     oracle.split_calls(monkeypatch, lambda call: call % 2 == 0)
     torch.testing.assert_close(tiny.sample(patched, latent, steps=2), expected, **tiny.CLOSE)
+
+
+def in_parts_like_animatediff(model: Any, parts: tuple[tuple[int, ...], ...]) -> Any:
+    """Call the UNet for some frames at a time, naming them as AnimateDiff-Evolved does."""
+    clone = model.clone()
+
+    def call(apply_model: Any, args: dict[str, Any]) -> torch.Tensor:
+        x, timestep, c = args["input"], args["timestep"], args["c"]
+        chunks = len(args["cond_or_uncond"])
+        result = torch.empty_like(x).unflatten(0, (chunks, -1))
+        for part in parts:
+            rows = list(part)
+
+            def cut(value: Any, rows: list[int] = rows) -> Any:
+                whole = isinstance(value, torch.Tensor) and value.shape[:1] == x.shape[:1]
+                return value.unflatten(0, (chunks, -1))[:, rows].flatten(0, 1) if whole else value
+
+            named = {"full_length": FRAMES, "context_length": len(rows), "sub_idxs": rows}
+            options = {**c["transformer_options"], "ad_params": named}
+            inside = {name: cut(value) for name, value in c.items()}
+            made = apply_model(cut(x), cut(timestep), **{**inside, "transformer_options": options})
+            result[:, rows] = made.unflatten(0, (chunks, -1))
+        return result.flatten(0, 1)
+
+    clone.set_model_unet_function_wrapper(call)
+    return clone
+
+
+@pytest.mark.parametrize("hints", [1, 3, FRAMES])
+def test_the_windows_of_animatediff_get_their_frames(models, hints):
+    """Frames do not see each other in this UNet, so parts of any kind give what the whole batch gives."""
+    for kind, model in models.items():
+        adapter, mask = tiny.adapter(tiny.adapter_config(kind)), torch.rand(FRAMES, 8, 8)
+        patched = tiny.apply(model, adapter, tiny.hint(*PIXELS, hints), mask=mask)
+        latent = tiny.latent(*LATENT, FRAMES)
+        expected = tiny.sample(patched, latent, steps=2)
+        for parts in (((0, 1, 2, 3), (4, 5, 6, 7)), ((6, 0, 3), (1, 2, 7), (4, 5))):
+            windowed = in_parts_like_animatediff(patched, parts)
+            torch.testing.assert_close(tiny.sample(windowed, latent, steps=2), expected, **tiny.CLOSE)

@@ -154,7 +154,9 @@ def save_adapter(folder: Path, config: networks.AdapterConfig, seed: int = 0, na
     return path
 
 
-def adapter(config: networks.AdapterConfig, seed: int = 0, *, bgr: bool = False, dtype: Any = None) -> Any:
+def adapter(
+    config: networks.AdapterConfig, seed: int = 0, *, bgr: bool = False, dtype: Any = None, name: str = "adapter"
+) -> Any:
     """A T2I_ADAPTER, as Load T2I-Adapter gives it."""
     import tempfile
 
@@ -162,7 +164,7 @@ def adapter(config: networks.AdapterConfig, seed: int = 0, *, bgr: bool = False,
 
     with tempfile.TemporaryDirectory() as folder:
         path = save_adapter(Path(folder), config, seed)
-        return host.wrap_adapter(path, "adapter", None, bgr=bgr, dtype=dtype)
+        return host.wrap_adapter(path, name, None, bgr=bgr, dtype=dtype)
 
 
 def core_control(config: networks.AdapterConfig, seed: int = 0) -> Any:

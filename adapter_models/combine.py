@@ -1,0 +1,222 @@
+"""How the adapters of a model act together: their sum, their weighted mean, or as a CoAdapter fuser weighs them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .conditions import CONDITIONS, STYLE
+from .errors import AdapterError, CorruptFileError, FamilyMismatchError
+from .features import AdapterFeatures
+from .fuser import CoAdapterFuser, Part
+from .gains import GainCache, Gains
+from .uses import AdapterUse
+
+Method = Literal["sum", "mean", "coadapter"]
+METHODS: tuple[Method, ...] = ("sum", "mean", "coadapter")
+# The fuser was trained with adapters of SD1.x alone; those of SDXL have equal widths and other strides.
+FUSED_STRIDES = (8, 16, 32, 64)
+WHERE = "Combine T2I-Adapters"
+
+
+@dataclass(eq=False)
+class T2IFuser:
+    """A CoAdapter fuser that is ready for use.
+
+    Attributes:
+        network: The network. Its weights keep the file's precision; layers cast as they compute.
+        name: How the user names its file.
+        patcher: What the host manages the network's memory with; nothing here looks at it.
+        cache: Gains by what they were computed from.
+    """
+
+    network: CoAdapterFuser
+    name: str
+    patcher: object = None
+    cache: GainCache = field(default_factory=GainCache)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions that it can tell apart."""
+        tasks = self.network.config.tasks
+        return tuple(row.name for row in CONDITIONS if row.task is not None and row.task < tasks)
+
+    @torch.no_grad()
+    def gains(
+        self, uses: Sequence[AdapterUse], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
+    ) -> Gains:
+        """Compute the gains of adapters, in full precision, or find them computed.
+
+        The features count with their adapter's strength and level weights. Schedules, ranges, sides and masks act on
+        the fused features afterwards, so that one run of the fuser serves the whole picture.
+
+        Args:
+            uses: The adapters, checked by :meth:`Combination.check`.
+            features: The features of each.
+            style: (1, n, width), tokens times their strength, or None.
+            pictures: Size of the batch. Picture i takes the features of row i modulo their number.
+
+        Returns:
+            The gains, on the features' device.
+
+        Raises:
+            CorruptFileError: The network gives NaN or infinite gains.
+        """
+        device = features[0].levels[0].device
+        batch, sources, key = self._key(uses, features, style, pictures)
+        found = self.cache.get(sources, key)
+        if found is not None:
+            return found.to(device)
+        parts = [_part(use, each, batch) for use, each in zip(uses, features, strict=True)]
+        if style is not None:
+            tokens = style.to(device, torch.float32).expand(batch, -1, -1)
+            parts.append(Part(STYLE, (tokens,)))
+        gains = self._run(parts)
+        self.cache.put(sources, key, gains)
+        return gains
+
+    def has_gains(
+        self, uses: Sequence[AdapterUse], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
+    ) -> bool:
+        """Tell whether :meth:`gains` of the same arguments would find them computed."""
+        _, sources, key = self._key(uses, features, style, pictures)
+        return self.cache.get(sources, key) is not None
+
+    @staticmethod
+    def _key(
+        uses: Sequence[AdapterUse], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
+    ) -> tuple[int, list[object], Hashable]:
+        """Return the batch, the objects that the gains are computed from, and the settings that they depend on."""
+        batch = pictures if any(each.levels[0].shape[0] > 1 for each in features) else 1
+        sources: list[object] = []
+        for use in uses:
+            sources += [use.adapter, use.hint if use.source is None else use.source]
+        sources += [] if style is None else [style]
+        settings = tuple((use.fit, use.adapter.bgr, weights_of(use)) for use in uses)
+        shapes = tuple((each.levels[0].dtype, tuple(each.levels[0].shape)) for each in features)
+        return batch, sources, (batch, settings, shapes)
+
+    def _run(self, parts: Sequence[Part]) -> Gains:
+        found = self.network(parts)
+        if not all(torch.isfinite(gain).all() for gains in found for gain in gains):
+            raise CorruptFileError(self.name, "NaN or infinite gains", "finite ones", "Use another file.")
+        maps = tuple(
+            tuple(gain[..., None, None] for gain in gains)
+            for part, gains in zip(parts, found, strict=True)
+            if not part.is_style
+        )
+        last = parts[-1]
+        return Gains(maps, last.values[0] * found[-1][0] if last.is_style else None)
+
+
+def weights_of(use: AdapterUse) -> tuple[float, ...]:
+    """Return what the features of each level count with before they are fused."""
+    return tuple(use.strength * level for level in use.weights.levels[: len(use.sites)])
+
+
+def _part(use: AdapterUse, features: AdapterFeatures, batch: int) -> Part:
+    condition = use.adapter.about.condition
+    task = None if condition is None else condition.task
+    if task is None:
+        raise FamilyMismatchError(WHERE, f"{use.adapter.about.name}, of no known condition", "a checked stack")
+    rows = torch.arange(batch, device=features.levels[0].device) % features.levels[0].shape[0]
+    pairs = zip(features.levels, weights_of(use), strict=True)
+    means = (level.mean((2, 3), dtype=torch.float32) * weight for level, weight in pairs)
+    return Part(task, tuple(mean.index_select(0, rows) for mean in means))
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """How the adapters of a model act together.
+
+    Attributes:
+        method: ``sum``: what they add is summed. ``mean``: their weighted mean, times the largest of their weights, so
+            that adapters of equal weights w give w times their plain average, one alone acts as if there were no other,
+            and one of weight 0 (by its strength, schedule or mask) is as if it were not there. ``coadapter``: the fuser
+            multiplies each channel of each adapter's features by a gain, and then they are summed.
+        fuser: The fuser, for ``coadapter``.
+        style: (1, n, width), tokens times their strength: a style that takes part in the fuser, or None.
+    """
+
+    method: Method = "sum"
+    fuser: T2IFuser | None = None
+    style: Tensor | None = None
+
+    @property
+    def fuses(self) -> T2IFuser | None:
+        """The fuser, where it is used."""
+        return self.fuser if self.method == "coadapter" else None
+
+    def check(self, uses: Sequence[AdapterUse]) -> None:
+        """Refuse adapters that can't act together in this way.
+
+        Args:
+            uses: The adapters.
+
+        Raises:
+            AdapterError: The message says which one, and what to do.
+        """
+        if self.method != "coadapter":
+            return
+        if self.fuser is None:
+            raise AdapterError(
+                WHERE, "method coadapter without a fuser", "one", "Connect Load CoAdapter Fuser, or choose sum or mean."
+            )
+        if self.style is not None and self.style.shape[-1] != self.fuser.network.config.width:
+            width = self.fuser.network.config.width
+            raise FamilyMismatchError(
+                WHERE,
+                f"style tokens of width {self.style.shape[-1]}",
+                f"{width}, as {self.fuser.name} takes",
+                "Use a style adapter and a fuser for the same diffusion model.",
+            )
+        seen: dict[str, str] = {}
+        for use in uses:
+            condition = _check_use(use, self.fuser)
+            if condition in seen:
+                raise AdapterError(
+                    WHERE,
+                    f"two adapters of the condition {condition}: {seen[condition]} and {use.adapter.about.name}",
+                    "one of each condition, which is how the fuser tells them apart",
+                    "Apply one of them, or choose sum or mean.",
+                )
+            seen[condition] = use.adapter.about.name
+
+
+def _check_use(use: AdapterUse, fuser: T2IFuser) -> str:
+    """Return the condition of an adapter, or raise if the fuser can't take it."""
+    config, about = use.adapter.network.config, use.adapter.about
+    expected = fuser.network.config.channels
+    if config.channels != expected or config.strides != FUSED_STRIDES:
+        got = ", ".join(f"{width} (1/{cell})" for width, cell in zip(config.channels, config.strides, strict=True))
+        wanted = ", ".join(f"{width} (1/{cell})" for width, cell in zip(expected, FUSED_STRIDES, strict=False))
+        raise FamilyMismatchError(
+            WHERE,
+            f"{about.name} with channels {got}",
+            f"{wanted}, the SD1.x adapters that {fuser.name} was made for",
+            "Choose the method sum or mean for this adapter.",
+        )
+    known = ", ".join(name for name in fuser.conditions if name != "style")
+    if about.condition is None:
+        raise AdapterError(
+            WHERE,
+            f"{about.name}, whose condition neither its name nor its metadata tells",
+            f"one of {known}",
+            "Name the file as it was published, such as coadapter-sketch-sd15v1, or write t2i_adapter.condition into "
+            "its metadata.",
+        )
+    if about.condition.name not in fuser.conditions or about.condition.name == "style":
+        raise AdapterError(
+            WHERE,
+            f"{about.name}, an adapter of the condition {about.condition.name}",
+            f"one of {known}, which the fuser knows",
+            "Choose the method sum or mean for this adapter.",
+        )
+    return about.condition.name
+
+
+SUM = Combination()

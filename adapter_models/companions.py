@@ -1,0 +1,97 @@
+"""Load the networks that go with adapters: style adapters and CoAdapter fusers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from .errors import CorruptFileError, NotAnAdapterError
+from .files import FETCH_AGAIN, read
+from .formats import find_format, members, normalise, not_expected
+from .fuser import CoAdapterFuser, FuserConfig, read_fuser_config
+from .loading import fill
+from .networks import DEFAULT_OPERATIONS, Operations
+from .style import StyleAdapter, StyleConfig, read_style_config
+from .transformer import HEADS, PublishedNetwork, on_meta
+
+Config = TypeVar("Config", StyleConfig, FuserConfig)
+Network = TypeVar("Network", bound=PublishedNetwork)
+
+
+@dataclass(frozen=True)
+class Companion(Generic[Config, Network]):
+    """A kind of network that goes with adapters.
+
+    Attributes:
+        what: What the user is told it is.
+        signature: The tensor that no other file has. What is put before its name is put before all.
+        read_config: Shapes by published names -> everything that fixes the network's shape.
+        build: Config and layers -> the network.
+    """
+
+    what: str
+    signature: str
+    read_config: Callable[[Mapping[str, tuple[int, ...]]], Config]
+    build: Callable[[Config, Operations], Network]
+
+
+STYLE_ADAPTER = Companion("a T2I style adapter", "style_embedding", read_style_config, StyleAdapter)
+FUSER = Companion("a CoAdapter fuser", "task_embedding", read_fuser_config, CoAdapterFuser)
+
+
+def load_companion(
+    kind: Companion[Config, Network], path: Path, name: str = "", operations: Operations = DEFAULT_OPERATIONS
+) -> Network:
+    """Load a style adapter or a fuser: alone in its file, or one of the networks of a training checkpoint.
+
+    Args:
+        kind: Which of the two.
+        path: A weights file.
+        name: How the user names it; the file's name by default.
+        operations: Namespace that the layers come from.
+
+    Returns:
+        The network, in evaluation mode and without gradients; its weights stay mapped from the file.
+
+    Raises:
+        AdapterError: One of its kinds; the message says what the file is and what to do.
+    """
+    where = name or path.name
+    tensors = _own_tensors(kind, where, read(path).tensors)
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    try:
+        config = kind.read_config(shapes)
+        _check_heads(where, shapes)
+        expected = on_meta(lambda: kind.build(config, DEFAULT_OPERATIONS))
+        with torch.device("meta"):
+            network = kind.build(config, operations)
+    except (LookupError, ValueError, RuntimeError, ArithmeticError) as error:
+        if isinstance(error, CorruptFileError):
+            raise
+        raise CorruptFileError(where, f"impossible shapes ({error})", f"those of {kind.what}", FETCH_AGAIN) from error
+    fill(where, kind.what, network, expected, tensors)
+    return network
+
+
+def _check_heads(where: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    width = shapes["ln_pre.weight"][0]
+    if width % HEADS:
+        raise CorruptFileError(where, f"a transformer of width {width}", f"a multiple of {HEADS}", FETCH_AGAIN)
+
+
+def _own_tensors(kind: Companion[Config, Network], where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of this network alone, without what a trainer puts before their names."""
+    signs = [name for name in tensors if name == kind.signature or name.endswith(f".{kind.signature}")]
+    if len(signs) == 1:
+        prefix = signs[0].removesuffix(kind.signature)
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    bundled = members(tensors)
+    if bundled or find_format(normalise(where, tensors)) is not None:
+        found = f"a CoAdapter bundle of {', '.join(bundled)}" if bundled else "a T2I-Adapter"
+        raise NotAnAdapterError(where, found, kind.what, "What takes it: Load T2I-Adapter.")
+    raise not_expected(where, tensors, kind.what)

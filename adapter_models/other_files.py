@@ -1,0 +1,67 @@
+"""Files that users mistake for an adapter: how to tell what they are, and which node takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OtherFile:
+    """A kind of file that is no adapter.
+
+    Attributes:
+        name: What the user is told it is.
+        pattern: Regular expression that one of the names must match.
+        node: What takes it instead.
+    """
+
+    name: str
+    pattern: str
+    node: str
+
+
+# The first row that matches names the file, so the more particular ones come first.
+OTHER_FILES = (
+    OtherFile("a T2I style adapter", r"(^|\.)style_embedding$", "Load T2I Style Adapter"),
+    OtherFile("a CoAdapter fuser", r"(^|\.)task_embedding$", "Load CoAdapter Fuser"),
+    OtherFile("a Flux Redux style model", r"^redux_(up|down)\.", "Load Style Model, from models/style_models"),
+    OtherFile("an IP-Adapter", r"(^|\.)(image_proj|ip_adapter|adapter_modules)\.", "an IP-Adapter loader"),
+    OtherFile("a ControlNet-LoRA", r"^lora_controlnet$", "Load ControlNet Model"),
+    OtherFile(
+        "a LoRA",
+        r"(lora_(up|down|A|B|unet|te)|[._]lora\.|hada_w|lokr_w|oft_blocks|dora_scale)",
+        "Load LoRA, from models/loras",
+    ),
+    OtherFile("a Stable Cascade ControlNet", r"^backbone\.\d+\.", "Load ControlNet Model"),
+    OtherFile(
+        "a ControlNet",
+        r"(^control_model\.|controlnet_|zero_convs\.|control_add_embedding|^lllite_|pos_embed_input)",
+        "Load ControlNet Model",
+    ),
+    OtherFile("a checkpoint", r"^(model\.diffusion_model|cond_stage_model|conditioner)\.", "Load Checkpoint"),
+    OtherFile(
+        "a diffusion model",
+        r"^(diffusion_model\.|input_blocks\.|down_blocks\.|double_blocks\.|joint_blocks\.|transformer_blocks\.)",
+        "Load Diffusion Model",
+    ),
+    OtherFile(
+        "a VAE", r"^(first_stage_model\.|encoder\.(conv_in|down)|decoder\.(conv_in|up)|taesd_|quant_conv)", "Load VAE"
+    ),
+    OtherFile("a VAE", r"^(\d+\.conv\.\d+\.weight$|(en|de)coder\.layers\.\d)", "Load VAE, from models/vae_approx"),
+    OtherFile("a CLIP vision model", r"(vision_model\.|visual\.|image_encoder\.)", "Load CLIP Vision"),
+    OtherFile("a text encoder", r"(text_model\.|token_embedding|encoder\.block\.|shared\.weight)", "Load CLIP"),
+    OtherFile("a textual inversion", r"^(string_to_param|emb_params|clip_[lg]$)", "the prompt: embedding:NAME"),
+    OtherFile(
+        "an upscaling model",
+        r"(^model\.\d+\.|^(\w+\.)?body\.\d+\.(rdb|weight$)|RRDB|upsampler|conv_body)",
+        "Load Upscale Model",
+    ),
+)
+
+
+def identify(names: Iterable[str]) -> OtherFile | None:
+    """Say what a file is that is no adapter, by the names of its tensors; None where nobody knows."""
+    names = list(names)
+    return next((row for row in OTHER_FILES if any(re.search(row.pattern, name) for name in names)), None)

@@ -1,0 +1,153 @@
+"""What all annotators share: the check of their input, bytes, luma, and detection at another resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .errors import AnnotatorError
+
+# Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
+LOWEST, HIGHEST = -0.5, 1.5
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+# Pixels at a time on the CPU: what is computed on the way stays in the processor's cache.
+STRIP = 2**16
+
+
+def check_images(where: str, images: Tensor) -> Tensor:
+    """Refuse what are no pictures, and give the others three channels.
+
+    Args:
+        where: The annotator, for messages.
+        images: (B, C, H, W) in [0, 1], floating point, C of 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA). Alpha is
+            dropped, gray is repeated.
+
+    Returns:
+        (B, 3, H, W) float32, clamped to [0, 1].
+
+    Raises:
+        AnnotatorError: Another shape or type, an empty batch, NaN, or another range of values.
+    """
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] not in (1, 2, 3, 4) or 0 in shape:
+        fix = "An empty batch has nothing to annotate." if images.ndim == 4 and 0 in shape else ""
+        raise AnnotatorError(where, f"a tensor of shape {shape}", "pictures (B, C, H, W) with 1 to 4 channels", fix)
+    if not images.is_floating_point():
+        raise AnnotatorError(where, f"{images.dtype}", "floating point values in [0, 1]", "Divide bytes by 255.")
+    color = images[:, : 3 if shape[1] >= 3 else 1].to(torch.float32)
+    # In the order of memory, which for nodes is channels last: twenty times faster.
+    pixels = color.movedim(1, -1)
+    low, high = (float(value) for value in torch.aminmax(pixels if pixels.is_contiguous() else color))
+    if not LOWEST <= low <= high <= HIGHEST:
+        found = "NaN" if math.isnan(low) or math.isnan(high) else f"values from {low:.3g} to {high:.3g}"
+        raise AnnotatorError(where, found, "values in [0, 1]", "Check the node that makes the image.")
+    clamped = color if low >= 0 and high <= 1 else color.clamp(0, 1)
+    return clamped.expand(-1, 3, -1, -1)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Round values in [0, 1] to the bytes that a file would hold.
+
+    Args:
+        images: Any shape, in [0, 1].
+
+    Returns:
+        The same shape, uint8. A byte divided by 255 comes back as itself.
+    """
+    return (images * 255).round().to(torch.uint8)
+
+
+def from_bytes(values: Tensor, like: Tensor) -> Tensor:
+    """Return bytes as values in [0, 1] of the type of another tensor."""
+    return (values.to(torch.float32) / 255).to(like.dtype)
+
+
+def strip_rows(images: Tensor) -> int:
+    """Return how many rows to compute at a time: few on the CPU, all elsewhere."""
+    height, width = images.shape[-2:]
+    return max(16, STRIP // width) if images.device.type == "cpu" else height
+
+
+def by_rows(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a function of single pixels, some rows at a time.
+
+    Args:
+        images: (B, C, H, W).
+        function: From (C, h, W) to (D, h, W).
+
+    Returns:
+        (B, D, H, W).
+    """
+    rows = strip_rows(images)
+    return torch.stack(
+        [torch.cat([function(strip.contiguous()) for strip in one.split(rows, -2)], -2) for one in images]
+    )
+
+
+def luma(images: Tensor) -> Tensor:
+    """Return the luma of BT.601; gray pixels keep their exact value.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 1, H, W) of the same type.
+    """
+    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    # The weights add up to one only approximately.
+    gray = (images[:, :1] == images).all(1, keepdim=True)
+    return torch.where(gray, images[:, :1], (images * weights).sum(1, keepdim=True))
+
+
+def resize(images: Tensor, size: tuple[int, int], mode: Literal["smooth", "nearest"] = "smooth") -> Tensor:
+    """Resize pictures, edges on edges, so that nothing moves.
+
+    Args:
+        images: (B, C, H, W).
+        size: Height and width of the result.
+        mode: ``smooth`` averages where it shrinks, interpolates where it grows and overshoots nothing; ``nearest``
+            makes no new values.
+
+    Returns:
+        (B, C, *size); the input itself where the size is right.
+    """
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    if mode == "nearest":
+        return functional.interpolate(images, size=size, mode="nearest-exact")
+    return functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def at_resolution(
+    images: Tensor,
+    resolution: int,
+    annotate: Callable[[Tensor], Tensor],
+    mode: Literal["smooth", "nearest"] = "smooth",
+) -> Tensor:
+    """Annotate at another resolution, and bring the result back to the size of the pictures.
+
+    Args:
+        images: (B, C, H, W) in [0, 1].
+        resolution: Short side in pixels at which to annotate; 0 for the pictures' own size.
+        annotate: From (B, C, h, w) to (B, 3, h, w).
+        mode: How the result is brought back; see :func:`resize`.
+
+    Returns:
+        (B, 3, H, W).
+
+    Raises:
+        AnnotatorError: A negative resolution.
+    """
+    if resolution < 0:
+        raise AnnotatorError("resolution", str(resolution), "0 (the picture's own) or a short side in pixels")
+    height, width = images.shape[-2:]
+    if resolution in (0, min(height, width)):
+        return annotate(images)
+    scale = resolution / min(height, width)
+    small = resize(images, (max(1, round(height * scale)), max(1, round(width * scale))))
+    return resize(annotate(small), (height, width), mode).clamp(0, 1)

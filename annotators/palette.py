@@ -1,0 +1,99 @@
+"""The spatial palette: a picture's colours in cells of 64 pixels, as the colour adapters were trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .errors import AnnotatorError
+from .images import check_images, to_bytes
+
+# Cubic interpolation (a = -0.75) half-way between four pixels; whole numbers, so that nothing is rounded on the way.
+HALF_WAY, UNIT = (-3, 19, 19, -3), 32
+
+
+def palette(images: Tensor, cell: int = 64, sampling: str = "as trained") -> Tensor:
+    """Fill each cell with one colour.
+
+    Cells lie on a grid from the left top corner, whatever the size. The last ones are cut off where the size is no
+    multiple of the cell: they have the colour of a whole cell beyond whose end the picture's edge is repeated
+    (``as trained``), or of the pixels that they do have (``area``, ``median``).
+
+    Args:
+        images: (B, C, H, W) in [0, 1]; rounded to bytes.
+        cell: Side of a cell in pixels, at least 1. The adapters were trained with 64.
+        sampling: A name in :data:`SAMPLINGS`. ``as trained`` takes the 4 x 4 pixels around a cell's centre, ``area``
+            the mean of a cell, ``median`` the (lower) median of each channel.
+
+    Returns:
+        (B, 3, H, W) of the input's type, with the values of bytes.
+
+    Raises:
+        AnnotatorError: The input is no picture, or there are no such cells or sampling.
+
+    Source:
+        Paper 3.2, spatial colour palette; cv2.resize by INTER_CUBIC, then by INTER_NEAREST.
+    """
+    color = check_images("Color palette, image", images)
+    if cell < 1:
+        raise AnnotatorError("Color palette, cell", str(cell), "at least 1 pixel")
+    sample = next((row.sample for row in SAMPLINGS if row.name == sampling), None)
+    if sample is None:
+        names = ", ".join(row.name for row in SAMPLINGS)
+        raise AnnotatorError("Color palette, sampling", f"'{sampling}'", f"one of {names}", "Choose one of them.")
+    values = (sample(color, cell) / 255).to(images.dtype)
+    height, width = color.shape[-2:]
+    row = values.repeat_interleave(cell, -1)[..., :width]
+    return row.unsqueeze(-2).expand(-1, -1, -1, cell, -1).flatten(-3, -2)[..., :height, :]
+
+
+def _as_trained(images: Tensor, cell: int) -> Tensor:
+    rows, columns = (_around_centres(size, cell, images.device) for size in images.shape[-2:])
+    pixels = images.index_select(-2, rows).index_select(-1, columns)
+    values = to_bytes(pixels).to(torch.float32).unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4))
+    # The centre of an odd cell is a pixel.
+    weights = torch.tensor(HALF_WAY if cell % 2 == 0 else (0, 0, UNIT, 0), device=images.device)
+    total: Tensor = (values * weights * weights.view(4, 1, 1)).sum((-3, -1))
+    # Half a byte is rounded to the even one, as OpenCV does.
+    return (total / UNIT**2).round().clamp(0, 255)
+
+
+def _around_centres(size: int, cell: int, device: torch.device) -> Tensor:
+    """Return the places of the four pixels around the centre of each cell; beyond the edge, those of the edge."""
+    centres = torch.arange(cell // 2, size + -size % cell, cell, device=device)
+    places = centres.unsqueeze(1) + torch.arange(-2, 2, device=device)
+    return places.flatten().clamp(0, size - 1)
+
+
+def _area(images: Tensor, cell: int) -> Tensor:
+    values = to_bytes(images).to(torch.float32)
+    return functional.avg_pool2d(values, cell, ceil_mode=True, count_include_pad=False).round()
+
+
+def _median(images: Tensor, cell: int) -> Tensor:
+    values = to_bytes(images).to(torch.float32)
+    height, width = images.shape[-2:]
+    whole = functional.pad(values, (0, -width % cell, 0, -height % cell), value=torch.nan)
+    cells = whole.unflatten(-1, (-1, cell)).unflatten(-3, (-1, cell)).movedim(-3, -2)
+    medians: Tensor = cells.flatten(-2).nanmedian(-1).values
+    return medians
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A way to choose a cell's colour.
+
+    Attributes:
+        name: Its name.
+        sample: From (B, 3, H, W) and the cell's side to bytes (B, 3, ceil(H / cell), ceil(W / cell)) as float32.
+    """
+
+    name: str
+    sample: Callable[[Tensor, int], Tensor]
+
+
+SAMPLINGS = (Sampling("as trained", _as_trained), Sampling("area", _area), Sampling("median", _median))

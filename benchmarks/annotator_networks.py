@@ -1,0 +1,147 @@
+"""The networks that draw lines: ours and controlnet_aux's, with the same weights and the same pictures."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..annotators import hed, lineart, pidinet
+from . import models, probe, report
+from .measure import Patience, interleave, ratios, summarise, timed
+from .options import Options
+
+PEER = "controlnet_aux"
+GOAL = 1 / 1.3
+# Side of the pictures, how many of them at once, least number of rounds.
+CASES = ((512, 1, 6), (512, 8, 6), (1024, 1, 6), (1024, 8, 3))
+QUICK = ((64, 2, 2),)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network in both implementations.
+
+    Attributes:
+        name: of its row.
+        load: ours, from the content of a weights file.
+        draw: ours: network and pictures -> lines.
+        module: where theirs is.
+        make: theirs, from that module, with random weights.
+        lines: theirs: network and pictures -> lines.
+    """
+
+    name: str
+    load: Callable[..., torch.nn.Module]
+    draw: Callable[[torch.nn.Module, Tensor], Tensor]
+    module: str
+    make: Callable[[Any], torch.nn.Module]
+    lines: Callable[[torch.nn.Module, Tensor], Tensor]
+
+
+def _hed_lines(network: torch.nn.Module, images: Tensor) -> Tensor:
+    """Do what controlnet_aux does picture by picture, for a whole batch: kinder than its own way."""
+    sides = [functional.interpolate(side, images.shape[-2:], mode="bilinear") for side in network(images * 255)]
+    return torch.sigmoid(torch.stack(sides).mean(0))
+
+
+NETWORKS = (
+    Network(
+        "PiDiNet",
+        pidinet.load,
+        lambda network, images: pidinet.pidinet_edges(network, images, 0),
+        "pidi.model",
+        lambda module: module.pidinet(),
+        lambda network, images: network(images)[-1],
+    ),
+    Network("HED", hed.load, hed.hed_edges, "hed", lambda module: module.ControlNetHED_Apache2(), _hed_lines),
+    Network(
+        "lineart",
+        lineart.load,
+        lineart.lineart_lines,
+        "lineart",
+        lambda module: module.Generator(3, 1, 3),
+        lambda network, images: 1 - network(images),
+    ),
+)
+
+
+def run(options: Options) -> report.Section:
+    """Draw the same pictures by turns, one picture at a time and in a batch, on one thread of a CPU."""
+    title = "Line annotators, against controlnet_aux"
+    if importlib.util.find_spec(PEER) is None:
+        return report.Section(options.key("annotator_networks"), title, [], (f"{PEER} is not installed.",))
+    head = (
+        "network",
+        "size",
+        "pictures",
+        "ours, ms per picture",
+        "theirs, ms per picture",
+        "peak, ours",
+        "peak, theirs",
+    )
+    figures = report.Table(head)
+    head = ("ours / controlnet_aux", "size", "pictures", "median (quartiles; sure; rounds)", "holds (≤ 1/1.3)",
+            "differ by")  # fmt: skip
+    compared = report.Table(head)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for network in NETWORKS:
+        for size, batch, rounds in QUICK if options.quick else CASES:
+            times, peaks, differ = _measure(network, batch, size, rounds, options)
+            each = (summarise([1e3 * seconds / batch for seconds in times[name]]) for name in ("ours", "theirs"))
+            memory = (report.megabytes(peaks[name]) for name in ("ours", "theirs"))
+            figures.add(network.name, size, batch, *(report.spread(figure, 1) for figure in each), *memory)
+            ratio = summarise(ratios(times["ours"], times["theirs"]))
+            compared.add(network.name, size, batch, report.spread(ratio), report.verdict(ratio, GOAL), f"{differ:.0e}")
+    torch.set_num_threads(threads)
+    notes = (
+        "Float32, one thread. Ours is the whole annotator, checks included; theirs is the network and what makes lines "
+        "of its output, without resizing and without the way to Pillow and back.",
+        "Peak: what the process grows by at most during one call, weights not counted.",
+    )
+    return report.Section(options.key("annotator_networks"), title, [figures, compared], notes)
+
+
+def _measure(
+    network: Network, batch: int, size: int, rounds: int, options: Options
+) -> tuple[dict[str, list[float]], dict[str, int], float]:
+    """Return seconds a call and bytes of peak memory of each, and the largest difference of what they draw."""
+    torch.manual_seed(0)
+    theirs = network.make(_peer(network.module)).eval()
+    ours = network.load(theirs.state_dict()).to(options.device)
+    theirs.to(options.device)
+    images = torch.cat([models.picture(size, seed) for seed in range(batch)]).movedim(-1, 1).contiguous()
+    images = images.to(options.device)
+    work = {"ours": lambda: network.draw(ours, images), "theirs": lambda: network.lines(theirs, images)}
+
+    def turn(name: str) -> float:
+        with torch.inference_mode():
+            return timed(work[name], options.device)
+
+    with torch.inference_mode():
+        # This is the warm-up, too.
+        differ = float((work["ours"]()[:, :1] - work["theirs"]()).abs().max())
+        peaks = {name: probe.extra_memory(each) for name, each in work.items()}
+    patience = Patience(rounds, 40, 0.0 if options.quick else 60.0 * options.patience, 0.01)
+    turns = {name: lambda name=name: turn(name) for name in work}  # type: ignore[misc]
+    return interleave(turns, patience, [("ours", "theirs")]), peaks, differ
+
+
+def _peer(name: str) -> Any:
+    """Import one module of controlnet_aux; its package itself imports and warns about much else."""
+    if PEER not in sys.modules:
+        spec = importlib.util.find_spec(PEER)
+        package = types.ModuleType(PEER)
+        package.__path__ = [str(Path(str(spec.origin)).parent)] if spec else []
+        sys.modules[PEER] = package
+    return importlib.import_module(f"{PEER}.{name}")

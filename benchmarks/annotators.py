@@ -1,0 +1,135 @@
+"""The weight-free annotators against OpenCV and Pillow, on the same photographs, with one thread each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..annotators.canny import canny
+from ..annotators.gray import gray
+from ..annotators.palette import palette
+from . import probe, report
+from .measure import Patience, interleave, ratios, summarise, timed
+from .options import Options
+
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An annotator and what makes the same pixels elsewhere.
+
+    Attributes:
+        name: for the table.
+        library: who makes the same pixels.
+        ours: pictures (B, 3, H, W) to the same.
+        theirs: bytes (H, W, 3) to bytes (H, W) or (H, W, 3).
+        goal: of ours / theirs from bytes to bytes; None where there is none.
+    """
+
+    name: str
+    library: str
+    ours: Callable[[torch.Tensor], torch.Tensor]
+    theirs: Callable[[Bytes], Bytes]
+    goal: float | None = None
+
+
+def run(options: Options) -> report.Section:
+    """Annotate by turns."""
+    sizes, batches = ((64,), (1, 2)) if options.quick else ((512, 1024), (1, 8))
+    head = ("annotator", "size", "batch", "ours, ms", "other, ms", "ours / other", "goal", "holds", "ours / as a node",
+            "pixels that differ", "peak, ours", "peak, other")  # fmt: skip
+    table = report.Table(head, caption="Per picture")
+    with _one_thread():
+        for case in _cases():
+            for size in sizes:
+                for batch in batches:
+                    _measure(case, size, batch, options, table)
+    notes = (
+        "Ours goes from floating point pictures to floating point pictures, as nodes have them; the other library from "
+        "bytes to bytes, one picture after the other, and *as a node* with the way from floating point and back.",
+        "Both with one thread. Peak: what the process grows by at most during one call.",
+    )
+    return report.Section(options.key("annotators"), "Weight-free annotators", [table], notes)
+
+
+def _measure(case: Case, size: int, batch: int, options: Options, table: report.Table) -> None:
+    photographs = _photographs(size, batch)
+    pictures = torch.from_numpy(np.stack(photographs)).movedim(-1, 1).float().div(255).to(options.device)
+
+    def as_node() -> torch.Tensor:
+        values = pictures.movedim(1, -1).cpu().numpy()
+        made = [case.theirs((value * 255).round().astype(np.uint8)) for value in values]
+        return torch.from_numpy(np.stack(made)).to(options.device).float() / 255
+
+    turns = {
+        "ours": lambda: timed(lambda: case.ours(pictures), options.device),
+        "theirs": lambda: timed(lambda: [case.theirs(photograph) for photograph in photographs], options.device),
+        "as a node": lambda: timed(as_node, options.device),
+    }
+    for warm_up in turns.values():
+        warm_up()
+    most = 3 if options.quick else 200
+    patience = Patience(min(most, 10), most, 0.0 if options.quick else 10.0 * options.patience, 0.05)
+    times = interleave(turns, patience, [("ours", "theirs")])
+    ours, theirs = (summarise([1e3 * each / batch for each in times[name]]) for name in ("ours", "theirs"))
+    ratio = summarise(ratios(times["ours"], times["theirs"]))
+    node = summarise(ratios(times["ours"], times["as a node"]))
+    goal, holds = ("–", "–") if case.goal is None else (f"≤ {case.goal:g}", report.verdict(ratio, case.goal))
+    peaks = [report.megabytes(probe.extra_memory(turns[name])) for name in ("ours", "theirs")]
+    expected = np.stack([case.theirs(photograph) for photograph in photographs])
+    got = (case.ours(pictures) * 255).round().byte().movedim(1, -1).cpu().numpy()
+    differing = int((got.reshape(*expected.shape, -1) != expected[..., None]).sum()) if expected.ndim == 4 else int(
+        (got[..., 0] != expected).sum())  # fmt: skip
+    table.add(f"{case.name} / {case.library}", f"{size}×{size}", batch, f"{ours.median:.2f}", f"{theirs.median:.2f}",
+              report.spread(ratio, 2), goal, holds, report.spread(node, 2), differing, *peaks)  # fmt: skip
+
+
+def _cases() -> list[Case]:
+    # OpenCV comes with the test tools.
+    import cv2
+
+    def cells(photograph: Bytes) -> Bytes:
+        height, width = photograph.shape[:2]
+        small = cv2.resize(photograph, (width // 64, height // 64), interpolation=cv2.INTER_CUBIC)
+        return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+
+    return [
+        Case("canny", "OpenCV", canny, lambda photograph: cv2.Canny(photograph, 100, 200), 3.0),
+        Case("canny, L2", "OpenCV", lambda pictures: canny(pictures, 100, 200, True),
+             lambda photograph: cv2.Canny(photograph, 100, 200, L2gradient=True), 3.0),
+        Case("palette", "OpenCV", palette, cells),
+        Case("gray", "Pillow", gray, lambda photograph: np.asarray(Image.fromarray(photograph).convert("L"))),
+    ]  # fmt: skip
+
+
+def _photographs(size: int, count: int) -> list[Bytes]:
+    """Return photographs of scikit-image, which also comes with the test tools, as squares of one size."""
+    import cv2
+    import skimage.data
+
+    found = [getattr(skimage.data, name)() for name in PHOTOGRAPHS]
+    squares = [photograph[: min(photograph.shape[:2]), : min(photograph.shape[:2])] for photograph in found]
+    scaled = [cv2.resize(square, (size, size), interpolation=cv2.INTER_CUBIC) for square in squares]
+    return [scaled[number % len(scaled)] for number in range(count)]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import cv2
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])

@@ -1,0 +1,214 @@
+"""The annotators of pictures that need no weights."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..annotators import palette, sketch
+from ..annotators.canny import canny
+from ..annotators.gray import gray
+from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input
+
+
+class T2IAnnotateCanny(io.ComfyNode):
+    """Find Canny edges."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        side = {"min": 0.0, "max": 255.0, "step": 1.0}
+        return io.Schema(
+            node_id="T2IAnnotateCanny",
+            display_name="T2I Canny Edges",
+            category=CATEGORY,
+            description="Edges for canny adapters, pixel for pixel those that they were trained with (OpenCV's). "
+            "Needs no weights.",
+            search_aliases=["canny", "edge detection", "edges", "outline", "preprocessor", "cv2"],
+            inputs=[
+                image_input(),
+                resolution_input(" Published use: 0 for SD1.x, 384 for SDXL."),
+                io.Float.Input(
+                    "low_threshold",
+                    default=100.0,
+                    tooltip="Weaker changes end an edge: lower makes edges longer. 0 to 255, default 100. Published "
+                    "settings: 100 and 200 for canny adapters of SD1.x and SDXL; 40 and 110 for the CoAdapter.",
+                    **side,
+                ),
+                io.Float.Input(
+                    "high_threshold",
+                    default=200.0,
+                    tooltip="An edge begins where the change is stronger: lower finds more edges. 0 to 255, default "
+                    "200. Published settings: see low_threshold.",
+                    **side,
+                ),
+                io.Boolean.Input(
+                    "l2_gradient",
+                    default=False,
+                    tooltip="Measure changes by their true length: slanted edges count less than now. Off (default) "
+                    "is as trained.",
+                ),
+            ],
+            outputs=[image_output("White edges on black, one pixel wide.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        resolution: int = 0,
+        low_threshold: float = 100.0,
+        high_threshold: float = 200.0,
+        l2_gradient: bool = False,
+    ) -> io.NodeOutput:
+        """Find the edges."""
+        return annotate(
+            "T2I Canny Edges", image, lambda part: canny(part, low_threshold, high_threshold, l2_gradient), resolution
+        )
+
+
+class T2ICleanSketch(io.ComfyNode):
+    """Make a sketch of a drawing or photograph."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="T2ICleanSketch",
+            display_name="T2I Clean Sketch",
+            category=CATEGORY,
+            description="White lines on black, as sketch adapters need them, from a drawing, scan or photograph. Needs "
+            "no weights.",
+            search_aliases=["scribble", "sketch", "lineart", "line art", "xdog", "threshold", "invert drawing", "scan"],
+            inputs=[
+                image_input("The drawing or photograph. Batches are done at once; alpha is dropped."),
+                resolution_input(),
+                io.Combo.Input(
+                    "mode",
+                    options=[row.name for row in sketch.MODES],
+                    default=sketch.MODES[0].name,
+                    tooltip="threshold (default): a drawing on plain paper. line art: drawings on paper with shadows, "
+                    "or soft lines. xdog: lines from a photograph.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Lines from this strength on: lower shows fainter ones. 0 to 1, default 0.5; 0 leaves "
+                    "them soft, but sketch adapters were trained with hard ones.",
+                ),
+                io.Combo.Input(
+                    "invert",
+                    options=list(sketch.INVERTS),
+                    default=sketch.INVERTS[0],
+                    tooltip="yes: dark lines on a bright ground become white on black. no: the lines are bright "
+                    "already. auto (default) looks at the ground of each picture.",
+                ),
+                io.Int.Input(
+                    "line_width",
+                    default=0,
+                    min=0,
+                    max=64,
+                    tooltip="Draw all lines this wide, in pixels. 0 (default) leaves them as they are, up to 64.",
+                ),
+            ],
+            outputs=[image_output("White lines on black.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        resolution: int = 0,
+        mode: str = sketch.MODES[0].name,
+        threshold: float = 0.5,
+        invert: str = sketch.INVERTS[0],
+        line_width: int = 0,
+    ) -> io.NodeOutput:
+        """Find the lines."""
+        return annotate(
+            "T2I Clean Sketch",
+            image,
+            lambda part: sketch.clean_sketch(part, mode, threshold, invert, line_width),
+            resolution,
+        )
+
+
+class T2IAnnotateColor(io.ComfyNode):
+    """Make a spatial palette."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="T2IAnnotateColor",
+            display_name="T2I Color Palette",
+            category=CATEGORY,
+            description="The picture's colours in cells of 64 pixels, pixel for pixel as color adapters were trained. "
+            "Needs no weights.",
+            search_aliases=["color", "colour", "palette", "spatial palette", "pixelate", "mosaic"],
+            inputs=[
+                image_input(),
+                resolution_input(" Leave it at 0: cells would change their size with it."),
+                io.Int.Input(
+                    "cell",
+                    default=64,
+                    min=1,
+                    max=1024,
+                    tooltip="Side of a cell in pixels, from the left top corner. 64 (default) is as trained; smaller "
+                    "cells follow the picture more closely. 1 to 1024.",
+                ),
+                io.Combo.Input(
+                    "sampling",
+                    options=[row.name for row in palette.SAMPLINGS],
+                    default=palette.SAMPLINGS[0].name,
+                    tooltip="as trained (default): the colour at a cell's centre. area: its mean, calmer. median: its "
+                    "most typical colour, without mixing.",
+                ),
+            ],
+            outputs=[image_output("Cells of one colour each.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: torch.Tensor, resolution: int = 0, cell: int = 64, sampling: str = palette.SAMPLINGS[0].name
+    ) -> io.NodeOutput:
+        """Make the palette."""
+        return annotate(
+            "T2I Color Palette", image, lambda part: palette.palette(part, cell, sampling), resolution, "nearest"
+        )
+
+
+class T2IAnnotateGray(io.ComfyNode):
+    """Make pictures gray."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="T2IAnnotateGray",
+            display_name="T2I Gray",
+            category=CATEGORY,
+            description="The picture in gray, for adapters that colour it anew. Needs no weights.",
+            search_aliases=["gray", "grayscale", "grey", "luma", "luminance", "recolor", "colorize", "black and white"],
+            inputs=[
+                image_input(),
+                resolution_input(),
+                io.Float.Input(
+                    "gamma",
+                    default=1.0,
+                    min=0.05,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="Exponent: below 1 brightens, above 1 darkens. 1 (default) is as trained. 0.05 to 10.",
+                ),
+            ],
+            outputs=[image_output("The picture in gray.")],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, resolution: int = 0, gamma: float = 1.0) -> io.NodeOutput:
+        """Make it gray."""
+        return annotate("T2I Gray", image, lambda part: gray(part, gamma), resolution)

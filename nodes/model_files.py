@@ -1,0 +1,118 @@
+"""What the loaders offer: files, diffusers folders and the entries of bundles, by the names that workflows keep."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..adapter_models.errors import AdapterError
+from ..adapter_models.files import read, weights_in_folder
+from ..adapter_models.formats import members
+from ..adapter_models.loading import BUNDLE_SEPARATOR
+from . import host
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What the list of a loader offers.
+
+    Attributes:
+        input: The input, for messages.
+        folders: ComfyUI's names of the folders, in the order in which they are searched.
+        places: The folders in words.
+        entries: A diffusers folder is one entry, and so is each adapter in a CoAdapter bundle.
+    """
+
+    input: str
+    folders: tuple[str, ...]
+    places: str
+    entries: bool = False
+
+
+_STYLE_PLACES = "models/style_models, models/controlnet and models/t2i_adapter"
+# ComfyUI's "controlnet" is models/controlnet and models/t2i_adapter.
+ADAPTERS = FileKind("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
+STYLES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
+FUSERS = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
+
+
+def file_names(kind: FileKind) -> list[str]:
+    """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles."""
+    names: dict[str, None] = {}
+    for name, path in host.model_files(kind.folders).items():
+        folder = name.replace("\\", "/").rpartition("/")[0]
+        if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
+            names[folder] = None
+            continue
+        names[name] = None
+        if kind.entries and path.endswith(".ckpt"):
+            modified = Path(path).stat().st_mtime_ns
+            names.update((f"{name}{BUNDLE_SEPARATOR}{entry}", None) for entry in _bundle(path, modified))
+    return list(names)
+
+
+@functools.lru_cache(maxsize=64)
+def _bundle(path: str, modified: int) -> tuple[str, ...]:
+    try:
+        return members(read(Path(path)).tensors)
+    except AdapterError:
+        return ()  # Choosing it tells what is wrong with it.
+
+
+def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
+    """Find the file of an entry of a loader's list.
+
+    Args:
+        kind: What the loader offers.
+        name: As in :func:`file_names`. A shared workflow may name another subfolder: the same file name is enough.
+
+    Returns:
+        The file or diffusers folder, and the entry of a bundle or None.
+
+    Raises:
+        AdapterError: There is no such file.
+    """
+    files = host.model_files(kind.folders)
+    known = [entry for entry in file_names(kind) if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
+    member = ""
+    if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
+        name, _, member = name.rpartition(BUNDLE_SEPARATOR)
+    weights = [entry for entry in files if entry == name]
+    same = [entry for entry in known if _basename(entry) == _basename(name)]
+    for entry in [*weights, *(entry for entry in known if entry == name), *same]:
+        path = files.get(entry) or _folder(kind, entry)
+        if path is not None:
+            return Path(path), member or None
+    raise AdapterError(
+        f"{kind.input} '{name}'",
+        "no such file",
+        f"one of {len(known)} files in {kind.places}",
+        "Put the file there and refresh the node definitions (R).",
+    )
+
+
+def _basename(name: str) -> str:
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _folder(kind: FileKind, name: str) -> str | None:
+    paths = (Path(root, name) for root in host.model_roots(kind.folders))
+    return next((str(path) for path in paths if weights_in_folder(path)), None)
+
+
+def file_error(kind: FileKind, name: str) -> str | None:
+    """Say what is wrong with an entry of a loader's list, or None."""
+    try:
+        find_file(kind, name)
+    except AdapterError as error:
+        return str(error)
+    return None
+
+
+def file_fingerprint(kind: FileKind, name: str) -> tuple[str, int, int]:
+    """Say what changes when a file is replaced: path, time and size."""
+    path, _ = find_file(kind, name)
+    weights = weights_in_folder(path) if path.is_dir() else path
+    stat = (weights or path).stat()
+    return str(path), stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,115 @@
+"""Load T2I Style Adapter and Apply T2I Style Adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..adapter_models.errors import AdapterError, HintError
+from ..adapter_models.style import T2IStyleAdapter
+from . import host
+from .model_files import STYLES, file_error, file_fingerprint, file_names, find_file
+from .prompts import with_style
+from .sockets import StyleAdapterSocket
+
+WHERE = "Apply T2I Style Adapter"
+
+
+class LoadT2IStyleAdapter(io.ComfyNode):
+    """Load a style adapter's file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="LoadT2IStyleAdapter",
+            display_name="Load T2I Style Adapter",
+            category="T2I-Adapter",
+            description="Load a T2I style adapter or a CoAdapter's style adapter, for SD1.x: it takes the style of a "
+            "reference picture into the prompt.",
+            search_aliases=["style model", "style transfer", "load style", "coadapter style", "reference picture"],
+            inputs=[
+                io.Combo.Input(
+                    "style_name",
+                    options=file_names(STYLES),
+                    tooltip="A file in models/style_models, models/controlnet or models/t2i_adapter, such as "
+                    "t2iadapter_style_sd14v1.",
+                ),
+            ],
+            outputs=[StyleAdapterSocket.Output("style_adapter", tooltip="For Apply T2I Style Adapter.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, style_name: str) -> bool | str:
+        """Accept names that a shared workflow has in another subfolder."""
+        return file_error(STYLES, style_name) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, style_name: str) -> object:
+        """Load again when the file was replaced."""
+        return file_fingerprint(STYLES, style_name)
+
+    @classmethod
+    def execute(cls, style_name: str) -> io.NodeOutput:
+        """Load the style adapter."""
+        return io.NodeOutput(host.load_style_adapter(find_file(STYLES, style_name)[0], style_name))
+
+
+class ApplyT2IStyleAdapter(io.ComfyNode):
+    """Append the style of a reference picture to a prompt."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="ApplyT2IStyleAdapter",
+            display_name="Apply T2I Style Adapter",
+            category="T2I-Adapter",
+            description="Make pictures of this prompt take the style of a reference picture: its colours, light and "
+            "technique. The style joins the prompt as a few more words; prompts of any length keep all of theirs.",
+            search_aliases=["style transfer", "apply style model", "reference style", "image prompt", "look"],
+            inputs=[
+                io.Conditioning.Input(
+                    "conditioning", tooltip="The positive prompt, from a text encoder of SD1.x. It is left as it is."
+                ),
+                StyleAdapterSocket.Input("style_adapter", tooltip="From Load T2I Style Adapter."),
+                io.ClipVisionOutput.Input(
+                    "clip_vision_output",
+                    tooltip="From CLIP Vision Encode with clip-vit-large-patch14. Each picture of a batch adds its "
+                    "style.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How much of the style the picture takes. 0: nothing, 1: as trained; lower if the style "
+                    "pushes the prompt aside.",
+                ),
+            ],
+            outputs=[io.Conditioning.Output("conditioning", tooltip="The prompt with the style, for a sampler.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, conditioning: list[Any], style_adapter: T2IStyleAdapter, clip_vision_output: Any, strength: float = 1.0
+    ) -> io.NodeOutput:
+        """Append the style's tokens to each prompt."""
+        hidden = getattr(clip_vision_output, "last_hidden_state", None)
+        if hidden is None:
+            raise HintError(
+                f"{WHERE}, clip_vision_output",
+                f"a {type(clip_vision_output).__name__} without tokens",
+                "the output of CLIP Vision Encode",
+                "Use clip-vit-large-patch14.",
+            )
+        style_adapter.check_picture(f"{WHERE}, clip_vision_output", hidden)
+        for text, _ in conditioning:
+            style_adapter.check_text(f"{WHERE}, conditioning", text)
+        if not 0.0 <= strength < float("inf"):
+            raise AdapterError(f"{WHERE}, strength", f"{strength}", "0 to 10", "Choose one in that range.")
+        if strength == 0.0:
+            return io.NodeOutput(conditioning)
+        return io.NodeOutput(with_style(conditioning, host.style_tokens(style_adapter, hidden) * strength))
