@@ -32,7 +32,9 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def gallery(session: nox.Session) -> None:
     """Draw the contact sheets of docs/."""
-    launch(session, set_up(session), "demo.gallery", *session.posargs)
+    place = set_up(session)
+    launch(session, place, "demo.gallery", *session.posargs)
+    launch(session, place, "docs.sheet_annotators")
 
 
 @nox.session
