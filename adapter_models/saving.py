@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .conditions import CONDITION_KEY, FAMILY_KEY
+from .conditions import COLOR_ORDER_KEY, CONDITION_KEY, FAMILY_KEY
 from .errors import AdapterError
 from .formats import FORMATS
 from .networks import Adapter, AdapterConfig
@@ -117,18 +117,30 @@ def diffusers_config(config: AdapterConfig) -> dict[str, object]:
 
 
 def metadata_for_file(
-    config: AdapterConfig, family: str | None, condition: str | None, training: str | None
+    config: AdapterConfig,
+    *,
+    family: str | None = None,
+    condition: str | None = None,
+    training: str | None = None,
+    bgr: bool = False,
 ) -> Mapping[str, str]:
-    """Return the text to write beside the weights; :mod:`.conditions` reads it again.
+    """Return the text to write beside the weights; :mod:`.conditions` and :mod:`.loading` read it again.
 
     Args:
         config: The shape of the adapter.
         family: ``SD1.x``, ``SD2.x`` or ``SDXL``, where it is known.
         condition: A name of :data:`.conditions.CONDITIONS`, where it is known.
         training: How it was trained, as JSON, where it is known.
+        bgr: It takes red and blue swapped.
 
     Returns:
         Key -> text, without what isn't known.
     """
-    known = {FAMILY_KEY: family, CONDITION_KEY: condition, KIND_KEY: config.kind, TRAINING_KEY: training}
+    known = {
+        FAMILY_KEY: family,
+        CONDITION_KEY: condition,
+        KIND_KEY: config.kind,
+        COLOR_ORDER_KEY: "bgr" if bgr else "rgb",
+        TRAINING_KEY: training,
+    }
     return {"format": "pt", **{key: value for key, value in known.items() if value}}

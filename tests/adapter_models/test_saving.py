@@ -23,10 +23,9 @@ def build(config, seed=0):
 def save(tmp_path, network, layout, dtype=torch.float32, **metadata):
     """Write a file or a folder as the node does."""
     row = saving.layout_named(layout)
-    facts = {"family": None, "condition": None, "training": None, **metadata}
     path = tmp_path / ("diffusion_pytorch_model.safetensors" if row.folder else "adapter.safetensors")
     tensors = saving.tensors_for_file(network, row, dtype)
-    save_file(tensors, path, dict(saving.metadata_for_file(network.config, **facts)))
+    save_file(tensors, path, dict(saving.metadata_for_file(network.config, **metadata)))
     if row.folder:
         (tmp_path / "config.json").write_text(json.dumps(saving.diffusers_config(network.config)))
         return tmp_path
@@ -120,6 +119,15 @@ def test_the_loader_reads_the_metadata(tmp_path, condition):
     assert about.family == "SD2.x"
     assert about.metadata[saving.TRAINING_KEY] == '{"a": 1}'
     assert about.metadata[saving.KIND_KEY] == "full"
+
+
+@pytest.mark.parametrize("bgr", [False, True])
+def test_the_order_of_colours_is_kept_against_the_published_one(tmp_path, bgr):
+    """Published SDXL pose adapters take BGR, so without a word in the file that would be assumed of this one."""
+    path = save(tmp_path, build(samples.xl(3)), "original", condition="openpose", family="SDXL", bgr=bgr)
+    assert load(path)[1].bgr is bgr
+    save_file(samples.weights(samples.xl(3)), path)
+    assert load(path, "adapter-xl-openpose")[1].bgr
 
 
 def test_what_is_not_known_is_not_written(tmp_path):
