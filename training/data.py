@@ -137,12 +137,7 @@ def training_set(
         TrainingError: No examples, numbers or sizes that don't match, NaN.
         HintError: The condition images are no pictures in [0, 1].
     """
-    if latents.ndim != 4 or 0 in latents.shape:
-        raise TrainingError(
-            "latents", f"shape {tuple(latents.shape)}", "at least one latent (N, C, h, w)", "Encode pictures first."
-        )
-    if not torch.isfinite(latents).all():
-        raise TrainingError("latents", "NaN or infinite numbers", "finite ones", "Encode the pictures again in fp32.")
+    _check_latents(latents)
     if images.ndim == 4 and images.shape[0] == 0:
         raise TrainingError("images", "no condition images", f"{latents.shape[0]}, one per latent", "Connect them.")
     check_hint("images", images)
@@ -156,6 +151,15 @@ def training_set(
         {name: rows.to(torch.float32, copy=True) for name, rows in prompts.items()},
         None if empty is None else {name: rows.to(torch.float32, copy=True) for name, rows in empty.items()},
     )
+
+
+def _check_latents(latents: Tensor) -> None:
+    if latents.ndim != 4 or 0 in latents.shape:
+        raise TrainingError(
+            "latents", f"shape {tuple(latents.shape)}", "at least one latent (N, C, h, w)", "Encode pictures first."
+        )
+    if not torch.isfinite(latents).all():
+        raise TrainingError("latents", "NaN or infinite numbers", "finite ones", "Encode the pictures again in fp32.")
 
 
 def _check_matches(count: int, images: Tensor, size: tuple[int, int]) -> None:

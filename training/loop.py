@@ -163,6 +163,13 @@ class Trainer:
                 f"{then} that it began with",
                 "Choose another run_name for a new run, or restore the settings to continue this one.",
             )
+        if len(state["losses"]) > self.settings.steps:
+            raise CheckpointError(
+                "steps",
+                f"{self.settings.steps}, and a run that has made {len(state['losses'])}",
+                "at least as many",
+                "Raise steps, or choose another run_name for a shorter run.",
+            )
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])

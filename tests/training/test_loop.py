@@ -210,6 +210,11 @@ def test_a_finished_run_can_be_lengthened():
     assert run(one).losses == run(trainer(steps=8)).losses
 
 
+def test_a_run_is_not_shortened():
+    with pytest.raises(CheckpointError, match="steps: got 3, and a run that has made 6"):
+        trainer(steps=3).load_state_dict(run(trainer(steps=6)).state_dict())
+
+
 def test_states_of_other_versions_are_refused():
     with pytest.raises(CheckpointError, match="version 0"):
         trainer().load_state_dict({**trainer().state_dict(), "version": 0})
