@@ -194,5 +194,10 @@ def _arguments(model: Any, embedding: Tensor, extras: Mapping[str, Any], latents
     defaults = {"width": latents.shape[-1] * cell, "height": latents.shape[-2] * cell}
     noise = torch.zeros_like(latents[:1])
     values = {**defaults, **extras, "cross_attn": embedding, "noise": noise, "latent_image": noise}
-    conds = model.model.extra_conds(**values, device=noise.device, prompt_type="positive")
+    try:
+        conds = model.model.extra_conds(**values, device=noise.device, prompt_type="positive")
+    except KeyError as missing:
+        raise TrainingError(
+            f"{WHERE}, positive", f"prompts without {missing}", "prompts for this MODEL", "Use its own text encoders."
+        ) from missing
     return {name: cond.cond.detach().float().clone() for name, cond in conds.items()}

@@ -87,13 +87,13 @@ def train(
     with torch.inference_mode(False):
         data = examples(model, adapter, materials)
         state = load_state(folder)
-        # Before the first step, so that a folder that can't be written to is not found out at the last.
-        note = json.dumps(asdict(settings), indent=2).encode()
-        write_whole(folder / "settings.json", lambda file: file.write(note))
         with host.training(model) as loaded:
             trainer = Trainer(adapter.network, data, frozen_denoiser(loaded, sites), settings, loaded.load_device)
             if state is not None:
                 trainer.load_state_dict(state)
+            # Before the first step, so that a folder that can't be written to is not found out at the last.
+            note = json.dumps(asdict(settings), indent=2).encode()
+            write_whole(folder / "settings.json", lambda file: file.write(note))
             _run(trainer, adapter, saving, folder)
         return _result(trainer, adapter, saving), list(trainer.losses)
 

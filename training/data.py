@@ -138,11 +138,8 @@ def training_set(
         HintError: The condition images are no pictures in [0, 1].
     """
     _check_latents(latents)
-    if images.ndim == 4 and images.shape[0] == 0:
-        raise TrainingError("images", "no condition images", f"{latents.shape[0]}, one per latent", "Connect them.")
-    check_hint("images", images)
     size = (latents.shape[-2] * cell, latents.shape[-1] * cell)
-    _check_matches(latents.shape[0], images, size)
+    _check_images(latents.shape[0], images, size)
     _check_prompts(latents.shape[0], prompts, empty)
     hints = prepare_hint(images.float(), size, "stretch", config.image_channels, bgr=bgr)
     return TrainingSet(
@@ -162,7 +159,10 @@ def _check_latents(latents: Tensor) -> None:
         raise TrainingError("latents", "NaN or infinite numbers", "finite ones", "Encode the pictures again in fp32.")
 
 
-def _check_matches(count: int, images: Tensor, size: tuple[int, int]) -> None:
+def _check_images(count: int, images: Tensor, size: tuple[int, int]) -> None:
+    if images.ndim == 4 and images.shape[0] == 0:
+        raise TrainingError("images", "no condition images", f"{count}, one per latent", "Connect them.")
+    check_hint("images", images)
     if images.shape[0] != count:
         raise TrainingError(
             "images",

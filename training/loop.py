@@ -151,18 +151,7 @@ class Trainer:
                 f"version {STATE_VERSION}",
                 "It is of another version of the pack: choose another run_name.",
             )
-        began: dict[str, Any] = state["origin"]
-        changed = [name for name, value in self._origin.items() if began.get(name) != value]
-        if changed:
-            words = {"adapter": "another adapter", "data": "other examples"}
-            now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
-            then = ", ".join("those" if name in words else f"{name} {began.get(name)}" for name in changed)
-            raise CheckpointError(
-                "run_name",
-                f"a run that began differently; now {now}",
-                f"{then} that it began with",
-                "Choose another run_name for a new run, or restore the settings to continue this one.",
-            )
+        self._check_origin(state["origin"])
         if len(state["losses"]) > self.settings.steps:
             raise CheckpointError(
                 "steps",
@@ -176,6 +165,19 @@ class Trainer:
         for mine, theirs in zip(self.average, state["average"], strict=True):
             mine.copy_(theirs)
         self.losses = list(state["losses"])
+
+    def _check_origin(self, began: Mapping[str, Any]) -> None:
+        changed = [name for name, value in self._origin.items() if began.get(name) != value]
+        if changed:
+            words = {"adapter": "another adapter", "data": "other examples"}
+            now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
+            then = ", ".join("those" if name in words else f"{name} {began.get(name)}" for name in changed)
+            raise CheckpointError(
+                "run_name",
+                f"a run that began differently; now {now}",
+                f"{then} that it began with",
+                "Choose another run_name for a new run, or restore the settings to continue this one.",
+            )
 
 
 def fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..adapter_models.errors import FamilyMismatchError
-from ..adapter_models.families import FAMILIES, UNetOutline
+from ..adapter_models.families import FAMILIES, Family, UNetOutline
 from ..adapter_models.networks import AdapterConfig, Kind
 from .errors import TrainingError
 
@@ -62,15 +62,7 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
             f"one of {names} and 3 or 1 channels",
             "Choose from the lists.",
         )
-    resolutions = len(outline.levels)
-    family = next((f for f in FAMILIES if f.unet_levels == resolutions and len(f.sites) == LEVELS), None)
-    if family is None:
-        raise FamilyMismatchError(
-            "Create T2I-Adapter",
-            f"the MODEL {outline.name} of {resolutions} resolutions",
-            "a UNet of three (SDXL) or four (SD1.x, SD2.x)",
-            "Load such a checkpoint.",
-        )
+    family = _family_of(outline)
     sites = [rule.find(outline) for rule in family.sites]
     channels = tuple(site.channels for site in sites)
     return AdapterConfig(
@@ -82,3 +74,16 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
         num_res_blocks=row.num_res_blocks,
         inner_channels=tuple(width // row.divisor for width in channels) if row.kind == "light" else (),
     )
+
+
+def _family_of(outline: UNetOutline) -> Family:
+    resolutions = len(outline.levels)
+    family = next((f for f in FAMILIES if f.unet_levels == resolutions and len(f.sites) == LEVELS), None)
+    if family is None:
+        raise FamilyMismatchError(
+            "Create T2I-Adapter",
+            f"the MODEL {outline.name} of {resolutions} resolutions",
+            "a UNet of three (SDXL) or four (SD1.x, SD2.x)",
+            "Load such a checkpoint.",
+        )
+    return family

@@ -1,10 +1,8 @@
-"""Create, Train and Save T2I-Adapter inside ComfyUI: what learns, what stays, what goes on, and what is refused."""
+"""Train T2I-Adapter inside ComfyUI: what learns, what stays, what goes on, and what is refused."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,107 +10,9 @@ from t2i_adapter_pack.adapter_models.errors import AdapterError, FamilyMismatchE
 from t2i_adapter_pack.training.errors import CheckpointError, TrainingError
 
 from . import tiny
+from .lessons import create, equal, materials, train, weights
 
-pytestmark = pytest.mark.host
-SETTINGS = {
-    "steps": 4,
-    "batch_size": 2,
-    "learning_rate": 1e-3,
-    "timesteps": "cubic",
-    "prompt_dropout": 0.0,
-    "condition_dropout": 0.0,
-    "ema": 0.0,
-    "gradient_accumulation": 1,
-    "precision": "fp32",
-    "seed": 3,
-    "save_every": 0,
-    "run_name": "run",
-}
-
-
-@pytest.fixture(autouse=True)
-def output(inside_comfyui, tmp_path, monkeypatch) -> Path:
-    """An output folder of this test alone."""
-    import folder_paths
-
-    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
-    return tmp_path
-
-
-def create(model: Any, **values: Any) -> Any:
-    from t2i_adapter_pack.nodes.train import CreateT2IAdapter
-
-    with torch.inference_mode():
-        return CreateT2IAdapter.execute(model, **{"size": "tiny", **values})[0]
-
-
-def materials(count: int = 3, side: int = 64, seed: int = 0) -> dict[str, Any]:
-    """Random pictures with their condition images, as inference tensors, which is what nodes hand to each other."""
-    with torch.inference_mode():
-        generator = torch.Generator().manual_seed(seed)
-        latents = torch.randn(count, 4, side // 8, side // 8, generator=generator)
-        prompts = [one for index in range(count) for one in tiny.conditioning(index)]
-        return {"latents": [{"samples": latents}], "images": [tiny.hint(side, side, count)], "positive": [prompts]}
-
-
-def train(model: Any, adapter: Any, **values: Any) -> Any:
-    """Run the node as ComfyUI does: in inference mode, with a list for every input."""
-    from t2i_adapter_pack.nodes.train import TrainT2IAdapter
-
-    lists = {**materials(), **{name: [value] for name, value in SETTINGS.items()}}
-    for name, value in values.items():
-        lists[name] = value if name in ("latents", "images", "positive") else [value]
-    with torch.inference_mode():
-        return TrainT2IAdapter.execute([model], [adapter], **lists)
-
-
-def weights(adapter: Any) -> dict[str, torch.Tensor]:
-    return adapter.network.state_dict()
-
-
-def equal(first: Any, second: Any) -> bool:
-    mine, other = weights(first), weights(second)
-    return mine.keys() == other.keys() and all(torch.equal(mine[name], other[name]) for name in mine)
-
-
-# --- Create ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["SD", "SDXL", "refiner", "one block", "no middle"])
-@pytest.mark.parametrize("size", ["base", "small", "tiny"])
-def test_a_new_adapter_applies_to_its_model(kind, size):
-    model = tiny.model(kind)
-    adapter = create(model, size=size, image_channels="1", kind="depth")
-    assert adapter.network.config.image_channels == 1
-    assert adapter.about.condition.name == "depth"
-    assert torch.isfinite(tiny.sample(tiny.apply(model, adapter, tiny.hint(64, 64)), tiny.latent(8, 8), steps=1)).all()
-
-
-def test_the_seed_decides_the_new_weights_and_leaves_torchs_own_generator(sd):
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    first = create(sd, seed=5)
-    assert torch.equal(torch.rand(1), expected)
-    assert equal(first, create(sd, seed=5))
-    assert not equal(first, create(sd, seed=6))
-
-
-def test_models_that_are_no_such_unet_are_refused(inside_comfyui):
-    for model in tiny.other_models().values():
-        with pytest.raises(FamilyMismatchError):
-            create(model)
-
-
-def test_the_kinds_are_those_that_files_can_name(sd):
-    from t2i_adapter_pack.nodes.trained import KINDS
-
-    for kind in KINDS:
-        condition = create(sd, kind=kind).about.condition
-        assert (condition.name if condition else "other") == kind
-
-
-# --- Train -----------------------------------------------------------------------------------------------------------
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL", "no middle"])
@@ -257,6 +157,28 @@ def test_prompts_of_other_lengths_and_the_empty_one_take_part(sd):
     assert last["loss"] == pytest.approx(losses[2]["loss"], rel=1e-4)
 
 
+def test_what_sdxl_takes_besides_the_prompt_takes_part(inside_comfyui):
+    """Its pooled prompt and sizes, put together by ComfyUI's own SDXL class."""
+    import comfy.model_base
+
+    model = tiny.model("SDXL", num_classes="sequential", adm_in_channels=16 + 6 * 256)
+    model.model.__class__ = comfy.model_base.SDXL
+    model.model.embedder, model.model.noise_augmentor = comfy.model_base.Timestep(256), None
+
+    def lesson(run_name, **values):
+        prompts = [one for index in range(3) for one in tiny.conditioning(index, **values)]
+        return train(model, create(model), run_name=run_name, positive=[prompts]).args[1]["loss"]
+
+    pooled = torch.ones(1, 16)
+    runs = [lesson("a", pooled_output=pooled), lesson("b", pooled_output=-pooled)]
+    runs.append(lesson("c", pooled_output=pooled, width=512, height=512))
+    assert len({tuple(run) for run in runs}) == 3
+    # The size of the pictures is what it takes by itself.
+    assert lesson("d", pooled_output=pooled, width=64, height=64) == runs[0]
+    with pytest.raises(TrainingError, match="prompts without 'pooled_output'"):
+        lesson("e")
+
+
 def test_data_sets_come_as_lists_too(sd):
     given = materials()
     lists = {
@@ -359,97 +281,3 @@ def test_a_folder_that_can_not_be_written_to_is_told_before_the_first_step(sd, o
     (output / "t2i_adapters").write_text("a file in the folder's place")
     with pytest.raises(CheckpointError, match="a place to write to"):
         train(sd, create(sd))
-
-
-# --- Save ------------------------------------------------------------------------------------------------------------
-
-
-def save(adapter: Any, **values: Any) -> None:
-    from t2i_adapter_pack.nodes.save import SaveT2IAdapter
-
-    with torch.inference_mode():
-        SaveT2IAdapter.execute(adapter, **values)
-
-
-def features(adapter: Any, image: torch.Tensor) -> list[torch.Tensor]:
-    with torch.no_grad():
-        return adapter.network(image)
-
-
-@pytest.mark.parametrize("kind", ["SD", "SDXL"])
-def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, output, kind):
-    import comfy.controlnet
-    import comfy.utils
-    from diffusers import T2IAdapter
-    from t2i_adapter_pack.nodes import host
-
-    adapter = train(models[kind], create(models[kind], size="base", kind="openpose"))[0]
-    save(adapter, filename_prefix="here/mine")
-    save(adapter, filename_prefix="here/mine", format="diffusers")
-    file, folder = output / "here" / "mine_00001_.safetensors", output / "here" / "mine_00002_"
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "diffusion_pytorch_model.safetensors"]
-    image = torch.rand(1, 3, 64, 128)
-    expected = features(adapter, image)
-    for path in (file, folder):
-        loaded = host.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
-        assert all(torch.equal(a, b) for a, b in zip(features(loaded, image), expected, strict=True))
-        assert loaded.about.condition.name == "openpose"
-        # The published SDXL pose adapters take BGR; this one was trained with RGB.
-        assert not loaded.bgr
-        weights_file = path / "diffusion_pytorch_model.safetensors" if path.is_dir() else path
-        control = comfy.controlnet.load_t2i_adapter(comfy.utils.load_torch_file(str(weights_file)))
-        parts = control.t2i_model(image)
-        # Coarse to fine: core takes them from the end.
-        core = [one for part in ("middle", "input") for one in parts.get(part, []) if one is not None][::-1]
-        assert all(torch.equal(a, b) for a, b in zip(core, expected, strict=True))
-    with torch.no_grad():
-        theirs = T2IAdapter.from_pretrained(str(folder))(image)
-    assert all(torch.equal(a, b) for a, b in zip(theirs, expected, strict=True))
-
-
-def test_core_loads_the_small_size_at_the_published_widths(output):
-    """Its loader knows those widths alone, so this one network is large; there is no tiny one in it."""
-    import comfy.controlnet
-    import comfy.utils
-    from t2i_adapter_pack.nodes.trained import new_adapter
-
-    widths = (320, 640, 1280, 1280)
-    for divisor, name in ((4, "small_00001_.safetensors"), (8, "tiny_00001_.safetensors")):
-        inner = tuple(width // divisor for width in widths)
-        config = tiny.adapter_config(kind="light", channels=widths, inner_channels=inner, num_res_blocks=4)
-        adapter = new_adapter(config, "color", "SD1.x", 0)
-        save(adapter, filename_prefix=name.partition("_")[0])
-        tensors = comfy.utils.load_torch_file(str(output / name))
-        if divisor == 8:
-            with pytest.raises(RuntimeError):
-                comfy.controlnet.load_t2i_adapter(tensors)
-            continue
-        image = torch.rand(1, 3, 64, 64)
-        parts = comfy.controlnet.load_t2i_adapter(tensors).t2i_model(image)["input"]
-        core = [level for level in parts if level is not None][::-1]
-        assert all(torch.equal(a, b) for a, b in zip(core, features(adapter, image), strict=True))
-
-
-def test_names_are_numbered_and_stay_in_the_output_folder(sd, output):
-    adapter = create(sd)
-    for _ in range(2):
-        save(adapter, filename_prefix="a/b", dtype="fp16")
-    assert sorted(path.name for path in (output / "a").iterdir()) == ["b_00001_.safetensors", "b_00002_.safetensors"]
-    for prefix in ("../out", "", "/", "a/../../b", "..\\up", "/absolute/x"):
-        with pytest.raises(CheckpointError, match="filename_prefix"):
-            save(adapter, filename_prefix=prefix)
-
-
-def test_layouts_that_can_not_hold_it_are_told_and_nothing_is_written(sd, output):
-    with pytest.raises(AdapterError, match="Set format to original"):
-        save(create(sd, size="tiny"), format="diffusers")
-    assert [path for path in output.rglob("*") if path.is_file()] == []
-
-
-@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
-def test_precision_of_the_file(sd, output, dtype):
-    from t2i_adapter_pack.adapter_models.loading import load
-    from t2i_adapter_pack.nodes.load import DTYPES
-
-    save(create(sd), filename_prefix="x", dtype=dtype)
-    assert load(output / "x_00001_.safetensors")[1].dtype == str(DTYPES[dtype]).removeprefix("torch.")
