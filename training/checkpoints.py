@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import re
-import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -62,9 +62,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder: a file can only be put in another's place on one file system.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        # In the same folder: a file can only be put in another's place on one file system. Not by tempfile, whose files
+        # nobody else may read.
+        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        with fresh.open("xb") as file:
+            temporary = fresh
             write(file)
             file.flush()
             os.fsync(file.fileno())

@@ -47,9 +47,9 @@ class Trainer:
                 "Connect an encoded prompt without text, or set prompt_dropout to 0.",
             )
         self.data, self.denoiser, self.settings, self.device = data, denoiser, settings, device
-        self.network = build(adapter.config)
+        self.network = build(adapter.config, device="meta")
         weights = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
-        self.network.load_state_dict(weights)
+        self.network.load_state_dict(weights, assign=True)
         self.network.to(device).train().requires_grad_(True)
         self.parameters = list(self.network.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters] if settings.ema else []

@@ -179,6 +179,29 @@ def test_what_sdxl_takes_besides_the_prompt_takes_part(inside_comfyui):
         lesson("e")
 
 
+def test_inpainting_models_train(inside_comfyui):
+    """Their UNet takes a mask and a masked picture besides; all of the picture is to be painted."""
+    model = tiny.model("SD", in_channels=9)
+    model.model.set_inpaint()
+    losses = train(model, create(model), steps=2).args[1]["loss"]
+    assert len(losses) == 2
+    assert all(0.1 < loss < 100 for loss in losses)
+
+
+def test_loras_of_the_model_count_and_are_taken_back(inside_comfyui):
+    """A weight patch, as LoRAs are: it acts while training, and the model's own weights come back."""
+    model, plain = tiny.model("SD"), tiny.model("SD")
+    name = "diffusion_model.input_blocks.0.0.weight"
+    own = model.model.state_dict()[name].clone()
+    patched = model.clone()
+    patched.add_patches({name: (torch.full_like(own, 0.1),)})
+    losses = [train(one, create(one), run_name=str(at)).args[1] for at, one in enumerate((plain, model, patched))]
+    assert losses[0] == losses[1]
+    assert losses[2] != losses[0]
+    patched.unpatch_model()
+    assert torch.equal(model.model.state_dict()[name], own)
+
+
 def test_data_sets_come_as_lists_too(sd):
     given = materials()
     lists = {

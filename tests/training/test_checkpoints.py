@@ -53,6 +53,12 @@ def test_nothing_half_written_is_left_and_the_old_file_stays(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_others_may_read_what_they_may_read_elsewhere(tmp_path):
+    checkpoints.write_whole(tmp_path / "file", lambda file: file.write(b"x"))
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_full_disk_is_told_also_through_torch(tmp_path):
     def full(file):
         class Full:
@@ -75,7 +81,7 @@ def test_a_read_only_folder_is_told(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     # Not by the folder's mode: whoever may do everything would write into it all the same.
-    monkeypatch.setattr(checkpoints.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(checkpoints.Path, "open", refuse)
     with pytest.raises(CheckpointError, match="a folder that is read-only"):
         checkpoints.save_state(tmp_path, {})
 

@@ -82,6 +82,14 @@ def test_the_seed_decides_everything():
     assert not equal(run(trainer(seed=1)).weights(), first.weights())
 
 
+def test_torchs_own_generator_is_left_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    run(trainer(steps=2))
+    assert torch.equal(torch.rand(1), expected)
+
+
 def test_only_the_adapter_learns():
     toy = samples.ToyUNet()  # not frozen: nothing of it may learn even then
     before = {name: tensor.clone() for name, tensor in toy.state_dict().items()}
