@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.conditions import CONDITIONS
+from ..adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS
 from ..adapter_models.loading import AdapterFile, fill
 from ..adapter_models.networks import Adapter, AdapterConfig, build
 from ..adapter_models.saving import (
@@ -56,7 +56,8 @@ def new_adapter(config: AdapterConfig, kind: str, family: str | None, seed: int)
         parameters=sum(tensor.numel() for tensor in weights.values()),
         condition=next((row for row in CONDITIONS if row.name == kind), None),
         family=family,
-        metadata={},
+        # Published SDXL pose adapters take BGR; without a word that would be assumed of this one too.
+        metadata={COLOR_ORDER_KEY: "rgb"},
     )
     return host.own_adapter(host_network(config, weights), about, bgr=False, dtype=None)
 
@@ -78,7 +79,8 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
         name: What it is called now.
         training: How it was trained, as JSON.
     """
-    metadata = {**adapter.about.metadata, TRAINING_KEY: training}
+    learned = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
+    metadata = {**adapter.about.metadata, **learned}
     about = replace(adapter.about, name=name, dtype="float32", metadata=metadata, container="in memory")
     network = host_network(adapter.network.config, weights)
     return host.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
@@ -106,7 +108,7 @@ def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dty
         family=about.family,
         condition=about.condition.name if about.condition else None,
         training=about.metadata.get(TRAINING_KEY),
-        bgr=adapter.bgr,
+        bgr=about.bgr,
     )
     contents = safetensors.torch.save(tensors, dict(metadata))
     if not row.folder:

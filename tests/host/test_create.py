@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models.errors import AdapterError, FamilyMismatchError
@@ -79,6 +81,26 @@ def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, ou
     with torch.no_grad():
         theirs = T2IAdapter.from_pretrained(str(folder))(image)
     assert all(torch.equal(a, b) for a, b in zip(theirs, expected, strict=True))
+
+
+def test_the_order_of_colours_it_was_trained_with_follows_it(sdxl, output):
+    from t2i_adapter_pack.nodes import host
+
+    published = host.wrap_adapter(
+        tiny.save_adapter(output, tiny.adapter_config("SDXL"), name="adapter-xl-openpose"), "adapter-xl-openpose", None,
+        bgr=None, dtype=None,
+    )  # fmt: skip
+    switched = dataclasses.replace(published, bgr=False)
+    for name, adapter, order in (
+        ("new", create(sdxl, kind="openpose"), False),
+        ("further", train(sdxl, published, run_name="further")[0], True),
+        ("switched", train(sdxl, switched, run_name="switched")[0], False),
+        ("converted", switched, True),  # saved as it is: the switch of the loader is not in its weights
+    ):
+        save(adapter, filename_prefix=name)
+        path = output / f"{name}_00001_.safetensors"
+        loaded = host.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
+        assert loaded.bgr is loaded.about.bgr is adapter.about.bgr is order, name
 
 
 def test_core_loads_the_small_size_at_the_published_widths(output):
