@@ -75,6 +75,45 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(settings, stop):
     assert equal(resumed.network.state_dict(), whole.network.state_dict())
 
 
+def test_the_scale_of_the_loss_goes_on_too():
+    begun = run(trainer(steps=2, precision="fp16"))
+    begun.scaler.update(1024.0)
+    resumed = trainer(precision="fp16")
+    assert resumed.scaler.get_scale() != 1024
+    resumed.load_state_dict(through_a_file(begun.state_dict()))
+    assert resumed.scaler.get_scale() == 1024
+
+
+def test_small_gradients_survive_a_denoiser_in_fp16():
+    """Gradients of a mean over many numbers lie below the smallest number of fp16, unless the loss is scaled."""
+
+    class Half(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return (gradient * 1e-6).half().float() * 1e6
+
+    toy = samples.ToyUNet().requires_grad_(False)
+
+    def denoise(noisy, times, prompts, features):
+        return toy(noisy, times, prompts, [Half.apply(level) for level in features])
+
+    exact = run(trainer(steps=1)).weights()
+    scaled = run(trainer(denoiser=samples.denoiser(denoise=denoise, half=True), steps=1)).weights()
+    lost = run(trainer(denoiser=samples.denoiser(denoise=denoise), steps=1)).weights()
+    began = trainer().weights()
+
+    def agree(weights):
+        ways = [(weights[name] - began[name], exact[name] - began[name]) for name in exact]
+        return sum(float((a.sign() == b.sign()).float().mean()) for a, b in ways) / len(ways)
+
+    assert agree(scaled) > 0.95
+    assert agree(lost) < 0.8
+
+
 def test_the_seed_decides_everything():
     first = run(trainer())
     torch.manual_seed(5)
