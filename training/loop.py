@@ -17,6 +17,8 @@ from .settings import Settings
 
 # The layout of a state: raised when an older one can't be continued from.
 STATE_VERSION = 1
+# Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
+SMALLEST_SCALE = 2.0**-10
 # The moving average follows faster at first, so that short runs do not end near their beginning.
 EMA_BEGINS = 10
 
@@ -102,6 +104,8 @@ class Trainer:
             raise self._came_apart("a NaN or infinite gradient")
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
+            raise self._came_apart("NaN or infinite gradients at every scale of the loss")
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:
             decay = min(self.settings.ema, (self.step + 1) / (self.step + EMA_BEGINS))

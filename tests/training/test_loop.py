@@ -208,20 +208,35 @@ def test_a_loss_of_nan_stops_with_the_step_and_leaves_the_weights():
     assert equal(one.weights(), good.weights())
 
 
-def test_a_gradient_of_nan_stops_too():
-    class Bad(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.clone()
+class SpoilsGradients(torch.autograd.Function):
+    """Passes numbers on, and NaN back."""
 
-        @staticmethod
-        def backward(ctx, gradient):
-            return gradient * float("nan")
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
 
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("nan")
+
+
+def spoilt(**changes):
     toy = samples.ToyUNet().requires_grad_(False)
-    one = trainer(denoiser=samples.denoiser(denoise=lambda *args: Bad.apply(toy(*args))))
+    return trainer(denoiser=samples.denoiser(denoise=lambda *args: SpoilsGradients.apply(toy(*args))), **changes)
+
+
+def test_a_gradient_of_nan_stops_too():
+    one = spoilt()
     with pytest.raises(TrainingError, match="step 1: got a NaN or infinite gradient"):
         one.advance()
+    assert equal(one.weights(), trainer().weights())
+
+
+def test_a_scaled_loss_does_not_leave_out_steps_for_ever():
+    one = spoilt(precision="fp16", steps=100)
+    with pytest.raises(TrainingError, match="at every scale of the loss"):
+        run(one)
+    assert one.step < 40
     assert equal(one.weights(), trainer().weights())
 
 
