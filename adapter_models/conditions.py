@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 CONDITION_KEY = "t2i_adapter.condition"
 FAMILY_KEY = "t2i_adapter.family"
+COLOR_ORDER_KEY = "t2i_adapter.color_order"
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class Format:
         banned: Names that must not be there. Together they make the rows exclude each other.
         first_layer: The name whose second dimension is the width of the input.
         rename: (name, residual blocks per level) -> the network's own name.
+        name_in_file: (the network's own name, residual blocks per level) -> name; undoes ``rename``.
         blocks_per_level: Shapes, by the names in the file -> residual blocks per level.
     """
 
@@ -62,6 +63,7 @@ class Format:
     banned: tuple[str, ...]
     first_layer: str
     rename: Callable[[str, int], str]
+    name_in_file: Callable[[str, int], str]
     blocks_per_level: Callable[[Shapes], int]
 
 
@@ -77,8 +79,22 @@ def _flatten_levels(name: str, blocks: int) -> str:
     return f"body.{int(level) * blocks + int(block or 0)}.{rest}"
 
 
+def _group_levels(name: str, blocks: int) -> str:
+    match = re.match(r"body\.(\d+)\.(.*)", name)
+    if match is None:
+        return name
+    index, rest = int(match[1]), match[2]
+    # What begins a level stands in it directly, the residual blocks in a list of it.
+    begins = rest.startswith(("in_conv.", "down_opt."))
+    return f"body.{index // blocks}.{rest}" if begins else f"body.{index // blocks}.resnets.{index % blocks}.{rest}"
+
+
 def _nest_resnets(name: str, blocks: int) -> str:
     return re.sub(r"^(body\.\d+)\.resnets\.", r"\1.body.", name)
+
+
+def _unnest_resnets(name: str, blocks: int) -> str:
+    return re.sub(r"^(body\.\d+)\.body\.", r"\1.resnets.", name)
 
 
 def _indices(shapes: Shapes, pattern: str) -> list[int]:
@@ -108,6 +124,7 @@ FORMATS = (
         banned=("body.0.resnets.0.block1.weight",),
         first_layer="conv_in.weight",
         rename=_same_name,
+        name_in_file=_same_name,
         blocks_per_level=_run_length,
     ),
     Format(
@@ -117,6 +134,7 @@ FORMATS = (
         banned=("body.0.block1.weight",),
         first_layer="conv_in.weight",
         rename=_flatten_levels,
+        name_in_file=_group_levels,
         blocks_per_level=_resnets,
     ),
     Format(
@@ -126,6 +144,7 @@ FORMATS = (
         banned=("conv_in.weight", "body.0.resnets.0.block1.weight"),
         first_layer="body.0.in_conv.weight",
         rename=_same_name,
+        name_in_file=_same_name,
         blocks_per_level=_nested_bodies,
     ),
     Format(
@@ -135,6 +154,7 @@ FORMATS = (
         banned=("conv_in.weight", "body.0.body.0.block1.weight"),
         first_layer="body.0.in_conv.weight",
         rename=_nest_resnets,
+        name_in_file=_unnest_resnets,
         blocks_per_level=_resnets,
     ),
 )

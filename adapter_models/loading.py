@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .conditions import Condition, condition_of, family_of
+from .conditions import COLOR_ORDER_KEY, Condition, condition_of, family_of
 from .errors import CorruptFileError
 from .files import FETCH_AGAIN, read
 from .formats import detect, normalise, read_config
@@ -43,6 +43,14 @@ class AdapterFile:
     condition: Condition | None
     family: str | None
     metadata: Mapping[str, str]
+
+    @property
+    def bgr(self) -> bool:
+        """It takes red and blue swapped, as metadata says; without any, as the published SDXL pose adapters do."""
+        stated = self.metadata.get(COLOR_ORDER_KEY)
+        if stated is not None:
+            return stated == "bgr"
+        return self.family == "SDXL" and self.condition is not None and self.condition.name == "openpose"
 
 
 def load(

@@ -15,7 +15,9 @@ from .draw import T2IDrawPose, T2INormalizeDepth, T2IPaintSegmentation
 from .fuse import CombineT2IAdapters, LoadCoAdapterFuser
 from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
+from .save import SaveT2IAdapter
 from .style import ApplyT2IStyleAdapter, LoadT2IStyleAdapter
+from .train import CreateT2IAdapter, TrainT2IAdapter
 from .weights import T2IAdapterSchedule, T2IAdapterWeights
 
 NODES: tuple[type[io.ComfyNode], ...] = (
@@ -44,6 +46,9 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     T2IDrawPose,
     T2IAnnotateGray,
     T2IAnnotateFor,
+    CreateT2IAdapter,
+    TrainT2IAdapter,
+    SaveT2IAdapter,
 )
 
 

@@ -156,7 +156,7 @@ class T2IAnnotateFor(io.ComfyNode):
         told = f"{adapter.about.name} ({adapter.about.family or 'SD'} {preset.condition}): {preset.means}, {at}"
         host.tell(told, cls.hidden.unique_id if cls.hidden else None)
         # The loader swaps red and blue for adapters that were trained so; poses are drawn for what it does.
-        return preset.make(job, (adapter.about.family == "SDXL") != adapter.bgr)
+        return preset.make(job, adapter.about.bgr != adapter.bgr)
 
 
 def _offer() -> Weights:

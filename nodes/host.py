@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import comfy.hooks
 import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_management
 import comfy.model_patcher
+import comfy.model_sampling
 import comfy.ops
 import comfy.utils
 import comfy_execution.graph_utils
@@ -29,7 +31,8 @@ from ..adapter_models.companions import FUSER, STYLE_ADAPTER, load_companion
 from ..adapter_models.errors import FamilyMismatchError
 from ..adapter_models.families import Block, UNetOutline
 from ..adapter_models.features import FeatureCache
-from ..adapter_models.loading import load
+from ..adapter_models.loading import AdapterFile, load
+from ..adapter_models.networks import Adapter
 from ..adapter_models.stack import AdapterStack
 from ..adapter_models.style import T2IStyleAdapter
 from ..adapter_models.uses import AdapterUse
@@ -44,6 +47,9 @@ KEY = "t2i_adapter"
 OBSERVER = f"{KEY}_observer"
 # Named here, so that a CONTROL_NET can be written without importing ComfyUI elsewhere.
 ControlBase: type[Any] = comfy.controlnet.ControlBase
+Cancelled: type[BaseException] = comfy.model_management.InterruptProcessingException
+# More than there is: ComfyUI unloads everything else, as its own trainer has it do.
+ALL_MEMORY = 1e20
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -85,8 +91,11 @@ def wrap_adapter(
         The adapter, wrapped in a model patcher.
     """
     network, about = load(path, name, member, OPERATIONS)
-    if bgr is None:
-        bgr = about.family == "SDXL" and about.condition is not None and about.condition.name == "openpose"
+    return own_adapter(network, about, bgr=about.bgr if bgr is None else bgr, dtype=dtype)
+
+
+def own_adapter(network: Adapter, about: AdapterFile, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:
+    """Hand the memory of an adapter to ComfyUI; its layers are of OPERATIONS."""
     patcher = wrap_network(network)
     return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
 
@@ -236,19 +245,6 @@ def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) 
     return [level.float().cpu() for level in features.levels]
 
 
-def other_version(model: Any, adapter: T2IAdapter) -> str | None:
-    """Say so where an adapter is made for SD1.x and the MODEL is SD2.x, or the other way round; else None.
-
-    The two have equal shapes, so nothing else tells them apart; the picture only comes out worse.
-    """
-    context = getattr(model.model.model_config, "unet_config", {}).get("context_dim", 0)
-    version = {768: "SD1.x", 1024: "SD2.x"}.get(context)
-    made_for = adapter.about.family
-    if version is None or made_for not in ("SD1.x", "SD2.x") or made_for == version:
-        return None
-    return f"{adapter.about.name} is made for {made_for}, and this MODEL is {version}: it may follow badly."
-
-
 def blocked(message: str) -> Any:
     """Return what makes ComfyUI stop with a message at the nodes that use it."""
     return comfy_execution.graph_utils.ExecutionBlocker(message)
@@ -267,6 +263,44 @@ def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
     instance = getattr(PromptServer, "instance", None)  # absent where nodes run without the server
     if instance is not None and node_id is not None:
         instance.send_progress_text(text, node_id)
+
+
+# --- training ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def training(model: Any) -> Iterator[Any]:
+    """Load a MODEL whole, as gradients through it need it, and yield a clone of it that is on its device."""
+    # ComfyUI runs nodes in inference mode, whose tensors know no gradients.
+    with torch.inference_mode(False):
+        # A dynamic clone streams weights through memory that the backward pass still needs.
+        clone = model.clone(disable_dynamic=True)
+        comfy.model_management.load_models_gpu([clone], memory_required=ALL_MEMORY, force_full_load=True)
+        comfy.model_management.in_training = True
+        try:
+            yield clone
+        finally:
+            comfy.model_management.in_training = False
+
+
+def prediction_of(model: Any) -> str | None:
+    """Say what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for any other."""
+    kind, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
+    rows = ((known.EPS, "eps"), (known.V_PREDICTION, "v"))
+    if not issubclass(kind, known.ModelSamplingDiscrete) or kind.sigma is not known.ModelSamplingDiscrete.sigma:
+        return None
+    return next((name for row, name in rows if kind.calculate_denoised is row.calculate_denoised), None)
+
+
+def output_path(prefix: str) -> tuple[Path, str]:
+    """Return the folder and the next free name, without suffix, that a prefix stands for in the output folder."""
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, str(output_folder()))
+    return Path(folder), f"{name}_{counter:05}_"
+
+
+def output_folder() -> Path:
+    """Return where ComfyUI keeps results."""
+    return Path(folder_paths.get_output_directory())
 
 
 # --- annotators ----------------------------------------------------------------------------------------------------

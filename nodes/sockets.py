@@ -12,3 +12,5 @@ FuserSocket = io.Custom("T2I_FUSER")
 KeypointSocket = io.Custom("POSE_KEYPOINT")
 # ComfyUI's own: boxes of its detectors. As a socket alone, without the widgets that its own input brings along.
 BoxSocket = io.Custom("BOUNDING_BOX")
+# ComfyUI's own: {"loss": [number per step]}, as its trainer gives it and its Plot Loss Graph takes it.
+LossSocket = io.Custom("LOSS_MAP")

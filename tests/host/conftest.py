@@ -74,3 +74,12 @@ def weights(places, published) -> Path:
     for name, path in published.items():
         (folder / name).symlink_to(path)
     return folder
+
+
+@pytest.fixture
+def output(inside_comfyui, tmp_path, monkeypatch) -> Path:
+    """An output folder of this test alone."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    return tmp_path

@@ -146,6 +146,51 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
         [*ANNOTATED, ("adapter", "T2I_ADAPTER", None), ("weights", "COMBO", "auto")],
         [("image", "IMAGE")],
     ),
+    "CreateT2IAdapter": (
+        "Create T2I-Adapter",
+        [
+            ("model", "MODEL", None),
+            ("size", "COMBO", "base"),
+            ("image_channels", "COMBO", "3"),
+            ("kind", "COMBO", "sketch"),
+            ("seed", "INT", 0),
+        ],
+        [("adapter", "T2I_ADAPTER")],
+    ),
+    "TrainT2IAdapter": (
+        "Train T2I-Adapter",
+        [
+            ("model", "MODEL", None),
+            ("adapter", "T2I_ADAPTER", None),
+            ("latents", "LATENT", None),
+            ("images", "IMAGE", None),
+            ("positive", "CONDITIONING", None),
+            ("steps", "INT", 1000),
+            ("batch_size", "INT", 4),
+            ("learning_rate", "FLOAT", 1e-5),
+            ("timesteps", "COMBO", "cubic"),
+            ("prompt_dropout", "FLOAT", 0.0),
+            ("condition_dropout", "FLOAT", 0.0),
+            ("ema", "FLOAT", 0.0),
+            ("gradient_accumulation", "INT", 1),
+            ("precision", "COMBO", "fp32"),
+            ("seed", "INT", 0),
+            ("save_every", "INT", 500),
+            ("run_name", "STRING", "my_adapter"),
+            ("empty", "CONDITIONING", None),
+        ],
+        [("adapter", "T2I_ADAPTER"), ("loss", "LOSS_MAP")],
+    ),
+    "SaveT2IAdapter": (
+        "Save T2I-Adapter",
+        [
+            ("adapter", "T2I_ADAPTER", None),
+            ("filename_prefix", "STRING", "t2i_adapter/adapter"),
+            ("format", "COMBO", "original"),
+            ("dtype", "COMBO", "fp32"),
+        ],
+        [],
+    ),
 }
 COMBOS = {
     ("LoadT2IAdapter", "color_order"): ["auto", "rgb", "bgr"],
@@ -154,6 +199,12 @@ COMBOS = {
     ("ApplyT2IAdapter", "fit"): ["crop", "stretch", "pad"],
     ("T2IAdapterSchedule", "interpolation"): ["constant", "linear", "ease in", "ease out", "ease in-out"],
     ("T2IAdapterSchedule", "unit"): ["noise schedule", "sampling steps"],
+    ("CreateT2IAdapter", "size"): ["base", "small", "tiny"],
+    ("CreateT2IAdapter", "image_channels"): ["3", "1"],
+    ("TrainT2IAdapter", "timesteps"): ["cubic", "uniform", "late"],
+    ("TrainT2IAdapter", "precision"): ["fp32", "bf16", "fp16"],
+    ("SaveT2IAdapter", "format"): ["original", "diffusers"],
+    ("SaveT2IAdapter", "dtype"): ["fp32", "fp16", "bf16"],
 }
 
 
@@ -187,7 +238,7 @@ def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_
 def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
-    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes"}
+    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty"}
 
 
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):

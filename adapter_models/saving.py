@@ -1,0 +1,146 @@
+"""Adapters in the layouts that other programs read: the tensors of a file, its metadata, and diffusers' config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .conditions import COLOR_ORDER_KEY, CONDITION_KEY, FAMILY_KEY
+from .errors import AdapterError
+from .formats import FORMATS
+from .networks import Adapter, AdapterConfig
+
+WHERE = "Save T2I-Adapter"
+KIND_KEY = "t2i_adapter.kind"
+TRAINING_KEY = "t2i_adapter.training"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to write adapters.
+
+    Attributes:
+        name: What the user chooses.
+        format: The name of its rows in :data:`.formats.FORMATS`.
+        prefix: What stands before every name.
+        folder: It is a folder with a ``config.json``.
+    """
+
+    name: str
+    format: str
+    prefix: str = ""
+    folder: bool = False
+
+
+LAYOUTS = (
+    Layout("original", "original (TencentARC)"),
+    Layout("diffusers", "diffusers", prefix="adapter.", folder=True),
+)
+
+
+def layout_named(name: str) -> Layout:
+    """Return the row of :data:`LAYOUTS` with a name."""
+    row = next((row for row in LAYOUTS if row.name == name), None)
+    if row is None:
+        raise AdapterError(WHERE, f"format '{name}'", f"one of {', '.join(row.name for row in LAYOUTS)}")
+    return row
+
+
+def tensors_for_file(network: Adapter, layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the weights of an adapter as a file holds them.
+
+    Args:
+        network: The adapter; it is left as it is.
+        layout: How to name them.
+        dtype: Precision in the file.
+
+    Returns:
+        Name -> tensor, contiguous and on the CPU.
+
+    Raises:
+        AdapterError: The layout can't express this adapter, or its weights are too large for the precision.
+    """
+    config = network.config
+    if layout.folder:
+        diffusers_config(config)
+    row = next(row for row in FORMATS if row.kind == config.kind and row.name == layout.format)
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in network.state_dict().items():
+        written = tensor.detach().to("cpu", dtype).contiguous()
+        if not torch.isfinite(written).all():
+            raise AdapterError(WHERE, f"{name} not finite in {dtype}", "finite weights", "Save in fp32 or bf16.")
+        tensors[layout.prefix + row.name_in_file(name, config.num_res_blocks)] = written
+    return tensors
+
+
+def diffusers_config(config: AdapterConfig) -> dict[str, object]:
+    """Return the ``config.json`` with which diffusers builds the same network.
+
+    Args:
+        config: The shape of the adapter.
+
+    Returns:
+        The entries of the file.
+
+    Raises:
+        AdapterError: diffusers has no such network.
+    """
+    channels, halved = list(config.channels), tuple(range(1, len(config.channels)))
+    xl = config.kind == "full" and config.down_levels == (2,) and len(channels) == 4
+    plain = config.kernel_size == 1 and config.identity_skip and not config.conv_down
+    if config.kind == "light":
+        # diffusers adds the fourth level itself, and takes a quarter of the width inside.
+        inner = tuple(width // 4 for width in channels)
+        known = config.down_levels == halved and config.inner_channels == inner and channels[-1] == channels[-2]
+        channels = channels[:-1]
+    else:
+        known = plain and (xl or config.down_levels == halved)
+    if not known:
+        raise AdapterError(
+            WHERE,
+            f"a {config.kind} adapter of a shape that diffusers does not have",
+            "size base, or size small for SD1.x and SD2.x",
+            "Set format to original: every size and family can be saved so.",
+        )
+    kind = "light_adapter" if config.kind == "light" else f"full_adapter{'_xl' if xl else ''}"
+    return {
+        "_class_name": "T2IAdapter",
+        "adapter_type": kind,
+        "in_channels": config.image_channels,
+        "channels": channels,
+        "num_res_blocks": config.num_res_blocks,
+        "downscale_factor": config.unshuffle,
+    }
+
+
+def metadata_for_file(
+    config: AdapterConfig,
+    *,
+    family: str | None = None,
+    condition: str | None = None,
+    training: str | None = None,
+    bgr: bool = False,
+) -> Mapping[str, str]:
+    """Return the text to write beside the weights; :mod:`.conditions` and :mod:`.loading` read it again.
+
+    Args:
+        config: The shape of the adapter.
+        family: ``SD1.x``, ``SD2.x`` or ``SDXL``, where it is known.
+        condition: A name of :data:`.conditions.CONDITIONS`, where it is known.
+        training: How it was trained, as JSON, where it is known.
+        bgr: It takes red and blue swapped.
+
+    Returns:
+        Key -> text, without what isn't known.
+    """
+    known = {
+        FAMILY_KEY: family,
+        CONDITION_KEY: condition,
+        KIND_KEY: config.kind,
+        COLOR_ORDER_KEY: "bgr" if bgr else "rgb",
+        TRAINING_KEY: training,
+    }
+    return {"format": "pt", **{key: value for key, value in known.items() if value}}

@@ -1,0 +1,82 @@
+"""Save T2I-Adapter."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.saving import LAYOUTS
+from ..training.errors import CheckpointError
+from . import host
+from .sockets import T2IAdapterSocket
+from .trained import write_adapter
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class SaveT2IAdapter(io.ComfyNode):
+    """Write an adapter into a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SaveT2IAdapter",
+            display_name="Save T2I-Adapter",
+            category="T2I-Adapter/training",
+            description="Write an adapter into the output folder, for Load T2I-Adapter, ComfyUI's own loader or "
+            "diffusers. Also converts adapters from one layout or precision to another.",
+            search_aliases=["export adapter", "convert adapter", "write adapter", "save controlnet", "diffusers"],
+            inputs=_inputs(),
+            outputs=[],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        adapter: T2IAdapter,
+        filename_prefix: str = "t2i_adapter/adapter",
+        format: str = "original",
+        dtype: str = "fp32",
+    ) -> io.NodeOutput:
+        """Write the adapter."""
+        if not filename_prefix.strip("/\\ ") or ".." in PurePath(filename_prefix.replace("\\", "/")).parts:
+            raise CheckpointError("filename_prefix", repr(filename_prefix), "a name in the output folder", "Change it.")
+        if PurePath(filename_prefix).is_absolute():
+            raise CheckpointError("filename_prefix", repr(filename_prefix), "a name without a root", "Change it.")
+        folder, name = host.output_path(filename_prefix)
+        path = write_adapter(adapter, folder / name, format, DTYPES[dtype])
+        host.tell(f"Saved {path}", cls.hidden.unique_id if cls.hidden else None)
+        return io.NodeOutput()
+
+
+def _inputs() -> list[Any]:
+    return [
+        T2IAdapterSocket.Input("adapter", tooltip="From Train T2I-Adapter, or from Load T2I-Adapter to convert it."),
+        io.String.Input(
+            "filename_prefix",
+            default="t2i_adapter/adapter",
+            tooltip="Folder and name in the output folder; a number is added. Move the result to models/controlnet to "
+            "load it.",
+        ),
+        io.Combo.Input(
+            "format",
+            options=[row.name for row in LAYOUTS],
+            default="original",
+            tooltip="original (default): one file, which every program for T2I-Adapters takes. diffusers: a folder for "
+            "diffusers; not for size tiny, nor for size small with SDXL. The pictures are the same.",
+        ),
+        io.Combo.Input(
+            "dtype",
+            options=list(DTYPES),
+            default="fp32",
+            tooltip="Precision of the file. fp32 (default) keeps every digit, fp16 and bf16 halve the size; pictures "
+            "hardly change.",
+        ),
+    ]

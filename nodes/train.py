@@ -1,0 +1,134 @@
+"""Create T2I-Adapter and Train T2I-Adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.families import family_of
+from ..training.settings import Settings
+from ..training.sizes import IMAGE_CHANNELS, SIZES, config_for
+from . import host
+from .sockets import LossSocket, T2IAdapterSocket
+from .train_inputs import seed_input, training_inputs
+from .trained import KINDS, new_adapter
+from .training_run import Materials, Saving, train
+from .versions import version_of
+
+CATEGORY = "T2I-Adapter/training"
+
+
+class CreateT2IAdapter(io.ComfyNode):
+    """Make an adapter that has learned nothing."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="CreateT2IAdapter",
+            display_name="Create T2I-Adapter",
+            category=CATEGORY,
+            description="Make a new adapter that fits a MODEL of SD1.x, SD2.x or SDXL. It has learned nothing yet: "
+            "connect it to Train T2I-Adapter.",
+            search_aliases=["new adapter", "empty adapter", "train adapter", "initialise adapter"],
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model to train for: it decides widths and places."),
+                io.Combo.Input(
+                    "size",
+                    options=[row.name for row in SIZES],
+                    default="base",
+                    tooltip="base (default): the paper's 77 million weights. small: 18 million, tiny: 5 million, "
+                    "quicker to train and smaller on the disk, and pictures follow a little less closely.",
+                ),
+                io.Combo.Input(
+                    "image_channels",
+                    options=[str(count) for count in IMAGE_CHANNELS],
+                    default="3",
+                    tooltip="3 (default) for coloured condition images, 1 for lines and other gray ones, whose colours "
+                    "it then does not see.",
+                ),
+                io.Combo.Input(
+                    "kind",
+                    options=list(KINDS),
+                    default="sketch",
+                    tooltip="What the condition images show. Written into the saved file, so that loaders and T2I "
+                    "Annotate for Adapter know. Changes nothing in the training.",
+                ),
+                seed_input("Which random weights it begins with. Hardly matters for the pictures."),
+            ],
+            outputs=[T2IAdapterSocket.Output("adapter", tooltip="The new adapter, for Train T2I-Adapter.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Any, size: str = "base", image_channels: str = "3", kind: str = "sketch", seed: int = 0
+    ) -> io.NodeOutput:
+        """Make the adapter."""
+        config = config_for(host.unet_outline(model), size, int(image_channels))
+        family = "SDXL" if family_of(config) == "SDXL" else version_of(model)
+        return io.NodeOutput(new_adapter(config, kind, family, seed))
+
+
+class TrainT2IAdapter(io.ComfyNode):
+    """Teach an adapter a condition."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="TrainT2IAdapter",
+            display_name="Train T2I-Adapter",
+            category=CATEGORY,
+            description="Train an adapter on pictures, their condition images and prompts; the diffusion model stays "
+            "as it is. A run that was cancelled or crashed goes on where it stopped when it is queued again.",
+            search_aliases=["train controlnet", "finetune adapter", "teach sketch", "training", "resume training"],
+            inputs=training_inputs(),
+            outputs=[
+                T2IAdapterSocket.Output("adapter", tooltip="The trained adapter, to apply or to save."),
+                LossSocket.Output("loss", tooltip="The loss of every step, for Plot Loss Graph."),
+            ],
+            is_input_list=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: list[Any],
+        adapter: list[T2IAdapter],
+        latents: list[Any],
+        images: list[Any],
+        positive: list[Any],
+        steps: list[int],
+        batch_size: list[int],
+        learning_rate: list[float],
+        timesteps: list[str],
+        prompt_dropout: list[float],
+        condition_dropout: list[float],
+        ema: list[float],
+        gradient_accumulation: list[int],
+        precision: list[str],
+        seed: list[int],
+        save_every: list[int],
+        run_name: list[str],
+        empty: list[Any] | None = None,
+    ) -> io.NodeOutput:
+        """Train the adapter. Every input is a list, because data sets come as lists; settings have one entry."""
+        settings = Settings(
+            steps[0],
+            batch_size[0],
+            learning_rate[0],
+            timesteps[0],
+            prompt_dropout[0],
+            condition_dropout[0],
+            ema[0],
+            gradient_accumulation[0],
+            precision[0],
+            seed[0],
+        )
+        materials = Materials(
+            latents, images, [one for group in positive for one in group], None if empty is None else empty[0]
+        )
+        result, losses = train(model[0], adapter[0], materials, settings, Saving(run_name[0], save_every[0]))
+        return io.NodeOutput(result, {"loss": losses})

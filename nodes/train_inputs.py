@@ -1,0 +1,150 @@
+"""The inputs of Train T2I-Adapter. Their ids and order are part of saved workflows: append, never rename or reorder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..training.settings import PRECISIONS
+from ..training.timesteps import TIME_SAMPLINGS
+from .sockets import T2IAdapterSocket
+
+# As large as ComfyUI's own seeds.
+LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
+
+
+def training_inputs() -> list[Any]:
+    """Return the inputs in their order."""
+    return [*_materials(), *_schedule(), *_chances(), *_technique(), *_files(), _empty()]
+
+
+def seed_input(tooltip: str) -> Any:
+    """Return the input of a seed."""
+    # No button to change it after each run: a run with another seed is another run, and can't be continued.
+    return io.Int.Input("seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=False, tooltip=tooltip)
+
+
+def _materials() -> list[Any]:
+    return [
+        io.Model.Input("model", tooltip="The diffusion model, without adapters. LoRAs in it count. It is not changed."),
+        T2IAdapterSocket.Input("adapter", tooltip="From Create T2I-Adapter; a loaded one is trained further."),
+        io.Latent.Input(
+            "latents", tooltip="The pictures to learn from, from VAE Encode: a batch or a list, all of one size."
+        ),
+        io.Image.Input(
+            "images",
+            tooltip="Their condition images, one per latent in the same order, of the pictures' size.",
+        ),
+        io.Conditioning.Input(
+            "positive", tooltip="Their prompts, one per latent in the same order, or one prompt for all."
+        ),
+    ]
+
+
+def _schedule() -> list[Any]:
+    return [
+        io.Int.Input(
+            "steps",
+            default=1000,
+            min=1,
+            max=10_000_000,
+            tooltip="Training steps in all, default 1000. More make pictures follow more closely. May be raised later: "
+            "the run then goes on.",
+        ),
+        io.Int.Input(
+            "batch_size",
+            default=4,
+            min=1,
+            max=1024,
+            tooltip="Pictures at a time, default 4. More make training steadier and need more memory.",
+        ),
+        io.Float.Input(
+            "learning_rate",
+            default=1e-5,
+            min=1e-8,
+            max=1.0,
+            step=1e-7,
+            tooltip="Length of a step, default 1e-5 as in the paper. Higher learns faster; too high gives noise.",
+        ),
+        io.Combo.Input(
+            "timesteps",
+            options=[row.name for row in TIME_SAMPLINGS],
+            default="cubic",
+            tooltip="Where in the noise it learns. cubic (default): mostly where the composition is decided, as in the "
+            "paper. uniform: everywhere alike, for fine lines. late: noisy half only, for colours.",
+        ),
+    ]
+
+
+def _chances() -> list[Any]:
+    part = {"default": 0.0, "min": 0.0, "max": 1.0, "step": 0.01}
+    return [
+        io.Float.Input(
+            "prompt_dropout",
+            **part,
+            tooltip="Part of the examples that are learned without their prompt, 0 (default) to 1. 0.5 makes pictures "
+            "follow the condition image when the prompt says little. Needs empty.",
+        ),
+        io.Float.Input(
+            "condition_dropout",
+            **part,
+            tooltip="Part of the examples that get a black condition image, 0 (default) to 1. About 0.1 teaches it to "
+            "leave pictures alone where the condition image is empty.",
+        ),
+    ]
+
+
+def _technique() -> list[Any]:
+    return [
+        io.Float.Input(
+            "ema",
+            default=0.0,
+            min=0.0,
+            max=0.99999,
+            step=0.0001,
+            tooltip="Decay of a moving average of the weights, which is then the result: steadier pictures in long "
+            "runs. 0 (default): off. 0.999 suits some thousands of steps.",
+        ),
+        io.Int.Input(
+            "gradient_accumulation",
+            default=1,
+            min=1,
+            max=1024,
+            tooltip="Batches in a step, default 1. 4 acts like four times the batch size in the memory of one.",
+        ),
+        io.Combo.Input(
+            "precision",
+            options=[row.name for row in PRECISIONS],
+            default="fp32",
+            tooltip="What the adapter computes in; its weights stay fp32. bf16 is quicker on newer GPUs, fp16 on older "
+            "ones. fp32 (default) is the surest.",
+        ),
+        seed_input("Decides noise, order and chances. The same seed gives the same adapter."),
+    ]
+
+
+def _files() -> list[Any]:
+    return [
+        io.Int.Input(
+            "save_every",
+            default=500,
+            min=0,
+            max=10_000_000,
+            tooltip="Steps between checkpoints, default 500. Each is also an adapter file to try. 0: only at the end.",
+        ),
+        io.String.Input(
+            "run_name",
+            default="my_adapter",
+            tooltip="Folder in output/t2i_adapters. An interrupted run of the same name and settings goes on exactly "
+            "where it stopped.",
+        ),
+    ]
+
+
+def _empty() -> Any:
+    return io.Conditioning.Input(
+        "empty",
+        optional=True,
+        tooltip="A prompt without text, from CLIP Text Encode. What prompt_dropout puts in the place of prompts.",
+    )

@@ -1,0 +1,122 @@
+"""New and trained adapters as the sockets carry them, and as files hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS
+from ..adapter_models.loading import AdapterFile, fill
+from ..adapter_models.networks import Adapter, AdapterConfig, build
+from ..adapter_models.saving import (
+    TRAINING_KEY,
+    diffusers_config,
+    layout_named,
+    metadata_for_file,
+    tensors_for_file,
+)
+from ..training.checkpoints import write_whole
+from . import host
+
+# For conditions that no published adapter has.
+OTHER = "other"
+# A style adapter is another kind of network.
+KINDS = (*(row.name for row in CONDITIONS if row.name != "style"), OTHER)
+
+
+def new_adapter(config: AdapterConfig, kind: str, family: str | None, seed: int) -> T2IAdapter:
+    """Make an adapter that has learned nothing.
+
+    Args:
+        config: Its shape.
+        kind: One of :data:`KINDS`.
+        family: What it is for, where that is known.
+        seed: Decides its weights.
+
+    Returns:
+        The adapter, with torch's own initialisation, as the published ones began.
+    """
+    # The generator of all else is left where it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights = build(config).state_dict()
+    about = AdapterFile(
+        name="a new adapter",
+        path=Path(),
+        layout="not saved yet",
+        container="in memory",
+        dtype="float32",
+        parameters=sum(tensor.numel() for tensor in weights.values()),
+        condition=next((row for row in CONDITIONS if row.name == kind), None),
+        family=family,
+        # Published SDXL pose adapters take BGR; without a word that would be assumed of this one too.
+        metadata={COLOR_ORDER_KEY: "rgb"},
+    )
+    return host.own_adapter(host_network(config, weights), about, bgr=False, dtype=None)
+
+
+def host_network(config: AdapterConfig, weights: Mapping[str, Tensor]) -> Adapter:
+    """Build a network of ComfyUI's layers around weights."""
+    network = build(config, host.OPERATIONS, device="meta")
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    fill("the adapter", f"a {config.kind} adapter", network, expected, weights)
+    return network
+
+
+def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: str, training: str) -> T2IAdapter:
+    """Return an adapter with other weights.
+
+    Args:
+        adapter: What it was; left alone.
+        weights: What it has become.
+        name: What it is called now.
+        training: How it was trained, as JSON.
+    """
+    learned = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
+    metadata = {**adapter.about.metadata, **learned}
+    about = replace(adapter.about, name=name, dtype="float32", metadata=metadata, container="in memory")
+    network = host_network(adapter.network.config, weights)
+    return host.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
+
+
+def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dtype) -> Path:
+    """Write an adapter into a file, or into a folder where the layout asks for one.
+
+    Args:
+        adapter: The adapter.
+        path: Where, without suffix.
+        layout: A name of :data:`..adapter_models.saving.LAYOUTS`.
+        dtype: Precision in the file.
+
+    Returns:
+        The file or the folder.
+
+    Raises:
+        AdapterError: The layout or the precision can't hold the adapter, or nothing can be written there.
+    """
+    row, about = layout_named(layout), adapter.about
+    tensors = tensors_for_file(adapter.network, row, dtype)
+    metadata = metadata_for_file(
+        adapter.network.config,
+        family=about.family,
+        condition=about.condition.name if about.condition else None,
+        training=about.metadata.get(TRAINING_KEY),
+        bgr=about.bgr,
+    )
+    contents = safetensors.torch.save(tensors, dict(metadata))
+    if not row.folder:
+        file = path.with_name(f"{path.name}.safetensors")
+        write_whole(file, lambda handle: handle.write(contents))
+        return file
+    config = json.dumps(diffusers_config(adapter.network.config), indent=2).encode()
+    # The weights last: only with them is the folder one.
+    write_whole(path / "config.json", lambda handle: handle.write(config))
+    write_whole(path / "diffusion_pytorch_model.safetensors", lambda handle: handle.write(contents))
+    return path

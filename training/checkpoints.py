@@ -1,0 +1,120 @@
+"""Files of a run: written whole or not at all, read without running code, under names without paths."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from ..adapter_models.files import DAMAGE
+from .errors import CheckpointError
+
+STATE_FILE = "training_state.pt"
+# Letters of any language, digits, and what is a part of a path on no system; never a dot or space at either end.
+RUN_NAME = re.compile(r"(?![. ])[\w .+=@()-]{1,100}(?<![. ])", re.UNICODE)
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# What the system's error numbers mean for the user: (numbers, what was found, the fix).
+TROUBLES = (
+    ((errno.ENOSPC, errno.EDQUOT), "no space left on the disk", "Free some space, or use another output folder."),
+    ((errno.EACCES, errno.EPERM, errno.EROFS), "a folder that is read-only", "Allow writing, or use another folder."),
+)
+
+
+def check_run_name(name: str) -> str:
+    """Refuse names that would leave the output folder.
+
+    Args:
+        name: What the user calls the run.
+
+    Returns:
+        The same name.
+
+    Raises:
+        CheckpointError: The name is empty, has parts of a path, or can't be a folder's name everywhere.
+    """
+    if not RUN_NAME.fullmatch(name) or RESERVED.fullmatch(name):
+        raise CheckpointError(
+            "run_name",
+            repr(name),
+            "a plain name of letters, digits, spaces and . + = @ ( ) - _, without slashes",
+            "It becomes a folder's name in the output folder.",
+        )
+    return name
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that its name always stands for a whole one, the old or the new.
+
+    Args:
+        path: The file; its folder is made.
+        write: Writes the contents into an open file.
+
+    Raises:
+        CheckpointError: The disk is full, the folder read-only, and the like. Nothing is left behind.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder: a file can only be put in another's place on one file system. Not by tempfile, whose files
+        # nobody else may read.
+        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        with fresh.open("xb") as file:
+            temporary = fresh
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        temporary = None
+    except (OSError, RuntimeError) as error:  # torch.save turns the system's errors into RuntimeErrors
+        raise _trouble(path, error) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _trouble(path: Path, error: Exception) -> CheckpointError:
+    causes: list[BaseException] = [error]
+    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(deeper)
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
+    for known, found, fix in TROUBLES:
+        if numbers.intersection(known):
+            return CheckpointError(str(path), found, "a place to write to", fix)
+    return CheckpointError(str(path), str(error), "a place to write to", "Choose another output folder.")
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of a run into its folder; see :func:`write_whole`."""
+    write_whole(folder / STATE_FILE, lambda file: torch.save(dict(state), file))
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """Read the state of a run.
+
+    Args:
+        folder: The folder of the run.
+
+    Returns:
+        The state, on the CPU, or None where no run has left one.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        raise CheckpointError(
+            str(path), f"a damaged file ({error})", "the state of a run", "Remove it, or choose another run_name."
+        ) from error
+    return state

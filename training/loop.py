@@ -1,0 +1,205 @@
+"""The trainer: AdamW on an adapter over a frozen denoiser; an interrupted run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..adapter_models.networks import Adapter, build
+from .data import TrainingSet, fingerprint
+from .errors import CheckpointError, TrainingError
+from .loss import Denoiser, adapter_loss
+from .settings import Settings
+
+# The layout of a state: raised when an older one can't be continued from.
+STATE_VERSION = 1
+# Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
+SMALLEST_SCALE = 2.0**-10
+# The moving average follows faster at first, so that short runs do not end near their beginning.
+EMA_BEGINS = 10
+
+
+class Trainer:
+    """An adapter in training.
+
+    Args:
+        adapter: Where it begins. It is copied in fp32 and left as it is.
+        data: The examples.
+        denoiser: The frozen diffusion model.
+        settings: How.
+        device: Where the adapter computes; batches are brought there.
+
+    Raises:
+        TrainingError: A setting is wrong, or prompts are to be dropped and the empty one isn't known.
+    """
+
+    def __init__(
+        self, adapter: Adapter, data: TrainingSet, denoiser: Denoiser, settings: Settings, device: torch.device
+    ) -> None:
+        settings.check()
+        if settings.prompt_dropout > 0 and data.empty is None:
+            raise TrainingError(
+                "prompt_dropout",
+                f"{settings.prompt_dropout} and no empty prompt",
+                "an empty prompt to put in the place of the dropped ones",
+                "Connect an encoded prompt without text, or set prompt_dropout to 0.",
+            )
+        self.data, self.denoiser, self.settings, self.device = data, denoiser, settings, device
+        self.network = build(adapter.config, device="meta")
+        weights = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
+        self.network.load_state_dict(weights, assign=True)
+        self.network.to(device).train().requires_grad_(True)
+        self.parameters = list(self.network.parameters())
+        self.average = [parameter.detach().clone() for parameter in self.parameters] if settings.ema else []
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        scaled = settings.computes_in.scaled or denoiser.half
+        self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+        self.losses: list[float] = []
+        self._origin = {"adapter": fingerprint(weights.values()), "data": data.fingerprint(), **settings.lasting}
+
+    @property
+    def step(self) -> int:
+        """How many steps have been made."""
+        return len(self.losses)
+
+    def advance(self) -> float:
+        """Make one step of the optimiser.
+
+        Returns:
+            The mean loss of its batches.
+
+        Raises:
+            TrainingError: The loss or the gradient is NaN or infinite. The weights are still those before the step.
+        """
+        count = self.settings.gradient_accumulation
+        total = torch.zeros((), device=self.device)
+        gradients: list[Tensor] = []
+        for part in range(count):
+            batch = self.data.batch(self.settings.draw, self.step * count + part).to(self.device)
+            loss = adapter_loss(self.network, self.denoiser, batch, self.settings.computes_in.autocast) / count
+            # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
+            fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
+            gradients = [a + b for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
+            total += loss.detach()
+        mean = float(total)
+        if not math.isfinite(mean):
+            raise self._came_apart(f"a loss of {mean}")
+        self._apply(gradients)
+        self.losses.append(mean)
+        return mean
+
+    def _apply(self, gradients: list[Tensor]) -> None:
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.scaler.unscale_(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        # The scaler leaves such a step out and tries a smaller scale.
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            raise self._came_apart("a NaN or infinite gradient")
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
+            raise self._came_apart("NaN or infinite gradients at every scale of the loss")
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            decay = min(self.settings.ema, (self.step + 1) / (self.step + EMA_BEGINS))
+            with torch.no_grad():
+                for mean, parameter in zip(self.average, self.parameters, strict=True):
+                    mean.lerp_(parameter, 1 - decay)
+
+    def _came_apart(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"step {self.step + 1}",
+            what,
+            "a finite one",
+            "Lower learning_rate, or set precision to fp32. The last checkpoint is from before this step.",
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the result so far: the moving average where there is one; copies in fp32, on the CPU."""
+        tensors = self.average or [parameter.detach() for parameter in self.parameters]
+        names = [name for name, _ in self.network.named_parameters()]
+        return {name: tensor.to("cpu", copy=True) for name, tensor in zip(names, tensors, strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a run needs to go on. Batches follow from seed and step, so there is no generator in it."""
+        return {
+            "version": STATE_VERSION,
+            "origin": self._origin,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "losses": self.losses,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a run stopped.
+
+        Args:
+            state: From :meth:`state_dict` of a run with the same adapter, examples and settings but for ``steps``.
+
+        Raises:
+            CheckpointError: The run was another one.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise CheckpointError(
+                "checkpoint",
+                f"version {state.get('version')}",
+                f"version {STATE_VERSION}",
+                "It is of another version of the pack: choose another run_name.",
+            )
+        self._check_origin(state["origin"])
+        if len(state["losses"]) > self.settings.steps:
+            raise CheckpointError(
+                "steps",
+                f"{self.settings.steps}, and a run that has made {len(state['losses'])}",
+                "at least as many",
+                "Raise steps, or choose another run_name for a shorter run.",
+            )
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        for mine, theirs in zip(self.average, state["average"], strict=True):
+            mine.copy_(theirs)
+        self.losses = list(state["losses"])
+
+    def _check_origin(self, began: Mapping[str, Any]) -> None:
+        changed = [name for name, value in self._origin.items() if began.get(name) != value]
+        if changed:
+            words = {"adapter": "another adapter", "data": "other examples"}
+            now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
+            then = ", ".join("those" if name in words else f"{name} {began.get(name)}" for name in changed)
+            raise CheckpointError(
+                "run_name",
+                f"a run that began differently; now {now}",
+                f"{then} that it began with",
+                "Choose another run_name for a new run, or restore the settings to continue this one.",
+            )
+
+
+def fit(
+    trainer: Trainer,
+    save: Callable[[], None],
+    save_every: int = 0,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> None:
+    """Train to the end of the settings' steps, from wherever the trainer stands.
+
+    Args:
+        trainer: The adapter in training; its state is whole whenever ``on_step`` is called, which may raise.
+        save: Writes a checkpoint; called after the last step too.
+        save_every: Steps between checkpoints; 0 for the last alone.
+        on_step: Called after each step with how many are made, and its loss.
+    """
+    while trainer.step < trainer.settings.steps:
+        loss = trainer.advance()
+        if trainer.step == trainer.settings.steps or (save_every and trainer.step % save_every == 0):
+            save()
+        on_step(trainer.step, loss)
