@@ -145,6 +145,13 @@ def core_control() -> dict[str, Any]:
     return {"positive": positive, "negative": negative}
 
 
+def real_control() -> dict[str, Any]:
+    positive, negative = tiny.apply_core(
+        tiny.conditioning(1), tiny.conditioning(2), tiny.real_control_net(), tiny.hint(*PIXELS, seed=7), strength=0.6
+    )
+    return {"positive": positive, "negative": negative}
+
+
 COMPANIES = {
     "a LoRA": Company(with_lora),
     "FreeU": Company(with_freeu),
@@ -159,6 +166,7 @@ COMPANIES = {
     "a LoRA on one prompt": Company(values=hooked_prompt),
     "prompts that take turns": Company(values=timed_prompts),
     "a control of core's": Company(values=core_control),
+    "a real ControlNet": Company(values=real_control),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 RANGE = {"strength": 0.7, "start_percent": 0.1, "end_percent": 0.9}
@@ -52,6 +52,29 @@ def test_it_adds_up_with_a_core_adapter_in_either_order(scene, ours_first):
     torch.testing.assert_close(
         tiny.sample(model, latent, positive=both[0], negative=both[1]), tiny.sample(stacked, latent), atol=1e-2, rtol=0
     )
+
+
+@pytest.mark.parametrize("kind", ["SD", "SDXL"])
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_it_chains_with_a_real_controlnet_in_either_order(inside_comfyui, kind, ours_first):
+    """The oracle adds features by plain patches to a MODEL whose prompts carry the ControlNet alone."""
+    config, image, other_image = tiny.adapter_config(kind), tiny.hint(128, 128), tiny.hint(128, 128, seed=9)
+    model, real, latent = tiny.model(kind), tiny.real_control_net(kind), tiny.latent(16, 16)
+    alone = prompts(real, other_image, strength=0.6)
+    features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
+    expected = tiny.sample(oracle.inject_features(model, kind, features), latent, **alone)
+    pairs = [(control(tiny.adapter(config)), image, 1.0), (real, other_image, 0.6)]
+    first, second = pairs if ours_first else reversed(pairs)
+    one = prompts(first[0], first[1], strength=first[2])
+    both = tiny.apply_core(one["positive"], one["negative"], second[0], second[1], strength=second[2])
+    result = tiny.sample(model, latent, positive=both[0], negative=both[1])
+    torch.testing.assert_close(result, expected, **tiny.CLOSE)
+    # Each of them matters.
+    for less in (
+        tiny.sample(model, latent, **alone),
+        tiny.sample(oracle.inject_features(model, kind, features), latent),
+    ):
+        assert (less - expected).abs().max() > 0.1
 
 
 def test_an_area_follows_the_part_of_the_image_under_it(scene):

@@ -174,6 +174,19 @@ def core_control(config: networks.AdapterConfig, seed: int = 0) -> Any:
     return comfy.controlnet.load_t2i_adapter(adapter_weights(config, seed))
 
 
+def real_control_net(kind: str = "SD", seed: int = 4) -> Any:
+    """A CONTROL_NET with a ControlNet proper: a copy of the encoder that runs at every step."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    config = unet_config(kind, hint_channels=3)
+    del config["transformer_depth_output"]
+    network = comfy.cldm.cldm.ControlNet(operations=comfy.ops.disable_weight_init, device="cpu", **config)
+    randomise(network, seed, scale=0.7)
+    return comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+
+
 def hint(height: int, width: int, count: int = 1, seed: int = 0, channels: int = 3) -> torch.Tensor:
     """Random condition images, IMAGE (B, H, W, C)."""
     return torch.rand(count, height, width, channels, generator=torch.Generator().manual_seed(seed))
