@@ -31,7 +31,8 @@ def run(options: Options) -> report.Section:
         "Allocations: storages that the variant's own operations make in a step after the first, at constant weights "
         "(counted by a TorchDispatchMode; views and in-place operations make none).",
         "Held: distinct storages of features, residuals and caches while sampling, on every device together.",
-        "Peak: of the whole process on the CPU (resident), of torch's allocator on a GPU; the least of the processes.",
+        "Peak: of the whole process on the CPU (resident), of torch's allocator on a GPU; the least of the processes. "
+        "On the CPU it counts the pages of the mapped file, which the system may take back; core copies them.",
     )
     title = f"Allocations and memory, {scale.family} at {size}×{size}"
     return report.Section(options.key("allocations"), title, tables, notes)
