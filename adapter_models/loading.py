@@ -79,7 +79,7 @@ def load(
     row = detect(where, shapes)
     config = read_config(where, row, shapes, file.config)
     renamed = {row.rename(key, config.num_res_blocks): tensor for key, tensor in tensors.items()}
-    network = _assign(where, config, renamed, operations)
+    network = assemble(where, config, renamed, operations)
     hint = f"{where} {file.config.get('_name_or_path', '')}"
     about = AdapterFile(
         name=where,
@@ -95,7 +95,21 @@ def load(
     return network, about
 
 
-def _assign(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:
+def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:
+    """Build the network of a config around weights, which are kept as they are.
+
+    Args:
+        where: Where the weights come from, for messages.
+        config: The shape of the network.
+        tensors: Its weights, by its own names.
+        operations: Namespace that the layers come from.
+
+    Returns:
+        The network, in evaluation mode and without gradients.
+
+    Raises:
+        CorruptFileError: Weights that are not those of such a network, or can't give a picture.
+    """
     try:
         network = build(config, operations, device="meta")
     except (ValueError, RuntimeError, ArithmeticError) as error:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS
-from ..adapter_models.loading import AdapterFile, fill
-from ..adapter_models.networks import Adapter, AdapterConfig, build
+from ..adapter_models.loading import AdapterFile, assemble
+from ..adapter_models.networks import AdapterConfig, build
 from ..adapter_models.saving import (
     TRAINING_KEY,
     diffusers_config,
@@ -59,15 +59,7 @@ def new_adapter(config: AdapterConfig, kind: str, family: str | None, seed: int)
         # Published SDXL pose adapters take BGR; without a word that would be assumed of this one too.
         metadata={COLOR_ORDER_KEY: "rgb"},
     )
-    return host.own_adapter(host_network(config, weights), about, bgr=False, dtype=None)
-
-
-def host_network(config: AdapterConfig, weights: Mapping[str, Tensor]) -> Adapter:
-    """Build a network of ComfyUI's layers around weights."""
-    network = build(config, host.OPERATIONS, device="meta")
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    fill("the adapter", f"a {config.kind} adapter", network, expected, weights)
-    return network
+    return host.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), about, bgr=False, dtype=None)
 
 
 def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: str, training: str) -> T2IAdapter:
@@ -82,7 +74,7 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
     learned = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
     metadata = {**adapter.about.metadata, **learned}
     about = replace(adapter.about, name=name, dtype="float32", metadata=metadata, container="in memory")
-    network = host_network(adapter.network.config, weights)
+    network = assemble("the adapter", adapter.network.config, weights, host.OPERATIONS)
     return host.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
 
 
