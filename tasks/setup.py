@@ -1,5 +1,6 @@
 """Get everything that a command needs, and write down where it is."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,8 +14,9 @@ from . import environment, locate, paths
 
 def main(arguments: list[str]) -> int:
     """Find or get ComfyUI, make or check the environment, and record both in `.comfyui/setup.json`."""
-    if arguments:
-        sys.exit(f"setup: got {' '.join(arguments)}; expected no arguments.")
+    parser = argparse.ArgumentParser(prog="setup", description=main.__doc__)
+    parser.add_argument("--oldest", action="store_true", help="get the oldest ComfyUI that the pack works with too")
+    options = parser.parse_args(arguments)
     started = time.monotonic()
     paths.STATE.mkdir(exist_ok=True)
     try:
@@ -23,6 +25,8 @@ def main(arguments: list[str]) -> int:
             requirements = [comfyui / "requirements.txt", paths.TASKS / "requirements.txt"]
             python = environment.ensure(paths.ENVIRONMENT, requirements)
             place = {"comfyui": str(comfyui), "python": str(python)}
+            if options.oldest:
+                place["oldest"] = str(locate.copy_of(locate.OLDEST, paths.STATE))
             paths.SETUP.write_text(json.dumps(place, indent=1), encoding="utf-8")
     except locate.SetupError as error:
         print(f"\n{error}", file=sys.stderr)
