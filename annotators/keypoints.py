@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -17,6 +16,10 @@ LEAST_SCORE = 0.3
 # Where most coordinates are greater they are pixels; some joints may lie far out of the picture.
 GREATEST_FRACTION = 1.5
 LARGEST_SIDE = 16384
+# Beyond, in pixels, nothing was seen: it is a fault of the detector, and no number to compute with.
+FARTHEST = 1_000_000
+# Frames of a list of lists of frames, and room to spare.
+DEEPEST = 16
 # Joints in the order of OpenPose's 18: nose, neck, then shoulder, elbow, wrist of the right and of the left, hip, knee,
 # ankle of the right and of the left, eyes and ears, right before left.
 NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
@@ -114,11 +117,11 @@ def _parsed(keypoints: Any) -> Any:
         return keypoints
     try:
         return json.loads(keypoints)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long, and lists too deep, for Python's reader
         raise AnnotatorError(WHERE, "text that is no JSON", "OpenPose's JSON", f"It says: {error}.") from error
 
 
-def _frames(keypoints: Any) -> Iterator[Mapping[str, Any]]:
+def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
     """Yield the frames of lists in lists; a null is a frame without people."""
     if keypoints is None:
         yield {"people": []}
@@ -127,9 +130,9 @@ def _frames(keypoints: Any) -> Iterator[Mapping[str, Any]]:
             raise AnnotatorError(WHERE, f"a frame with {_named(keypoints)}", "a frame with 'people'",
                                  "Only human bodies in OpenPose's format can be drawn.")  # fmt: skip
         yield keypoints
-    elif isinstance(keypoints, Sequence) and not isinstance(keypoints, str):
+    elif isinstance(keypoints, Sequence) and not isinstance(keypoints, str) and depth < DEEPEST:
         for each in keypoints:
-            yield from _frames(each)
+            yield from _frames(each, depth + 1)
     else:
         raise AnnotatorError(WHERE, f"a {type(keypoints).__name__}", "frames with 'people', as OpenPose writes them")
 
@@ -148,7 +151,7 @@ def _people(frame: Mapping[str, Any]) -> list[Any]:
 def _canvas(frame: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return height and width of a frame's canvas, or None."""
     sides = [frame.get(name) for name in ("canvas_height", "canvas_width")]
-    if not all(isinstance(side, int | float) and math.isfinite(side) and side >= 1 for side in sides):
+    if not all(isinstance(side, int | float) and 1 <= side <= FARTHEST for side in sides):
         return None
     height, width = (int(side) for side in sides if side is not None)
     return height, width
@@ -189,10 +192,11 @@ def _point(row: Any) -> Point | None:
         return None
     if not all(isinstance(value, int | float) for value in values):
         raise AnnotatorError(WHERE, f"a point {values}", "numbers: x, y and score")
-    x, y, score = (float(value) for value in (*values, 1.0)[:3])
-    if not (math.isfinite(x) and math.isfinite(y)) or not score >= LEAST_SCORE or x == y == 0:
+    x, y, score = (*values, 1.0)[:3]
+    # Compared before anything is computed: a whole number may be too large for a float.
+    if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST) or not score >= LEAST_SCORE or x == y == 0:
         return None
-    return x, y
+    return float(x), float(y)
 
 
 def _scaled(point: Point | None, scale: Point) -> Point | None:

@@ -6,6 +6,7 @@
 - fixture `comfy_server`: the real ComfyUI as a server, with the pack, the companion and the miniature's weights.
 
 A test that skips fails: what can't run here must say so through a marker (see `gpu`), which is counted.
+A test that reaches for the network fails, in whatever process: see loopback/sitecustomize.py.
 """
 
 import importlib.util
@@ -42,6 +43,30 @@ def load_package(name: str, folder: Path) -> types.ModuleType:
 
 load_package(PACK, ROOT)
 load_package(MINIATURE, ROOT / "miniature")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def refused_connections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep this process, and each Python that it starts, on this machine; the file of what was refused."""
+    hook = ROOT / "tests" / "loopback" / "sitecustomize.py"
+    spec = importlib.util.spec_from_file_location("t2i_loopback", hook)
+    loopback = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loopback)
+    refused = tmp_path_factory.mktemp("network") / "refused.txt"
+    refused.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(loopback.REFUSED, str(refused))
+        patch.setenv("PYTHONPATH", str(hook.parent))
+        yield refused
+
+
+@pytest.fixture(autouse=True)
+def stays_on_this_machine(refused_connections: Path) -> Iterator[None]:
+    """Fail a test during which anything reached for the network, even where the error was swallowed."""
+    before = len(refused_connections.read_bytes())
+    yield
+    attempts = refused_connections.read_bytes()[before:].decode("utf-8", "replace")
+    assert not attempts, attempts
 
 
 @dataclass(frozen=True)
