@@ -39,16 +39,46 @@ def gallery(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run ruff, mypy and every test."""
-    place = set_up(session)
-    clean = True
-    try:
-        check(session, place)
-    except CommandFailed:
-        clean = False  # told at the end: one run shows everything that is wrong
+    """Run ruff, mypy and every test; first, the quick ones inside the oldest ComfyUI too, unless some are named."""
+    place = set_up(session, *([] if session.posargs else ["--oldest"]))
+    steps = [lambda: check(session, place)]
+    if not session.posargs:
+        steps.append(lambda: run_oldest(session, place, "-m", QUICK))
+    troubles = []
+    for step in steps:
+        try:
+            step()
+        except CommandFailed as error:
+            troubles.append(str(error))  # told at the end: one run shows everything that is wrong
     run(session, place, script(place, "pytest"), *session.posargs)
-    if not clean:
-        session.error("ruff or mypy failed, see above pytest's output")
+    if troubles:
+        session.error(f"before the last line of pytest: {'; '.join(troubles)}")
+
+
+@nox.session(name="tests-oldest")
+def tests_oldest(session: nox.Session) -> None:
+    """Run the tests inside ComfyUI with the oldest one that the pack works with."""
+    run_oldest(session, set_up(session, "--oldest"), *session.posargs)
+
+
+@nox.session(name="tests-frontend")
+def tests_frontend(session: nox.Session) -> None:
+    """Run the browser's tests with the newest frontend that the pack was seen to work with."""
+    place = set_up(session)
+    launch(session, place, "tasks.frontend")
+    run(session, place, script(place, "pytest"), *(session.posargs or ["tests/browser"]), variables={})
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser, ten minutes each: `python3 run.py fuzz -- --minutes 1 pose` for less."""
+    launch(session, set_up(session), "tasks.fuzz", *session.posargs)
+
+
+@nox.session
+def registry(session: nox.Session) -> None:
+    """Check what would be published, with the registry's own tool."""
+    session.run(sys.executable, str(LAUNCH), "tasks.registry", *session.posargs, external=True, log=False)
 
 
 @nox.session

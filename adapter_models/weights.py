@@ -93,7 +93,7 @@ class Schedule:
             raise AdapterError(
                 "schedule",
                 f"percents {self.start_percent} to {self.end_percent}",
-                "0 ≤ start ≤ end ≤ 1",
+                "0 <= start <= end <= 1",
                 "Swap or clip them.",
             )
         for value, known in (

@@ -17,7 +17,8 @@ from .transformers_models import LoadedModel
 WHERE = "pose"
 # A person's box is widened by this much, as in training.
 ROOM = 1.25
-# DARK: heat maps are smoothed (σ 0.8, 11 pixels), and the peak is moved to that of the Gaussian through its neighbours.
+# DARK: heat maps are smoothed (sigma 0.8, 11 pixels), and the peak is moved to that of the Gaussian through its
+# neighbours.
 SIGMA, REACH = 0.8, 5
 LEAST_HEAT, MOST_HEAT = 0.001, 50.0
 

@@ -31,7 +31,7 @@ class Recovery:
 
     Attributes:
         name: The prediction.
-        recover: (noisy latents at ComfyUI's scale, denoised latents, σ) -> prediction.
+        recover: (noisy latents at ComfyUI's scale, denoised latents, sigma) -> prediction.
     """
 
     name: str
@@ -73,7 +73,7 @@ class FrozenUNet:
     Attributes:
         apply_model: ComfyUI's BaseModel.apply_model.
         sites: The block that each level of the adapter is added to.
-        sigmas: (T,) σ of each time.
+        sigmas: (T,) sigma of each time.
         recovery: What it predicts.
     """
 

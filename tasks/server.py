@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.request import ProxyHandler, build_opener
 
-from . import base_directory
+from . import base_directory, frontend
 
 READY_WITHIN = 300.0
 END_WITHIN = 15.0
@@ -54,6 +54,7 @@ class ComfyServer:
         self.command += ["--disable-api-nodes", *arguments]
         self.base = base
         self.environ = {**os.environ, **(environ or {})}
+        self.command += frontend.arguments(self.environ)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "ComfyServer":

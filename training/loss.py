@@ -23,7 +23,7 @@ class Prediction:
 
     Attributes:
         name: Its name in the field.
-        target: (latents, noise, √ᾱ, √(1 - ᾱ)) -> what a perfect prediction would be.
+        target: (latents, noise, sqrt(alpha), sqrt(1 - alpha)) -> what a perfect prediction would be.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Denoiser:
 
     Attributes:
         denoise: The model itself; gradients flow through it into the features.
-        alphas: (T,) ᾱ of each time: the part of the latents' variance that is left.
+        alphas: (T,) alpha of each time: the part of the latents' variance that is left.
         prediction: What it predicts.
         half: It computes in fp16, whose gradients vanish unless the loss is scaled.
     """
