@@ -26,10 +26,12 @@ def check_hint(where: str, image: Tensor) -> None:
         image: Expected (B, C, H, W) with C of 1 to 4 and values in [0, 1].
 
     Raises:
-        HintError: Another shape, an empty batch, NaN, or another range of values.
+        HintError: Another shape, an empty batch, no floating-point numbers, NaN, or another range of values.
     """
     if image.ndim != 4 or image.shape[1] not in (1, 2, 3, 4) or 0 in image.shape:
         raise HintError(where, f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels")
+    if not image.is_floating_point():
+        raise HintError(where, f"numbers of type {image.dtype}", "floating-point values in [0, 1]", "Convert the image.")
     low, high = (float(value) for value in torch.aminmax(image))
     if not LOWEST <= low <= high <= HIGHEST:
         raise HintError(
@@ -96,8 +98,10 @@ def fit_to(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(image.shape[-2:]) == tuple(size):
         return image
-    # Antialiased bilinear: lines survive shrinking, nothing overshoots, and equal sizes are left alone.
-    return functional.interpolate(image, size=size, mode="bilinear", antialias=True)
+    # Antialiased bilinear: lines survive shrinking, nothing overshoots, and equal sizes are left alone. torch has it for
+    # whole precision alone on the CPU.
+    whole = image.to(torch.promote_types(image.dtype, torch.float32))
+    return functional.interpolate(whole, size=size, mode="bilinear", antialias=True).to(image.dtype)
 
 
 def pad_to_cells(image: Tensor, cell: int) -> Tensor:

@@ -1,6 +1,7 @@
-"""Get a frontend newer than ComfyUI's own, to see that the pack works with it: `tests-frontend` runs the browser's tests.
+"""Get a frontend newer than ComfyUI's own, to see that the pack works with it too.
 
-Any server that `tasks.server` starts uses the frontend whose folder the variable T2I_FRONTEND names.
+`python3 run.py tests-frontend` runs the browser's tests with it. Any server that `tasks.server`
+starts uses the frontend whose folder the variable T2I_FRONTEND names.
 """
 
 import subprocess

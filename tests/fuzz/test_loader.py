@@ -65,7 +65,13 @@ def pickles(draw):
     for code in draw(st.lists(st.sampled_from(pickletools.opcodes), max_size=12)):
         content += code.code.encode("latin-1")
         if code.arg is not None:
-            names = (b"os\nsystem\n", b"torch._utils\n_rebuild_tensor_v2\n", b"collections\nOrderedDict\n", b"1\n", b"I1\n")
+            names = (
+                b"os\nsystem\n",
+                b"torch._utils\n_rebuild_tensor_v2\n",
+                b"collections\nOrderedDict\n",
+                b"1\n",
+                b"I1\n",
+            )
             content += draw(st.one_of(st.sampled_from(names), st.binary(max_size=10)))
     return content + b"."
 
@@ -90,7 +96,9 @@ entries = st.fixed_dictionaries(
     {
         "dtype": st.one_of(dtypes, st.integers(), st.none()),
         "shape": st.one_of(st.lists(st.integers(-1, 2**65), max_size=5), st.integers(0, 8)),
-        "data_offsets": st.one_of(st.tuples(st.integers(0, 64), st.integers(0, 64)), st.lists(st.integers(), max_size=3)),
+        "data_offsets": st.one_of(
+            st.tuples(st.integers(0, 64), st.integers(0, 64)), st.lists(st.integers(), max_size=3)
+        ),
     }
 )
 names = st.one_of(st.sampled_from(sorted(samples.shapes_of(LEAST))), st.text(max_size=12))
@@ -160,7 +168,9 @@ leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text
 values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4), max_leaves=6)
 KEYS = ("adapter_type", "in_channels", "downscale_factor", "channels", "num_res_blocks", "_name_or_path", "_class_name")
 configs = st.one_of(
-    st.dictionaries(st.sampled_from(KEYS), st.one_of(values, st.sampled_from(("full_adapter", "full_adapter_xl", 3, 8)))),
+    st.dictionaries(
+        st.sampled_from(KEYS), st.one_of(values, st.sampled_from(("full_adapter", "full_adapter_xl", 3, 8)))
+    ),
     values,
 )
 

@@ -21,7 +21,8 @@ numbers = st.one_of(
 )
 leaves = st.one_of(st.none(), numbers, st.text(max_size=8))
 anything = st.recursive(
-    leaves, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4))
+    leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
 )
 counts = st.sampled_from([layout.count for layout in LAYOUTS])
 flat = st.tuples(counts, st.sampled_from((2, 3))).flatmap(
@@ -31,11 +32,16 @@ rows = counts.flatmap(
     lambda count: st.lists(st.one_of(st.none(), st.lists(leaves, max_size=4)), min_size=count, max_size=count)
 )
 bodies = st.one_of(flat, rows, anything)
-people = st.one_of(st.lists(st.one_of(st.none(), st.fixed_dictionaries({"pose_keypoints_2d": bodies})), max_size=3), anything)
-frames = st.fixed_dictionaries(
-    {"people": people}, optional={"canvas_width": st.one_of(numbers, anything), "canvas_height": st.one_of(numbers, anything)}
+people = st.one_of(
+    st.lists(st.one_of(st.none(), st.fixed_dictionaries({"pose_keypoints_2d": bodies})), max_size=3), anything
 )
-keypoints = st.one_of(frames, st.lists(frames, max_size=3), st.lists(st.lists(frames, max_size=2), max_size=2), anything)
+frames = st.fixed_dictionaries(
+    {"people": people},
+    optional={"canvas_width": st.one_of(numbers, anything), "canvas_height": st.one_of(numbers, anything)},
+)
+keypoints = st.one_of(
+    frames, st.lists(frames, max_size=3), st.lists(st.lists(frames, max_size=2), max_size=2), anything
+)
 sizes = st.tuples(st.integers(-1, 20000), st.integers(-1, 20000))
 
 
