@@ -21,6 +21,8 @@ ROOT = Path(__file__).absolute().parent
 LAUNCH = ROOT / "tasks" / "launch.py"
 # Ctrl-C must leave a running server the time to end.
 PATIENCE = 30.0
+# Of the tests inside the oldest ComfyUI, which run along with all tests: about five minutes.
+QUICK = "not slow"
 
 
 @nox.session
@@ -41,18 +43,19 @@ def gallery(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run ruff, mypy and every test; first, the quick ones inside the oldest ComfyUI too, unless some are named."""
     place = set_up(session, *([] if session.posargs else ["--oldest"]))
-    steps = [lambda: check(session, place)]
+    troubles = []  # told at the end: one run shows everything that is wrong
+    try:
+        check(session, place)
+    except CommandFailed:
+        troubles.append("ruff or mypy")
     if not session.posargs:
-        steps.append(lambda: run_oldest(session, place, "-m", QUICK))
-    troubles = []
-    for step in steps:
         try:
-            step()
-        except CommandFailed as error:
-            troubles.append(str(error))  # told at the end: one run shows everything that is wrong
+            run_oldest(session, place, "-m", QUICK)
+        except CommandFailed:
+            troubles.append("a test with the oldest ComfyUI")
     run(session, place, script(place, "pytest"), *session.posargs)
     if troubles:
-        session.error(f"before the last line of pytest: {'; '.join(troubles)}")
+        session.error(f"{' and '.join(troubles)} failed, see above pytest's last output")
 
 
 @nox.session(name="tests-oldest")
@@ -64,9 +67,8 @@ def tests_oldest(session: nox.Session) -> None:
 @nox.session(name="tests-frontend")
 def tests_frontend(session: nox.Session) -> None:
     """Run the browser's tests with the newest frontend that the pack was seen to work with."""
-    place = set_up(session)
-    launch(session, place, "tasks.frontend")
-    run(session, place, script(place, "pytest"), *(session.posargs or ["tests/browser"]), variables={})
+    place = set_up(session, "--frontend")
+    run(session, place, script(place, "pytest"), *(session.posargs or ["tests/browser"]))
 
 
 @nox.session
@@ -100,9 +102,9 @@ def miniature(session: nox.Session) -> None:
     run(session, place, place["python"], str(ROOT / "miniature"), *session.posargs)
 
 
-def set_up(session: nox.Session) -> dict[str, str]:
+def set_up(session: nox.Session, *options: str) -> dict[str, str]:
     """Make sure of ComfyUI and the environment; return where they are."""
-    session.run(sys.executable, str(LAUNCH), "tasks.setup", external=True, log=False)
+    session.run(sys.executable, str(LAUNCH), "tasks.setup", *options, external=True, log=False)
     place: dict[str, str] = json.loads((ROOT / ".comfyui" / "setup.json").read_text(encoding="utf-8"))
     return place
 
@@ -125,12 +127,18 @@ def launch(session: nox.Session, place: dict[str, str], module: str, *arguments:
     run(session, place, place["python"], str(LAUNCH), module, *arguments)
 
 
+def run_oldest(session: nox.Session, place: dict[str, str], *arguments: str) -> None:
+    """Run the tests that need ComfyUI with the oldest one."""
+    run(session, {**place, "comfyui": place["oldest"]}, script(place, "pytest"), "tests/host", *arguments)
+
+
 def run(session: nox.Session, place: dict[str, str], *command: str) -> None:
-    """Run a command with ComfyUI's path in its environment."""
+    """Run a command with the paths of ComfyUI and, where another than its own was got, of the frontend."""
+    frontend = {"T2I_FRONTEND": place["frontend"]} if "frontend" in place else {}
     session.run(
         *command,
         # A PYTHONPATH with this checkout in it would let our nodes/ shadow ComfyUI's nodes.py.
-        env={"COMFYUI_PATH": place["comfyui"], "PYTHONPATH": None},
+        env={"COMFYUI_PATH": place["comfyui"], "PYTHONPATH": None, **frontend},
         external=True,
         log=False,
         interrupt_timeout=PATIENCE,

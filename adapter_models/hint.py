@@ -31,7 +31,9 @@ def check_hint(where: str, image: Tensor) -> None:
     if image.ndim != 4 or image.shape[1] not in (1, 2, 3, 4) or 0 in image.shape:
         raise HintError(where, f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels")
     if not image.is_floating_point():
-        raise HintError(where, f"numbers of type {image.dtype}", "floating-point values in [0, 1]", "Convert the image.")
+        raise HintError(
+            where, f"numbers of type {image.dtype}", "floating-point values in [0, 1]", "Convert the image."
+        )
     low, high = (float(value) for value in torch.aminmax(image))
     if not LOWEST <= low <= high <= HIGHEST:
         raise HintError(
@@ -98,8 +100,8 @@ def fit_to(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(image.shape[-2:]) == tuple(size):
         return image
-    # Antialiased bilinear: lines survive shrinking, nothing overshoots, and equal sizes are left alone. torch has it for
-    # whole precision alone on the CPU.
+    # Antialiased bilinear: lines survive shrinking, nothing overshoots, and equal sizes are left alone. On the
+    # CPU torch has it for full precision alone.
     whole = image.to(torch.promote_types(image.dtype, torch.float32))
     return functional.interpolate(whole, size=size, mode="bilinear", antialias=True).to(image.dtype)
 

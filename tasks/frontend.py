@@ -9,25 +9,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import paths
 from .locate import SetupError
 
 PACKAGE = "comfyui-frontend-package"
 # The newest published one that the pack was seen to work with; pyproject.toml's range holds it.
 NEWEST = "1.58.1"
 VARIABLE = "T2I_FRONTEND"
-
-
-def main(arguments: list[str]) -> int:
-    """Get the newest frontend; print its folder as the last line."""
-    if arguments:
-        sys.exit(f"frontend: got {' '.join(arguments)}; expected no arguments.")
-    try:
-        print(ensure(NEWEST, paths.STATE), flush=True)
-    except SetupError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def ensure(version: str, state: Path) -> Path:

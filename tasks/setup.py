@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import environment, locate, paths
+from . import environment, frontend, locate, paths
 
 
 def main(arguments: list[str]) -> int:
     """Find or get ComfyUI, make or check the environment, and record both in `.comfyui/setup.json`."""
     parser = argparse.ArgumentParser(prog="setup", description=main.__doc__)
     parser.add_argument("--oldest", action="store_true", help="get the oldest ComfyUI that the pack works with too")
+    parser.add_argument("--frontend", action="store_true", help="get the newest frontend too")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     paths.STATE.mkdir(exist_ok=True)
@@ -27,6 +28,8 @@ def main(arguments: list[str]) -> int:
             place = {"comfyui": str(comfyui), "python": str(python)}
             if options.oldest:
                 place["oldest"] = str(locate.copy_of(locate.OLDEST, paths.STATE))
+            if options.frontend:
+                place["frontend"] = str(frontend.ensure(frontend.NEWEST, paths.STATE))
             paths.SETUP.write_text(json.dumps(place, indent=1), encoding="utf-8")
     except locate.SetupError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -9,6 +9,7 @@ A test that skips fails: what can't run here must say so through a marker (see `
 A test that reaches for the network fails, in whatever process: see loopback/sitecustomize.py.
 """
 
+import importlib
 import importlib.util
 import json
 import os
@@ -24,6 +25,27 @@ import pytest
 ROOT = Path(__file__).absolute().parents[1]
 PACK = "t2i_adapter_pack"
 MINIATURE = "t2i_adapter_miniature"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A part of ComfyUI that the oldest one lacks; tests of it are marked ``needs(name)``.
+
+    Args:
+        name: what to call it.
+        since: the oldest version in which it is known to be.
+        part: what it is in ComfyUI.
+    """
+
+    name: str
+    since: str
+    part: str
+
+
+FEATURES = (
+    Feature("split over devices", "0.30.0", "comfy_extras/nodes_multigpu.py, and ControlBase.deepclone_multigpu"),
+    Feature("causal windows", "0.30.0", "the input causal_window_fix of ContextWindowsManual"),
+)
 
 
 def load_package(name: str, folder: Path) -> types.ModuleType:
@@ -85,6 +107,11 @@ class ComfyUI:
 @pytest.fixture(scope="session")
 def comfyui_path() -> Path:
     """ComfyUI's folder, as the test command found it."""
+    return find_comfyui()
+
+
+def find_comfyui() -> Path:
+    """Return ComfyUI's folder, as the test command found it."""
     named = os.environ.get("COMFYUI_PATH")
     if not named:
         setup = ROOT / ".comfyui" / "setup.json"
@@ -108,6 +135,8 @@ def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
     import torch
 
     sys.path.insert(0, str(comfyui_path))
+    # As main.py does: later, nodes.py puts comfy/ first on the path, which has a utils.py.
+    importlib.import_module("utils.extra_config")
     from comfy.cli_args import args
 
     # ComfyUI reads these while it is imported.
@@ -136,15 +165,44 @@ def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and count, what needs a GPU where there is none."""
+    """Leave out, and count, what needs a GPU or a part of ComfyUI where there is none."""
+    left_out = [*without_gpu(items), *without_feature(items)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def without_gpu(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests that need a GPU, where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
-        return
+        return []
     import torch
 
-    if not torch.cuda.is_available():
-        items[:] = [item for item in items if item not in marked]
-        config.hook.pytest_deselected(items=marked)
+    return [] if torch.cuda.is_available() else marked
+
+
+def without_feature(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests of what this ComfyUI is too old for."""
+    marked = [(item, marker.args[0]) for item in items for marker in item.iter_markers("needs")]
+    if not marked:
+        return []
+    from t2i_adapter_pack.tasks import locate
+
+    since = {feature.name: locate.numbers(feature.since) for feature in FEATURES}
+    version = locate.version_of(find_comfyui())
+    return [item for item, feature in marked if version < since[feature]]
+
+
+def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
+    """Say in the report what the ComfyUI under test lacks."""
+    if not any(item.get_closest_marker("host") for item in items):
+        return []
+    from t2i_adapter_pack.tasks import locate
+
+    version = locate.version_of(find_comfyui())
+    lacking = [feature for feature in FEATURES if version < locate.numbers(feature.since)]
+    return [f"not tested, for this ComfyUI has no {feature.name}: {feature.part}" for feature in lacking]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,7 +19,7 @@ others = st.sampled_from((torch.uint8, torch.int64, torch.bool, torch.complex64)
 
 
 @st.composite
-def pictures(draw, dtypes=st.one_of(floating, others)):
+def pictures(draw):
     """A tensor that may be a picture: any rank, mostly of four dimensions, mostly in range."""
     shape = draw(st.one_of(st.tuples(st.integers(1, 3), st.integers(1, 5), sides, sides), st.lists(sides, max_size=5)))
     shape = [min(side, 4) for side in shape] if len(shape) > 4 else shape
@@ -28,7 +28,7 @@ def pictures(draw, dtypes=st.one_of(floating, others)):
     if image.numel():
         for value in draw(st.lists(st.sampled_from(VALUES), max_size=2)):
             image.view(-1)[draw(st.integers(0, image.numel() - 1))] = value
-    return image.to(draw(dtypes))
+    return image.to(draw(st.one_of(floating, others)))
 
 
 @SHORT

@@ -1,4 +1,4 @@
-"""Whatever a file holds: an adapter, or an error that says what is wrong; nothing of it runs, and nothing else breaks."""
+"""Whatever a file holds: an adapter, or an error that says what is wrong; nothing else breaks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def load_bytes(content: bytes, suffix: str) -> None:
         load(path)
 
 
-# --- bytes --------------------------------------------------------------------------------------------------------------
+# --- bytes ------------------------------------------------------------------------------------------------------------
 
 
 @SHORT
@@ -130,7 +130,7 @@ def test_any_change_of_a_good_file_is_refused_or_harmless(name, changes):
         load(good.target(path))
 
 
-# --- what is in a whole file ----------------------------------------------------------------------------------------------
+# --- what is in a whole file ------------------------------------------------------------------------------------------
 
 shapes = st.lists(st.integers(0, 5), max_size=4)
 kinds = st.sampled_from((torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.float8_e4m3fn))

@@ -14,7 +14,7 @@ import torch
 
 from . import tiny
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 LATENT, PIXELS = (8, 16), (64, 128)
 
 

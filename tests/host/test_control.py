@@ -118,6 +118,7 @@ def test_a_copy_shares_the_adapter_and_nothing_of_a_run(scene):
     assert net.cond_hint_original is None
 
 
+@pytest.mark.needs("split over devices")
 def test_a_clone_for_another_device_has_weights_of_its_own(scene):
     _, adapter, _, _ = scene
     net = control(adapter)

@@ -15,6 +15,7 @@ import torch
 from . import tiny
 
 pytestmark = pytest.mark.host
+SPLIT = pytest.mark.needs("split over devices")
 LATENT, PIXELS = (8, 16), (64, 128)
 
 
@@ -53,6 +54,7 @@ def watch_threads(monkeypatch) -> list[tuple[int, tuple[int, ...]]]:
 
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
+@SPLIT
 @pytest.mark.parametrize("order", ["split last", "split first"])
 def test_the_split_model_gives_the_same_picture(inside_comfyui, split, monkeypatch, kind, order):
     from t2i_adapter_pack.nodes.weights import T2IAdapterWeights
@@ -73,6 +75,7 @@ def test_the_split_model_gives_the_same_picture(inside_comfyui, split, monkeypat
     assert count.calls == 1
 
 
+@SPLIT
 def test_a_control_net_is_copied_for_the_second_device(inside_comfyui, split, monkeypatch):
     from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
 

@@ -5,6 +5,7 @@ the file that REFUSED names: a library that swallows the error must not hide the
 """
 
 import os
+import pathlib
 import socket
 import sys
 
@@ -48,7 +49,7 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
         return
     message = f"{event}: got {host!r}; expected an address of this machine, because tests must not use the network."
     if os.environ.get(REFUSED):
-        with open(os.environ[REFUSED], "a", encoding="utf-8") as file:
+        with pathlib.Path(os.environ[REFUSED]).open("a", encoding="utf-8") as file:
             file.write(f"{message} By {' '.join(sys.argv)[:200]}\n")
     raise ConnectionRefusedError(message)
 
