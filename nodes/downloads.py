@@ -56,7 +56,9 @@ class Part:
     note: Path
 
     def size_of(self, identity: str | None = None) -> int:
-        """Return how many bytes are there, or 0 where they are of another file than ``identity``."""
+        """Return how many bytes are there, or 0 where they are of another file than ``identity``, or anywhere else."""
+        if self.path.is_symlink():
+            return 0
         try:
             noted = self.note.read_text(encoding="ascii")
             size = self.path.stat().st_size
@@ -240,6 +242,8 @@ def _check_space(folder: Path, needed: int) -> None:
 def _receive(response: Any, part: Part, identity: str, have: int, total: int | None, progress: Progress) -> str:
     """Append what comes to the part, and return the hash of the whole."""
     digest = hashlib.sha256()
+    if not have:
+        part.drop()  # a link in their place would be written through
     part.note.write_text(identity, encoding="ascii")
     with part.path.open("r+b" if have else "wb") as file:
         while chunk := file.read(CHUNK) if have else b"":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.saving import LAYOUTS
-from ..training.errors import CheckpointError
+from ..training.checkpoints import check_prefix
 from . import host
 from .sockets import T2IAdapterSocket
 from .trained import write_adapter
@@ -46,11 +45,7 @@ class SaveT2IAdapter(io.ComfyNode):
         dtype: str = "fp32",
     ) -> io.NodeOutput:
         """Write the adapter."""
-        if not filename_prefix.strip("/\\ ") or ".." in PurePath(filename_prefix.replace("\\", "/")).parts:
-            raise CheckpointError("filename_prefix", repr(filename_prefix), "a name in the output folder", "Change it.")
-        if PurePath(filename_prefix).is_absolute():
-            raise CheckpointError("filename_prefix", repr(filename_prefix), "a name without a root", "Change it.")
-        folder, name = host.output_path(filename_prefix)
+        folder, name = host.output_path(check_prefix(filename_prefix))
         path = write_adapter(adapter, folder / name, format, DTYPES[dtype])
         host.tell(f"Saved {path}", cls.hidden.unique_id if cls.hidden else None)
         return io.NodeOutput()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.families import sites_for
-from ..training.checkpoints import check_run_name, load_state, save_state, write_whole
+from ..training.checkpoints import load_state, run_folder, save_state, write_whole
 from ..training.data import TrainingSet, training_set
 from ..training.errors import TrainingError
 from ..training.loop import Trainer, fit
@@ -58,7 +58,7 @@ class Saving:
     @property
     def folder(self) -> Path:
         """The folder of the run."""
-        return host.output_folder() / RUNS / check_run_name(self.run_name)
+        return run_folder(host.output_folder() / RUNS, self.run_name)
 
 
 def train(

@@ -48,6 +48,7 @@ PARSERS = (
     Parser("hint", (f"{PACK}.adapter_models",)),
     Parser("schedule", (f"{PACK}.adapter_models",)),
     Parser("pose", (f"{PACK}.annotators", "json")),
+    Parser("names", (f"{PACK}.training",)),
 )
 
 

@@ -33,9 +33,13 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
 @pytest.fixture
 def noted(refused_connections) -> Iterator[Callable[[], str]]:
     """What this test had refused; taken out of the file again, for it is meant."""
-    before = refused_connections.read_bytes()
-    yield lambda: refused_connections.read_bytes()[len(before) :].decode()
-    refused_connections.write_bytes(before)
+    before = refused_connections.read_text(encoding="utf-8")
+
+    def since() -> str:
+        return refused_connections.read_text(encoding="utf-8")[len(before) :]
+
+    yield since
+    refused_connections.write_text(before, encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)

@@ -8,7 +8,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import IO, Any
 
 import torch
@@ -47,6 +47,50 @@ def check_run_name(name: str) -> str:
             "It becomes a folder's name in the output folder.",
         )
     return name
+
+
+def run_folder(runs: Path, name: str) -> Path:
+    """Return the folder of a run, wherever it will be written.
+
+    Args:
+        runs: The folder of all runs, in the output folder.
+        name: What the user calls the run.
+
+    Returns:
+        A folder in ``runs``; it need not be there.
+
+    Raises:
+        CheckpointError: The name would lead out of it, or a link does.
+    """
+    folder = runs / check_run_name(name)
+    if not folder.resolve().is_relative_to(runs.parent.resolve()):
+        raise CheckpointError(
+            str(folder),
+            f"a link to {folder.resolve()}",
+            "a folder in the output folder",
+            "As ComfyUI's own nodes, this one writes nowhere else: start ComfyUI with --output-directory.",
+        )
+    return folder
+
+
+def check_prefix(prefix: str) -> str:
+    """Refuse a folder and name that would leave the output folder, on any system.
+
+    Args:
+        prefix: Below the output folder, with slashes of either kind.
+
+    Returns:
+        The same.
+
+    Raises:
+        CheckpointError: It names nothing, begins at a root or a drive, goes up, or has what no name has.
+    """
+    place = PureWindowsPath(prefix.strip())  # which knows both kinds of slashes, and drives
+    if not place.name or place.anchor or ".." in place.parts or ":" in prefix or not prefix.isprintable():
+        raise CheckpointError(
+            "filename_prefix", repr(prefix), "a name in the output folder, perhaps behind folders", "Change it."
+        )
+    return prefix
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:

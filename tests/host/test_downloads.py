@@ -283,3 +283,17 @@ def test_names_are_never_paths(site, folder, name):
     with pytest.raises(AnnotatorError, match="a name with folders in it"):
         fetch(published(site, file=name), folder)
     assert site.asked == []
+
+
+@pytest.mark.parametrize("name", [f"{NAME}.part", f"{NAME}.part.sha256"])
+def test_nothing_is_written_through_a_link(site, folder, tmp_path, name):
+    other = tmp_path / "other"
+    other.write_bytes(CONTENT[:1000])
+    folder.mkdir(parents=True)
+    (folder / f"{NAME}.part.sha256").write_text(sha256(CONTENT))
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(other)
+    assert fetch(published(site), folder).read_bytes() == CONTENT
+    assert other.read_bytes() == CONTENT[:1000]
+    assert left(folder) == [NAME]
+    assert not (folder / NAME).is_symlink()

@@ -7,6 +7,8 @@ import torch
 from t2i_adapter_pack.training import checkpoints
 from t2i_adapter_pack.training.errors import CheckpointError
 
+from ..adapter_models.test_files import Evaluates, RunsACommand, WritesAFile
+
 
 @pytest.mark.parametrize("name", ["run", "Läufe 2026-01", "sketch_v1.5", "run+1 (b) @ c=d"])
 def test_plain_names_are_taken(name):
@@ -23,6 +25,65 @@ def test_plain_names_are_taken(name):
 def test_names_that_are_paths_or_no_names_are_refused(name):
     with pytest.raises(CheckpointError, match="run_name"):
         checkpoints.check_run_name(name)
+
+
+@pytest.mark.parametrize("prefix", ["adapter", "a/b", "a\\b", "Läufe/mein Adapter", "v1.5", "a..b"])
+def test_prefixes_below_the_output_folder_are_taken(prefix):
+    assert checkpoints.check_prefix(prefix) == prefix
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "", " ", ".", "..", "/", "\\", "//", "../up", "..\\up", "a/../../b", "a\\..\\b", "/abs", "\\abs", "C:x",
+        "C:\\x", "c:/x", "\\\\server\\share\\x", "a\0b", "a\nb", "a:stream", " ../x", " /abs",
+    ],
+)  # fmt: skip
+def test_prefixes_that_lead_elsewhere_are_refused(prefix):
+    with pytest.raises(CheckpointError, match="filename_prefix"):
+        checkpoints.check_prefix(prefix)
+
+
+def test_a_run_is_a_folder_in_the_output_folder(tmp_path):
+    runs = tmp_path / "output" / "runs"
+    assert checkpoints.run_folder(runs, "mine") == runs / "mine"
+    with pytest.raises(CheckpointError, match="run_name"):
+        checkpoints.run_folder(runs, "../mine")
+
+
+@pytest.mark.parametrize("linked", ["the run", "the runs"])
+def test_links_out_of_the_output_folder_are_refused_as_comfyui_refuses_them(linked, tmp_path):
+    runs, elsewhere = tmp_path / "output" / "runs", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place = runs / "mine" if linked == "the run" else runs
+    place.parent.mkdir(parents=True)
+    place.symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(CheckpointError, match="expected a folder in the output folder"):
+        checkpoints.run_folder(runs, "mine")
+
+
+def test_an_output_folder_that_is_itself_a_link_is_fine(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "output").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert checkpoints.run_folder(tmp_path / "output" / "runs", "mine").parent == tmp_path / "output" / "runs"
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    other = tmp_path / "other"
+    other.write_bytes(b"mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / checkpoints.STATE_FILE).symlink_to(other)
+    checkpoints.save_state(tmp_path / "run", {"step": 1})
+    assert other.read_bytes() == b"mine"
+    assert checkpoints.load_state(tmp_path / "run") == {"step": 1}
+
+
+@pytest.mark.parametrize("bomb", [RunsACommand, Evaluates, WritesAFile])
+def test_a_state_that_would_run_code_is_refused_and_does_not_run(bomb, tmp_path):
+    torch.save({"step": 1, "extra": bomb(tmp_path / "marker")}, tmp_path / checkpoints.STATE_FILE)
+    with pytest.raises(CheckpointError, match="the state of a run"):
+        checkpoints.load_state(tmp_path)
+    assert not (tmp_path / "marker").exists()
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
