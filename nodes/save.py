@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.saving import LAYOUTS
-from ..training.checkpoints import check_prefix
+from ..training.checkpoints import check_prefix, require_inside
 from . import host
 from .sockets import T2IAdapterSocket
 from .trained import write_adapter
@@ -45,7 +45,9 @@ class SaveT2IAdapter(io.ComfyNode):
         dtype: str = "fp32",
     ) -> io.NodeOutput:
         """Write the adapter."""
-        folder, name = host.output_path(check_prefix(filename_prefix))
+        output = host.output_folder()
+        require_inside((output / check_prefix(filename_prefix)).parent, output)
+        folder, name = host.output_path(filename_prefix)
         path = write_adapter(adapter, folder / name, format, DTYPES[dtype])
         host.tell(f"Saved {path}", cls.hidden.unique_id if cls.hidden else None)
         return io.NodeOutput()

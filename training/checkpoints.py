@@ -62,13 +62,28 @@ def run_folder(runs: Path, name: str) -> Path:
     Raises:
         CheckpointError: The name would lead out of it, or a link does.
     """
-    folder = runs / check_run_name(name)
-    if not folder.resolve().is_relative_to(runs.parent.resolve()):
+    return require_inside(runs / check_run_name(name), runs.parent)
+
+
+def require_inside(folder: Path, output: Path) -> Path:
+    """Refuse a folder that a link leads out of the output folder, as newer ComfyUIs do for pictures.
+
+    Args:
+        folder: Where to write; it need not be there.
+        output: The output folder; it may itself be a link.
+
+    Returns:
+        The same folder.
+
+    Raises:
+        CheckpointError: It lies elsewhere.
+    """
+    if not folder.resolve().is_relative_to(output.resolve()):
         raise CheckpointError(
             str(folder),
             f"a link to {folder.resolve()}",
             "a folder in the output folder",
-            "As ComfyUI's own nodes, this one writes nowhere else: start ComfyUI with --output-directory.",
+            "Start ComfyUI with --output-directory to write elsewhere.",
         )
     return folder
 
