@@ -1,7 +1,7 @@
 """Write locales/en from the nodes' own texts: `python tasks/launch.py tasks.locales`.
 
-The other languages are translated by hand. The command says which English texts have changed since it last ran, and what
-the other languages lack or have too much.
+The other languages are translated by hand. The command says which English texts have changed since it last ran, and
+what the other languages lack or have too much.
 """
 
 from __future__ import annotations
