@@ -91,9 +91,9 @@ def differences(wanted: Texts, got: Texts) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the English texts; return 1 if another language has to follow."""
-    from ..miniature import generate
+    from ..miniature.host import use_comfyui
 
-    generate.use_comfyui()
+    use_comfyui()
     from ..nodes import NODES
 
     before, now = load(ENGLISH), english(NODES)
