@@ -37,7 +37,8 @@ class Strip:
 
 STRIPS = (
     Strip("canny", ("photograph", "Canny 100, 200", "Canny 40, 110")),
-    Strip("clean_sketch", ("a drawing on paper", "Clean Sketch, threshold", "photograph", "Clean Sketch, xdog"), "coffee"),
+    Strip("drawing", ("a drawing on paper", "Clean Sketch, threshold"), "coffee"),
+    Strip("lines", ("photograph", "Clean Sketch, line art", "Clean Sketch, xdog", "Clean Sketch, xdog, line width 3")),
     Strip("gray", ("photograph", "Gray")),
     Strip("palette", ("photograph", "Palette, as trained", "Palette, area", "Palette, median")),
     Strip("paint", ("photograph", "Paint Segmentation")),
