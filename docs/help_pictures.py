@@ -18,6 +18,8 @@ from . import sheet_annotators
 OUT = paths.ROOT / "web" / "docs" / "pictures"
 # Rows of a sheet of the gallery: a page needs no more scenes.
 SCENES = 2
+# Every user downloads the pictures, and ComfyUI shows them in a narrow panel.
+WIDEST, QUALITY = 1000, 72
 
 
 @dataclass(frozen=True)
@@ -72,5 +74,6 @@ def main(arguments: list[str]) -> int:
         with Image.open(gallery.OUT / f"{name}.jpg") as sheet:
             pictures[name] = first_scenes(sheet)
     for name, picture in pictures.items():
-        picture.save(out / f"{name}.jpg", quality=80)
+        picture.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
+        picture.save(out / f"{name}.jpg", quality=QUALITY)
     return 0

@@ -109,7 +109,7 @@ def test_tooltips_name_default_and_range(schemas):
         for one in schema.inputs:
             default = getattr(one, "default", None)
             if default is not None:
-                assert "default" in one.tooltip, (schema.node_id, one.id)
+                assert "default" in one.tooltip.lower(), (schema.node_id, one.id)
             if isinstance(default, float | int) and not isinstance(default, bool):
                 # 1e-05 is written 1e-5.
                 written = f"{default:g}".replace("e-0", "e-")
@@ -121,7 +121,7 @@ def test_tooltips_tell_what_each_choice_does(schemas):
     for schema in schemas:
         for one in schema.inputs:
             options = [getattr(option, "key", option) for option in getattr(one, "options", None) or ()]
-            if 1 < len(options) < 6 and not any(str(option).startswith("download") for option in options):
+            if 1 < len(options) < 6 and not any("." in option for option in options):
                 assert [option for option in options if option not in one.tooltip] == [], (schema.node_id, one.id)
 
 
