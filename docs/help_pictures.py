@@ -19,7 +19,7 @@ OUT = paths.ROOT / "web" / "docs" / "pictures"
 # Rows of a sheet of the gallery: a page needs no more scenes.
 SCENES = 2
 # Every user downloads the pictures, and ComfyUI shows them in a narrow panel.
-WIDEST, QUALITY = 1000, 72
+WIDEST, QUALITY = 900, 70
 
 
 @dataclass(frozen=True)
