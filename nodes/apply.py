@@ -118,8 +118,8 @@ def _inputs() -> list[Any]:
             min=-10.0,
             max=10.0,
             step=0.05,
-            tooltip="How closely the picture follows. 0: not at all, 1 (default): as trained. Above 1.5 pictures tend "
-            "to break; below 0 it pushes away from the image. -10 to 10.",
+            tooltip="How closely the picture follows. 0: not at all, 1 (default): as trained; the authors go up to "
+            "1.5. Below 0 it pushes away from the image. -10 to 10.",
         ),
         io.Float.Input(
             "start_percent",
