@@ -42,13 +42,17 @@ class Kit:
         """Return the exact conditions of the scenes, (B, H, W, 3)."""
         return generate.exact_hint(kind, self.drawn)  # type: ignore[no-any-return]
 
-    def apply(self, model: Any, kind: str, **values: Any) -> Any:
-        """Run Load T2I-Adapter and Apply T2I-Adapter on a MODEL."""
-        from ..nodes.apply import ApplyT2IAdapter
+    def adapter(self, kind: str) -> Any:
+        """Load an adapter of the miniature."""
         from ..nodes.load import LoadT2IAdapter
 
-        adapter = LoadT2IAdapter.execute(generate.adapter_file(kind))[0]
-        return ApplyT2IAdapter.execute(model, adapter, self.hint(kind), **values)[0]
+        return LoadT2IAdapter.execute(generate.adapter_file(kind))[0]
+
+    def apply(self, model: Any, kind: str, **values: Any) -> Any:
+        """Run Apply T2I-Adapter on a MODEL."""
+        from ..nodes.apply import ApplyT2IAdapter
+
+        return ApplyT2IAdapter.execute(model, self.adapter(kind), self.hint(kind), **values)[0]
 
     def draw(self, model: Any = None, *, colour_words: bool = True) -> torch.Tensor:
         """Draw every scene from its prompt with a MODEL, the bare one by default."""
@@ -137,6 +141,16 @@ def sides(kit: Kit) -> list[Column]:
     ]
 
 
+def features(kit: Kit) -> list[Column]:
+    """What the sketch adapter makes of each sketch, level by level."""
+    from ..nodes.inspect import PreviewT2IAdapterFeatures
+
+    adapter, hints = kit.adapter("sketch"), kit.hint("sketch")
+    maps = [PreviewT2IAdapterFeatures.execute(adapter, hint[None], scenes.SIZE, scenes.SIZE)[0] for hint in hints]
+    levels_shown = torch.stack(maps, dim=1)
+    return [("sketch", hints), *((f"level {number}", level) for number, level in enumerate(levels_shown, start=1))]
+
+
 def regions(kit: Kit) -> list[Column]:
     """Two areas side by side, each with a prompt and a sketch of its own."""
     nodes, side = kit.studio.nodes, scenes.SIZE
@@ -163,7 +177,6 @@ def regions(kit: Kit) -> list[Column]:
 
 def _region(kit: Kit, text: str, place: int, hint: torch.Tensor | None) -> Any:
     from ..nodes.control import T2IAdapterToControlNet
-    from ..nodes.load import LoadT2IAdapter
 
     nodes, side = kit.studio.nodes, scenes.SIZE
     positive = nodes.CLIPTextEncode().encode(kit.studio.clip, text)[0]
@@ -172,7 +185,7 @@ def _region(kit: Kit, text: str, place: int, hint: torch.Tensor | None) -> Any:
         return positive
     whole = torch.zeros(1, side, 2 * side, 3)
     whole[:, :, place * side : (place + 1) * side] = hint
-    net = T2IAdapterToControlNet.execute(LoadT2IAdapter.execute(generate.adapter_file("sketch"))[0])[0]
+    net = T2IAdapterToControlNet.execute(kit.adapter("sketch"))[0]
     return nodes.ControlNetApplyAdvanced().apply_controlnet(positive, [], net, whole, 1.0, 0.0, 1.0)[0]
 
 
@@ -184,6 +197,7 @@ SHEETS: dict[str, Callable[[Kit], list[Column]]] = {
     "regions": regions,
     "together": together,
     "sides": sides,
+    "features": features,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,8 @@ SUBJECTS = (
         (0.3, 0.55, 0.9),
     ),
 )  # fmt: skip
+# A title and a picture.
+Panel = tuple[str, Image.Image]
 Pictures = Callable[[Subject, torch.Tensor], torch.Tensor | None]
 
 
@@ -153,22 +155,27 @@ def main(arguments: list[str]) -> int:
     found = [panels(subject) for subject in SUBJECTS]
     # Every subject begins a row.
     shown = [panel for each in found for panel in (*each, *[None] * (-len(each) % COLUMNS))]
+    lay_out(shown, COLUMNS).save(Path(arguments[0]) if arguments else OUT, quality=85)
+    return 0
+
+
+def lay_out(shown: Sequence[Panel | None], columns: int) -> Image.Image:
+    """Put panels in rows, each with its title above."""
     side = round(SIDE * SHOWN)
-    rows = -(-len(shown) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (side + GAP) + GAP, rows * (side + TITLE + GAP) + GAP), (32, 32, 36))
+    rows = -(-len(shown) // columns)
+    sheet = Image.new("RGB", (columns * (side + GAP) + GAP, rows * (side + TITLE + GAP) + GAP), (32, 32, 36))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for number, panel in enumerate(shown):
         if panel is None:
             continue
         title, image = panel
-        left, top = GAP + number % COLUMNS * (side + GAP), GAP + number // COLUMNS * (side + TITLE + GAP)
+        left, top = GAP + number % columns * (side + GAP), GAP + number // columns * (side + TITLE + GAP)
         draw.text((left, top + 6), title, (235, 235, 235), font)
         sheet.paste(image.resize((side, side), Image.Resampling.BOX), (left, top + TITLE))
-    sheet.save(Path(arguments[0]) if arguments else OUT, quality=85)
-    return 0
+    return sheet
 
 
-def panels(subject: Subject) -> list[tuple[str, Image.Image]]:
+def panels(subject: Subject) -> list[Panel]:
     """What the annotators make of one subject."""
     photograph = Image.fromarray(getattr(skimage.data, subject.photograph)())
     short = min(photograph.size)

@@ -32,7 +32,17 @@ class ApplyT2IAdapter(io.ComfyNode):
             category="T2I-Adapter",
             description="Make the pictures of this MODEL follow a condition image: a sketch, a depth map, a pose, a "
             "palette… Apply again to stack adapters; together they cost per step what one costs.",
-            search_aliases=["t2i adapter", "apply adapter", "controlnet", "sketch to image", "pose", "depth", "color"],
+            search_aliases=[
+                "t2i adapter",
+                "apply adapter",
+                "controlnet",
+                "sketch to image",
+                "scribble",
+                "pose",
+                "depth",
+                "color",
+                "palette",
+            ],
             inputs=_inputs(),
             outputs=[io.Model.Output("model", tooltip="The model with the adapter, for a sampler or another adapter.")],
             hidden=[io.Hidden.unique_id],
@@ -108,25 +118,27 @@ def _inputs() -> list[Any]:
             min=-10.0,
             max=10.0,
             step=0.05,
-            tooltip="How closely the picture follows. 0: not at all, 1: as trained, up to about 1.5.",
+            tooltip="How closely the picture follows. 0: not at all, 1 (default): as trained; the authors go up to "
+            "1.5. Below 0 it pushes away from the image. -10 to 10.",
         ),
         io.Float.Input(
             "start_percent",
             default=0.0,
             **percent,
-            tooltip="Where in the noise schedule it begins. The beginning decides the composition.",
+            tooltip="Where in the noise schedule it begins, 0 (default) to 1. The beginning decides the composition.",
         ),
         io.Float.Input(
             "end_percent",
             default=1.0,
             **percent,
-            tooltip="Where it ends. Lower leaves the details to the model: 0.4 to 0.7 suits rough sketches.",
+            tooltip="Where in the noise schedule it ends, 0 to 1 (default). Lower leaves the details to the model: "
+            "0.4 to 0.7 suits rough sketches.",
         ),
         io.Combo.Input(
             "fit",
             options=list(FITS),
             default="crop",
-            tooltip="If the image has another aspect than the picture: crop cuts what stands out, stretch "
+            tooltip="If the image has another aspect than the picture: crop (default) cuts what stands out, stretch "
             "deforms it, pad shows it whole and repeats its edge.",
         ),
         *_optional_inputs(),

@@ -132,7 +132,11 @@ class T2IAdapterToControlNet(io.ComfyNode):
             search_aliases=["adapter to controlnet", "control net", "regional", "tile", "upscale"],
             inputs=[
                 T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
-                WeightsSocket.Input("weights", optional=True, tooltip="Factors of the strength."),
+                WeightsSocket.Input(
+                    "weights",
+                    optional=True,
+                    tooltip="From T2I-Adapter Level Weights or T2I-Adapter Schedule: factors of the strength.",
+                ),
             ],
             outputs=[io.ControlNet.Output("control_net", tooltip="For Apply ControlNet and all that take one.")],
         )

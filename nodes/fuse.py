@@ -74,9 +74,9 @@ class CombineT2IAdapters(io.ComfyNode):
                     "method",
                     options=list(METHODS),
                     default=METHODS[0],
-                    tooltip="sum: the adapters add up, as without this node. mean: they share one strength, the "
-                    "largest of theirs, in proportion to their strengths; good against overdone pictures. coadapter: "
-                    "the fuser balances them; for CoAdapters of SD1.5, one of each condition.",
+                    tooltip="sum (default): the adapters add up, as without this node. mean: they share one strength, "
+                    "the largest of theirs, in proportion to their strengths; good against overdone pictures. "
+                    "coadapter: the fuser balances them; for CoAdapters of SD1.5, one of each condition.",
                 ),
                 FuserSocket.Input(
                     "fuser", optional=True, tooltip="From Load CoAdapter Fuser, for the method coadapter."

@@ -25,7 +25,7 @@ class T2IAdapterInfo(io.ComfyNode):
             category="T2I-Adapter",
             description="Tell what a loaded adapter is: family, size, precision, file format, and the condition image "
             "that it expects. Connect text to Preview as Text.",
-            search_aliases=["adapter info", "which adapter", "inspect adapter"],
+            search_aliases=["adapter info", "which adapter", "inspect adapter", "what is this file", "metadata"],
             inputs=[T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter.")],
             outputs=[
                 T2IAdapterSocket.Output("adapter", tooltip="The same adapter."),
@@ -72,12 +72,16 @@ class PreviewT2IAdapterFeatures(io.ComfyNode):
             category="T2I-Adapter",
             description="Show the four feature maps that an adapter makes of a condition image, fine to coarse, as "
             "heat maps: bright where it acts most. Black maps mean that the image is empty for this adapter.",
-            search_aliases=["adapter features", "heat map", "debug adapter"],
+            search_aliases=["adapter features", "feature maps", "heat map", "debug adapter", "adapter has no effect"],
             inputs=[
                 T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
                 io.Image.Input("image", tooltip="The condition image. Of a batch the first is shown."),
-                io.Int.Input("width", tooltip="Width of the picture to be made, in pixels.", **side),
-                io.Int.Input("height", tooltip="Height of the picture to be made, in pixels.", **side),
+                io.Int.Input(
+                    "width", tooltip="Width of the picture to be made, in pixels: 16 to 8192, default 512.", **side
+                ),
+                io.Int.Input(
+                    "height", tooltip="Height of the picture to be made, in pixels: 16 to 8192, default 512.", **side
+                ),
             ],
             outputs=[io.Image.Output("images", tooltip="One heat map per level, fine to coarse.")],
             is_output_node=True,

@@ -31,7 +31,14 @@ class LoadT2IAdapter(io.ComfyNode):
             category="T2I-Adapter",
             description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
             "diffusers layout. Everything about it is read from the file itself.",
-            search_aliases=["t2i adapter loader", "load adapter", "sketch adapter", "color adapter", "TencentARC"],
+            search_aliases=[
+                "t2i adapter loader",
+                "load adapter",
+                "controlnet loader",
+                "sketch adapter",
+                "color adapter",
+                "TencentARC",
+            ],
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
@@ -42,15 +49,16 @@ class LoadT2IAdapter(io.ComfyNode):
                     "color_order",
                     options=list(COLOR_ORDERS),
                     default="auto",
-                    tooltip="Which way round the adapter takes colours. auto: bgr for SDXL openpose adapters, which "
-                    "were trained so; rgb for all others.",
+                    tooltip="Which way round the adapter takes colours. auto (default): bgr for SDXL openpose "
+                    "adapters, which were trained so; rgb for all others.",
                 ),
                 io.Combo.Input(
                     "dtype",
                     options=list(DTYPES),
                     default="auto",
-                    tooltip="Precision that the adapter computes in, once per picture. auto: that of the diffusion "
-                    "model. fp32 costs little and cures black or grainy pictures.",
+                    tooltip="Precision that the adapter computes in, once per picture. auto (default): that of the "
+                    "diffusion model. fp32 costs little and cures black or grainy pictures; fp16 and bf16 take half "
+                    "its memory.",
                 ),
             ],
             outputs=[T2IAdapterSocket.Output("adapter", tooltip="The adapter, for Apply T2I-Adapter.")],

@@ -59,8 +59,8 @@ def _inputs() -> list[Any]:
         io.String.Input(
             "filename_prefix",
             default="t2i_adapter/adapter",
-            tooltip="Folder and name in the output folder; a number is added. Move the result to models/controlnet to "
-            "load it.",
+            tooltip="Folder and name in the output folder, default t2i_adapter/adapter; a number is added. Move the "
+            "result to models/controlnet to load it.",
         ),
         io.Combo.Input(
             "format",

@@ -85,8 +85,8 @@ class ApplyT2IStyleAdapter(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.05,
-                    tooltip="How much of the style the picture takes. 0: nothing, 1: as trained; lower if the style "
-                    "pushes the prompt aside.",
+                    tooltip="How much of the style the picture takes. 0: nothing, 1 (default): as trained, up to 10; "
+                    "lower if the style pushes the prompt aside.",
                 ),
             ],
             outputs=[io.Conditioning.Output("conditioning", tooltip="The prompt with the style, for a sampler.")],

@@ -53,10 +53,10 @@ class CreateT2IAdapter(io.ComfyNode):
                     "kind",
                     options=list(KINDS),
                     default="sketch",
-                    tooltip="What the condition images show. Written into the saved file, so that loaders and T2I "
-                    "Annotate for Adapter know. Changes nothing in the training.",
+                    tooltip="What the condition images show, default sketch. Written into the saved file, so that "
+                    "loaders and T2I Annotate for Adapter know. Changes nothing in the training.",
                 ),
-                seed_input("Which random weights it begins with. Hardly matters for the pictures."),
+                seed_input("Which random weights it begins with, default 0. Hardly matters for the pictures."),
             ],
             outputs=[T2IAdapterSocket.Output("adapter", tooltip="The new adapter, for Train T2I-Adapter.")],
         )

@@ -120,7 +120,7 @@ def _technique() -> list[Any]:
             tooltip="What the adapter computes in; its weights stay fp32. bf16 is quicker on newer GPUs, fp16 on older "
             "ones. fp32 (default) is the surest.",
         ),
-        seed_input("Decides noise, order and chances. The same seed gives the same adapter."),
+        seed_input("Decides noise, order and chances, default 0. The same seed gives the same adapter."),
     ]
 
 
@@ -136,8 +136,8 @@ def _files() -> list[Any]:
         io.String.Input(
             "run_name",
             default="my_adapter",
-            tooltip="Folder in output/t2i_adapters. An interrupted run of the same name and settings goes on exactly "
-            "where it stopped.",
+            tooltip="Folder in output/t2i_adapters, default my_adapter. An interrupted run of the same name and "
+            "settings goes on exactly where it stopped.",
         ),
     ]
 

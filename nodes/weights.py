@@ -40,19 +40,25 @@ class T2IAdapterWeights(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "preset",
                     options=[*presets, io.DynamicCombo.Option(CUSTOM, _level_inputs())],
-                    tooltip="uniform: as trained. soft: the prompt comes first, the fine levels follow it less. coarse "
-                    "only: composition without details. fine only: details without composition.",
+                    tooltip="uniform (default): as trained. soft (prompt first): the fine levels act less, so that the "
+                    "prompt decides details. coarse only: composition without details. fine only: details without "
+                    "composition. custom: a factor for each level.",
                 ),
                 io.Float.Input(
-                    "positive", tooltip="Factor on the positive side. 0: the adapter leaves it alone.", **side
+                    "positive",
+                    tooltip="Factor of the strength for the positive prompt, 0 to 10, default 1. 0: the adapter leaves "
+                    "it alone.",
+                    **side,
                 ),
                 io.Float.Input(
                     "negative",
-                    tooltip="Factor on the negative side. 0 makes the adapter count more (ControlNet is more "
-                    "important), 1 is as trained.",
+                    tooltip="Factor of the strength for the negative prompt, 0 to 10. 0 makes the adapter count more "
+                    "(ControlNet is more important), 1 (default) is as trained.",
                     **side,
                 ),
-                WeightsSocket.Input("weights", optional=True, tooltip="Other weights, multiplied in."),
+                WeightsSocket.Input(
+                    "weights", optional=True, tooltip="Other weights, multiplied in: schedule and levels act together."
+                ),
             ],
             outputs=[WeightsSocket.Output("weights", tooltip="For Apply T2I-Adapter.")],
         )
@@ -78,7 +84,8 @@ def _level_inputs() -> list[Any]:
             min=-10.0,
             max=10.0,
             step=0.05,
-            tooltip=f"Factor of level {number} of {LEVELS}, the {detail}. SD and SDXL alike.",
+            tooltip=f"Factor of the strength on level {number} of {LEVELS}, the {detail}. -10 to 10, default 1; 0 "
+            "turns the level off.",
         )
         for number, detail in enumerate(DETAILS, start=1)
     ]
@@ -106,8 +113,6 @@ class T2IAdapterSchedule(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        strength = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.05}
-        percent = {"min": 0.0, "max": 1.0, "step": 0.01}
         return io.Schema(
             node_id="T2IAdapterSchedule",
             display_name="T2I-Adapter Schedule",
@@ -115,34 +120,7 @@ class T2IAdapterSchedule(io.ComfyNode):
             description="Change an adapter's strength during sampling. The first third decides the composition; the "
             "end only details.",
             search_aliases=["keyframe", "timestep", "fade", "curve", "strength over time", "cond_tau"],
-            inputs=[
-                io.Float.Input("start_strength", tooltip="Factor of the strength at the beginning.", **strength),
-                io.Float.Input("end_strength", tooltip="Factor of the strength at the end.", **strength),
-                io.Combo.Input(
-                    "interpolation",
-                    options=[row.name for row in INTERPOLATIONS],
-                    default=INTERPOLATIONS[0].name,
-                    tooltip="How it goes from one to the other. constant: stays at start_strength.",
-                ),
-                io.Float.Input("start_percent", default=0.0, tooltip="Where it begins; 0 before.", **percent),
-                io.Float.Input("end_percent", default=1.0, tooltip="Where it ends; 0 after.", **percent),
-                io.Combo.Input(
-                    "unit",
-                    options=list(UNITS),
-                    default=UNITS[0],
-                    tooltip="What the percents count. noise schedule: as other ComfyUI nodes. sampling steps: parts of "
-                    "this run, also of image to image with a low denoise.",
-                ),
-                # Socket only: the classic page can't edit a curve.
-                io.MultiType.Input(
-                    "curve",
-                    types=[io.Curve],
-                    optional=True,
-                    extra_dict={"forceInput": True},
-                    tooltip="x is the percent, y the factor. Replaces strengths and interpolation.",
-                ),
-                WeightsSocket.Input("weights", optional=True, tooltip="Other weights, multiplied in."),
-            ],
+            inputs=_schedule_inputs(),
             outputs=[WeightsSocket.Output("weights", tooltip="For Apply T2I-Adapter.")],
         )
 
@@ -169,3 +147,59 @@ class T2IAdapterSchedule(io.ComfyNode):
             None if curve is None else CurveInput.from_raw(curve).interp,
         )
         return io.NodeOutput(Weights(schedules=(schedule,)).times(weights or NEUTRAL))
+
+
+def _schedule_inputs() -> list[Any]:
+    strength = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.05}
+    return [
+        io.Float.Input(
+            "start_strength",
+            tooltip="Factor of the strength at the beginning, -10 to 10, default 1.",
+            **strength,
+        ),
+        io.Float.Input("end_strength", tooltip="Factor of the strength at the end, -10 to 10, default 1.", **strength),
+        io.Combo.Input(
+            "interpolation",
+            options=[row.name for row in INTERPOLATIONS],
+            default=INTERPOLATIONS[0].name,
+            tooltip="How it goes from one to the other. constant (default): stays at start_strength. linear: "
+            "evenly. ease in: slowly at first. ease out: slowly at last. ease in-out: slowly at both ends.",
+        ),
+        *_range_inputs(),
+        # Socket only: the classic page can't edit a curve.
+        io.MultiType.Input(
+            "curve",
+            types=[io.Curve],
+            optional=True,
+            extra_dict={"forceInput": True},
+            tooltip="A curve of the strength: x is the percent, y the factor. Replaces strengths and interpolation.",
+        ),
+        WeightsSocket.Input(
+            "weights", optional=True, tooltip="Other weights, multiplied in: schedule and levels act together."
+        ),
+    ]
+
+
+def _range_inputs() -> list[Any]:
+    percent = {"min": 0.0, "max": 1.0, "step": 0.01}
+    return [
+        io.Float.Input(
+            "start_percent",
+            default=0.0,
+            tooltip="Where it begins, 0 (default) to 1. Before, the adapter does nothing.",
+            **percent,
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=1.0,
+            tooltip="Where it ends, 0 to 1 (default). After, the adapter does nothing.",
+            **percent,
+        ),
+        io.Combo.Input(
+            "unit",
+            options=list(UNITS),
+            default=UNITS[0],
+            tooltip="What the percents count. noise schedule (default): as other ComfyUI nodes. sampling "
+            "steps: parts of this run, also of image to image with a low denoise.",
+        ),
+    ]
