@@ -17,9 +17,10 @@ from ..training.checkpoints import check_run_name, load_state, save_state, write
 from ..training.data import TrainingSet, training_set
 from ..training.errors import TrainingError
 from ..training.loop import Trainer, fit
+from ..training.prompts import same_length
 from ..training.settings import Settings
 from . import host
-from .frozen import WHERE, frozen_denoiser, prompt_rows, same_length
+from .frozen import WHERE, frozen_denoiser, prompt_rows
 from .trained import trained_adapter, write_adapter
 
 # In the output folder.
