@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from .errors import TrainingError
 
-# Set by `accelerate launch` and torchrun.
-COUNT = "WORLD_SIZE"
+# How many processes there are: of `accelerate launch` and torchrun, and of the kinds of mpirun.
+COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+# What `accelerate launch --cpu` sets, and what it sets only where it was asked for several processes.
+LAUNCHED_ON_CPU, SEVERAL_WANTED = "ACCELERATE_USE_CPU", "MASTER_ADDR"
 # Processes wait for the slowest while a data set is prepared.
 PATIENCE = datetime.timedelta(days=7)
 
@@ -49,19 +51,28 @@ class Processes:
 ALONE = Processes()
 
 
-def join(cpu: bool) -> Processes:
+def join(cpu: bool, environ: Mapping[str, str] = os.environ) -> Processes:
     """Join the processes that were launched together.
 
     Args:
         cpu: Train on the CPU.
+        environ: What the launcher says.
 
     Returns:
         The processes; one alone where nothing else was launched.
 
     Raises:
-        TrainingError: There are several, and ``accelerate`` is not installed.
+        TrainingError: There are several, and ``accelerate`` is not installed; or the launcher started too few.
     """
-    if int(os.environ.get(COUNT, "1")) == 1:
+    counts = [int(environ[name]) for name in COUNTS if name in environ]
+    if not counts and LAUNCHED_ON_CPU in environ and SEVERAL_WANTED in environ:
+        raise TrainingError(
+            "accelerate launch --cpu",
+            "one process where several were asked for",
+            "a launcher that starts them all",
+            "Write --multi_gpu in the place of --cpu: without GPUs it starts several processes on the CPU, too.",
+        )
+    if max(counts, default=1) == 1:
         return ALONE
     try:
         from accelerate import PartialState  # type: ignore[import-untyped]
@@ -69,7 +80,7 @@ def join(cpu: bool) -> Processes:
     except ImportError as error:
         raise TrainingError(
             "accelerate",
-            f"{os.environ[COUNT]} processes, and no package to connect them",
+            f"{max(counts)} processes, and no package to connect them",
             "accelerate (the extra 'train')",
             "Run `pip install accelerate`, or start the command without a launcher to train with one process.",
         ) from error
