@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,16 +77,17 @@ class Order:
             again.
         """
         size = draw.batch_size
-        # Each of so many rounds has begun one batch at least, but for what the buckets round down.
+        # Rounding down costs each bucket less than one batch: so there can't have been more rounds.
         most = (number + len(self.counts) + 1) * size // sum(self.counts) + 2
         turn = bisect.bisect_right(range(most), number, key=lambda turn: sum(self._made(size, turn))) - 1
-        made, next_made = self._made(size, turn), self._made(size, turn + 1)
-        in_turn = number - sum(made)
-        shuffled = torch.randperm(sum(next_made) - sum(made), generator=seeded(draw.seed, "buckets", turn))
-        place = int(shuffled[in_turn])
-        ends = list(itertools.accumulate(after - before for before, after in zip(made, next_made, strict=True)))
-        bucket = bisect.bisect_right(ends, place)
-        place += made[bucket] - (ends[bucket - 1] if bucket else 0)
+        made = self._made(size, turn)
+        amounts = [after - before for before, after in zip(made, self._made(size, turn + 1), strict=True)]
+        shuffled = torch.randperm(sum(amounts), generator=seeded(draw.seed, "buckets", turn))
+        ends = torch.tensor(amounts).cumsum(0)
+        # Chance says which bucket is next; the batches of each come in their own order.
+        buckets = torch.bucketize(shuffled[: number - sum(made) + 1], ends, right=True)
+        bucket = int(buckets[-1])
+        place = made[bucket] + int((buckets[:-1] == bucket).sum())
         return bucket, in_rounds(draw, self.counts[bucket], place, f"order {bucket}")
 
     def _made(self, size: int, turn: int) -> list[int]:
