@@ -69,7 +69,7 @@ def wrong_imports(path: str, tree: ast.AST) -> Iterator[str]:
 
 def refuse_absolute(path: str, owner: str, name: str) -> str:
     """Return why a file must not import this module, or nothing."""
-    top = name.split(".")[0]
+    top = name.split(".", maxsplit=1)[0]
     if top in ARROWS or top in {"tests", "tasks", "demo", "miniature", "benchmarks"}:
         return "our own packages are imported relatively, because the root is never on sys.path"
     if top in COMFY and path != HOST and (path, name) != STARTER:

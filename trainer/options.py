@@ -23,7 +23,7 @@ EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/trainer --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
 several GPUs: the same after `accelerate launch --multi_gpu --num_processes 4`, with trainer/__main__.py for trainer.
-The same command again goes on where it stopped. More in docs/training.md."""
+The same command again goes on where it stopped. More in docs/training.md of the pack's repository."""
 
 
 @dataclass(frozen=True)

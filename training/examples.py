@@ -96,5 +96,5 @@ def nothing_to_learn(skipped: Sequence[Skipped]) -> TrainingError:
         "data",
         f"no sample that can be used{f' ({reasons})' if reasons else ''}",
         "pictures with captions, such as cat.png beside cat.txt",
-        "docs/training.md shows how data sets are laid out.",
+        "Put a caption of the same name beside each picture.",
     )

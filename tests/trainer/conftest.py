@@ -39,13 +39,14 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def arguments(miniature: Path, pictures: Path, tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(miniature: Path, pictures: Path, tmp_path: Path, comfyui_path: Path) -> Callable[..., list[str]]:
     """What makes the command's arguments: good ones, but for the changes; None leaves one out."""
 
     def make(**changes: Any) -> list[str]:
         values = {
             "checkpoint": miniature, "data": pictures, "condition": "canny", "size": "tiny", "resolution": 128,
             "steps": 4, "batch-size": 2, "learning-rate": 1e-3, "output": tmp_path / "runs", "name": "run", "seed": 3,
+            "comfyui": comfyui_path,
             **{name.replace("_", "-"): value for name, value in changes.items()},
         }  # fmt: skip
         return [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
@@ -54,10 +55,8 @@ def arguments(miniature: Path, pictures: Path, tmp_path: Path) -> Callable[..., 
 
 
 @pytest.fixture
-def command(arguments: Callable[..., list[str]], comfyui_path: Path, monkeypatch: Any) -> Callable[..., int]:
+def command(arguments: Callable[..., list[str]]) -> Callable[..., int]:
     """The command in this process; returns its exit status."""
     from t2i_adapter_pack.trainer.main import main
 
-    monkeypatch.setenv("COMFYUI_PATH", str(comfyui_path))
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
     return lambda **changes: main(arguments(**changes))

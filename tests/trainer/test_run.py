@@ -134,6 +134,7 @@ def test_what_is_left_out_is_counted_and_named(command, pictures, tmp_path, capl
 def test_the_weights_of_an_annotator_may_be_named(command, tmp_path):
     from ..host import published
 
+    (tmp_path / "weights").mkdir()
     files = published.save_lines(tmp_path / "weights")
     file = files["table5_pidinet.pth"]
     named = file.rename(file.with_name("lines.pth"))
