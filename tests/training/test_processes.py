@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,6 +61,24 @@ def test_two_make_the_steps_of_one_with_twice_the_batch(settings):
         torch.testing.assert_close(weight, alone.weights()[name], rtol=1e-3, atol=5e-4)
     # Either may go on where the others stopped.
     trainer(**{**settings, "steps": 9}).load_state_dict(together[0].state_dict())
+
+
+def test_two_processes_of_accelerate_make_the_steps_of_one(tmp_path):
+    """Over gloo, started as launchers do it."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = str(one.getsockname()[1])
+    common = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    words = [sys.executable, str(Path(__file__).with_name("share.py")), str(tmp_path / "losses.json")]
+    ranks = [{**common, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"} for rank in "01"]
+    processes = [subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True) for environ in ranks]
+    told = [process.communicate(timeout=280)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    together = json.loads((tmp_path / "losses.json").read_text())
+    alone = trainer(prompt_dropout=0.3, condition_dropout=0.0)
+    fit(alone, lambda: None)
+    assert together["count"] == 2
+    assert together["losses"] == pytest.approx(alone.losses, abs=1e-4)
 
 
 def test_a_batch_that_can_not_be_shared_is_refused():
