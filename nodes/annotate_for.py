@@ -50,7 +50,8 @@ class Preset:
     make: Make
 
 
-def _weightless(function: Callable[[Tensor], Tensor]) -> Make:
+def weightless(function: Callable[[Tensor], Tensor]) -> Make:
+    """Return what makes condition images without weights."""
     return lambda job, _: annotate(job.where, job.image, function, job.resolution)
 
 
@@ -82,8 +83,8 @@ def _pose(job: Job, swapped: bool) -> io.NodeOutput:
 PRESETS = (
     Preset("sketch", "SDXL", "T2I Sketch, threshold 0.5", 1024, lambda job, _: draw_lines(job, SKETCH, 0.5)),
     Preset("sketch", "", "T2I Sketch, threshold 0.5", 0, lambda job, _: draw_lines(job, SKETCH, 0.5)),
-    Preset("canny", "SDXL", "T2I Canny Edges, thresholds 100 and 200", 384, _weightless(canny)),
-    Preset("canny", "", "T2I Canny Edges, thresholds 100 and 200", 0, _weightless(canny)),
+    Preset("canny", "SDXL", "T2I Canny Edges, thresholds 100 and 200", 384, weightless(canny)),
+    Preset("canny", "", "T2I Canny Edges, thresholds 100 and 200", 0, weightless(canny)),
     Preset("lineart", "SDXL", "T2I Lineart", 384, lambda job, _: draw_lineart(job)),
     Preset("lineart", "", "T2I Lineart", 0, lambda job, _: draw_lineart(job)),
     Preset("depth", "SDXL", "T2I Depth", 512, _depth("dpt-large", "dpt-hybrid", "depth-anything-v2-small")),
@@ -96,7 +97,7 @@ PRESETS = (
     Preset("openpose", "", "T2I Detect Pose and Draw Pose", 0, _pose),
     Preset("keypose", "", "T2I Detect Pose and Draw Pose", 0, lambda job, _: draw_pose(job, "keypose", 0.1)),
     Preset("color", "", "T2I Color Palette, cells of 64 pixels", 0, _colors),
-    Preset("recolor", "", "T2I Gray", 0, _weightless(gray)),
+    Preset("recolor", "", "T2I Gray", 0, weightless(gray)),
 )
 
 

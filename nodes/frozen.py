@@ -5,7 +5,6 @@ Speaks ComfyUI's dictionaries (``transformer_options``, conds) but imports nothi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,10 @@ from torch import Tensor, nn
 from ..adapter_models.families import Block
 from ..training.errors import TrainingError
 from ..training.loss import PREDICTIONS, Denoiser, Prompts
+from ..training.prompts import join_rows
 from . import host
 
 WHERE = "Train T2I-Adapter"
-# What ComfyUI calls the prompt's embedding when it calls the UNet.
-CONTEXT = "c_crossattn"
 # What a prompt can carry that acts in a sampler alone: trained without it, the adapter would learn another thing.
 SAMPLER_ONLY = ("control", "area", "mask", "hooks", "gligen", "start_percent", "end_percent", "concat_latent_image")
 
@@ -159,26 +157,7 @@ def prompt_rows(model: Any, conditioning: Sequence[Any], latents: Tensor) -> dic
         raise TrainingError(
             f"{WHERE}, positive", "prompts of different kinds", "prompts of one text encoder", "Encode all alike."
         )
-    return {name: _join([prompt[name] for prompt in prompts], name) for name in names}
-
-
-def _join(rows: list[Tensor], name: str) -> Tensor:
-    if name == CONTEXT:
-        # Attention to the same tokens twice is attention to them once.
-        longest = math.lcm(*(row.shape[1] for row in rows))
-        rows = [row.repeat(1, longest // row.shape[1], 1) for row in rows]
-    return torch.cat(rows)
-
-
-def same_length(prompts: dict[str, Tensor], empty: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Repeat the tokens of the shorter of two sets of prompts, so that one can stand in the place of the other."""
-    if CONTEXT not in prompts or CONTEXT not in empty:
-        return prompts, empty
-    longest = math.lcm(prompts[CONTEXT].shape[1], empty[CONTEXT].shape[1])
-    first, second = (
-        {**rows, CONTEXT: rows[CONTEXT].repeat(1, longest // rows[CONTEXT].shape[1], 1)} for rows in (prompts, empty)
-    )
-    return first, second
+    return {name: join_rows([prompt[name] for prompt in prompts]) for name in names}
 
 
 def _arguments(model: Any, embedding: Tensor, extras: Mapping[str, Any], latents: Tensor) -> dict[str, Tensor]:

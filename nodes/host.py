@@ -17,6 +17,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.model_sampling
 import comfy.ops
+import comfy.sd
 import comfy.utils
 import comfy_execution.graph_utils
 import folder_paths
@@ -130,6 +131,13 @@ def style_tokens(adapter: T2IStyleAdapter, hidden: Tensor) -> Tensor:
 # --- models --------------------------------------------------------------------------------------------------------
 
 
+def load_checkpoint(path: Path) -> tuple[Any, Any, Any]:
+    """Load the MODEL, the CLIP and the VAE of a checkpoint file; what it does not hold is None."""
+    words = folder_paths.get_folder_paths("embeddings")
+    model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(path), embedding_directory=words)
+    return model, clip, vae
+
+
 def unet_outline(model: Any) -> UNetOutline:
     """Read the structure of a MODEL's UNet; see :func:`base_outline`."""
     return base_outline(model.model, model.get_model_object("diffusion_model"))
@@ -226,23 +234,6 @@ def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
     network = copy.deepcopy(adapter.network)
     patcher = wrap_network(network, device)
     return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
-
-
-def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
-    """Compute the features of the first condition image, outside of a run.
-
-    Args:
-        adapter: The adapter; ComfyUI loads it.
-        image: (B, C, H, W).
-        size: Height and width in pixels.
-
-    Returns:
-        One (B, C, h, w) per level on the host's main memory, fine to coarse.
-    """
-    load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
-    device = adapter.patcher.load_device  # type: ignore[attr-defined]
-    features = adapter.features(image, image.shape[0], size, "crop", device=device, dtype=torch.float32)
-    return [level.float().cpu() for level in features.levels]
 
 
 def blocked(message: str) -> Any:

@@ -131,6 +131,7 @@ class Job:
         image: An IMAGE (B, H, W, C).
         resolution: Short side at which to look; 0 for the image's own.
         entry: Of the weights combo.
+        file: The weights' file itself, where no entry of the combo has chosen it.
     """
 
     node: str
@@ -138,6 +139,7 @@ class Job:
     image: Tensor
     resolution: int = 0
     entry: str = AUTO
+    file: Path | None = None
 
     def run(
         self,
@@ -178,9 +180,12 @@ class Job:
             raise AnnotatorError(f"{self.where}, resolution", str(self.resolution), expected)
         return check_images(f"{self.where}, image", to_planes(self.image))
 
+    def _find(self, offer: Weights) -> tuple[str, Path]:
+        return offer.find(self.entry, host.progress()) if self.file is None else (self.file.name, self.file)
+
     def network(self, learned: Learned, offer: Weights | None = None) -> tuple[Any, torch.device]:
         """Return the network, loaded, and where it computes."""
-        name, path = (offer or learned.weights).find(self.entry, host.progress())
+        name, path = self._find(offer or learned.weights)
         logger.info("%s: %s", self.where, path)
         key = (learned.annotator, name, *stamp(path))
         patcher = NETWORKS.get(self.node, key, lambda: build(learned, name, path))

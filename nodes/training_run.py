@@ -17,9 +17,10 @@ from ..training.checkpoints import load_state, run_folder, save_state, write_who
 from ..training.data import TrainingSet, training_set
 from ..training.errors import TrainingError
 from ..training.loop import Trainer, fit
+from ..training.prompts import same_length
 from ..training.settings import Settings
 from . import host
-from .frozen import WHERE, frozen_denoiser, prompt_rows, same_length
+from .frozen import WHERE, frozen_denoiser, prompt_rows
 from .trained import trained_adapter, write_adapter
 
 # In the output folder.
@@ -95,26 +96,33 @@ def train(
             note = json.dumps(asdict(settings), indent=2).encode()
             write_whole(folder / "settings.json", lambda file: file.write(note))
             _run(trainer, adapter, saving, folder)
-        return _result(trainer, adapter, saving), list(trainer.losses)
+        return result(trainer, adapter, saving.run_name), list(trainer.losses)
 
 
 def _run(trainer: Trainer, adapter: T2IAdapter, saving: Saving, folder: Path) -> None:
-    def save() -> None:
-        save_state(folder, trainer.state_dict())
-        name = f"{saving.run_name}_step_{trainer.step:08}"
-        write_adapter(_result(trainer, adapter, saving), folder / name, "original", torch.float32)
-
     done = host.progress(trainer.settings.steps)
     try:
-        fit(trainer, save, saving.every, lambda step, loss: done(step))
+        fit(
+            trainer,
+            lambda: save_progress(trainer, adapter, saving.run_name, folder),
+            saving.every,
+            lambda step, loss: done(step),
+        )
     except host.Cancelled:
         save_state(folder, trainer.state_dict())
         raise
 
 
-def _result(trainer: Trainer, adapter: T2IAdapter, saving: Saving) -> T2IAdapter:
+def save_progress(trainer: Trainer, adapter: T2IAdapter, name: str, folder: Path) -> None:
+    """Write the state of a run, and the adapter as it is now."""
+    save_state(folder, trainer.state_dict())
+    write_adapter(result(trainer, adapter, name), folder / f"{name}_step_{trainer.step:08}", "original", torch.float32)
+
+
+def result(trainer: Trainer, adapter: T2IAdapter, name: str) -> T2IAdapter:
+    """Return what an adapter has become, with how it was trained."""
     facts = {**asdict(trainer.settings), "steps": trainer.step, "loss": trainer.losses[-1]}
-    return trained_adapter(adapter, trainer.weights(), saving.run_name, json.dumps(facts))
+    return trained_adapter(adapter, trainer.weights(), name, json.dumps(facts))
 
 
 def check_model(model: Any) -> None:

@@ -5,7 +5,7 @@ import sys
 
 from . import links, paths
 
-LIBRARIES = ("adapter_models", "annotators", "training", "tasks", "demo")
+LIBRARIES = ("adapter_models", "annotators", "training", "trainer", "tasks", "demo")
 
 
 def main(arguments: list[str]) -> int:

@@ -15,8 +15,11 @@ ARROWS = {
     "annotators": set(),
     "training": {"adapter_models", "annotators"},
     "nodes": {"adapter_models", "annotators", "training"},
+    "trainer": {"adapter_models", "annotators", "training", "nodes"},
 }
 HOST = "nodes/host.py"
+# What makes ComfyUI a library of a process must choose its device before anything of it looks for one.
+STARTER = ("trainer/comfyui.py", "comfy.cli_args")
 # ComfyUI's own top-level modules. comfy_api is its public face, and allowed under nodes/ and in the root.
 COMFY = {
     *("app", "comfy", "comfy_api_nodes", "comfy_config", "comfy_execution", "comfy_extras", "cuda_malloc"),
@@ -60,15 +63,16 @@ def wrong_imports(path: str, tree: ast.AST) -> Iterator[str]:
         else:
             continue
         for name in names:
-            if reason := refuse_absolute(path, owner, name.split(".")[0]):
+            if reason := refuse_absolute(path, owner, name):
                 yield f"{path}:{node.lineno}: imports {name}: {reason}"
 
 
-def refuse_absolute(path: str, owner: str, top: str) -> str:
-    """Return why a file must not import this top-level module, or nothing."""
+def refuse_absolute(path: str, owner: str, name: str) -> str:
+    """Return why a file must not import this module, or nothing."""
+    top = name.split(".", maxsplit=1)[0]
     if top in ARROWS or top in {"tests", "tasks", "demo", "miniature", "benchmarks"}:
         return "our own packages are imported relatively, because the root is never on sys.path"
-    if top in COMFY and path != HOST:
+    if top in COMFY and path != HOST and (path, name) != STARTER:
         return f"only {HOST} touches ComfyUI's modules"
     if top == "comfy_api" and owner not in {"nodes", ""}:
         return "comfy_api is for nodes/ and the root"
@@ -135,6 +139,13 @@ def test_every_package_of_the_library_is_read():
         ("nodes/load.py", "from nodes import common_ksampler"),
         ("nodes/load.py", "import adapter_models"),
         ("nodes/load.py", "from ..tasks import server"),
+        ("nodes/load.py", "from ..trainer import options"),
+        ("training/a.py", "from ..trainer import options"),
+        ("trainer/run.py", "from ..tasks import locate"),
+        ("trainer/run.py", "import comfy.sd"),
+        ("trainer/run.py", "from comfy.cli_args import args"),
+        ("trainer/comfyui.py", "import comfy.sd"),
+        ("trainer/run.py", "from comfy_api.latest import io"),
         ("__init__.py", "import comfy.sd"),
         ("__init__.py", "from .adapter_models import networks"),
         ("nodes/load.py", "try:\n    x = 1\nexcept Exception:\n    x = 2"),
@@ -156,6 +167,8 @@ def test_a_violation_is_found(path, source):
         ("adapter_models/deep/a.py", "from ..errors import AdapterError"),
         ("training/a.py", "from ..adapter_models import networks\nfrom .. import annotators"),
         ("nodes/load.py", "from comfy_api.latest import io\nfrom ..adapter_models import formats\nfrom . import host"),
+        ("trainer/run.py", "from ..nodes import host\nfrom ..training import loop\nfrom . import options"),
+        ("trainer/comfyui.py", "from comfy.cli_args import args"),
         ("nodes/host.py", "import comfy.ops\nimport folder_paths\nfrom ..training import loop"),
         ("__init__.py", "def f():\n    from .nodes import extension\n    from comfy_api.latest import io"),
         ("nodes/load.py", "try:\n    x = 1\nexcept (ValueError, OSError):\n    x = 2"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,11 +22,13 @@ class Draw:
     """How batches are drawn.
 
     Attributes:
-        batch_size: Examples in a batch.
+        batch_size: Examples in a batch, those of all processes.
         timesteps: A name of :data:`.timesteps.TIME_SAMPLINGS`.
         prompt_dropout: Part of the examples whose prompt is replaced by the empty one.
         condition_dropout: Part of the examples whose condition image is replaced by a black one.
         seed: Decides all randomness.
+        process: Which equal share of the batch is wanted, from 0.
+        processes: How many shares there are.
     """
 
     batch_size: int
@@ -33,6 +36,28 @@ class Draw:
     prompt_dropout: float = 0.0
     condition_dropout: float = 0.0
     seed: int = 0
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def share(self) -> slice:
+        """The rows of the batch that are wanted."""
+        size = self.batch_size // self.processes
+        return slice(self.process * size, (self.process + 1) * size)
+
+
+class Examples(Protocol):
+    """What a trainer draws batches from."""
+
+    @property
+    def empty(self) -> Prompts | None:
+        """One row each: the empty prompt. None where it isn't known."""
+
+    def batch(self, draw: Draw, number: int) -> Batch:
+        """Draw a share of a batch. It depends on nothing but the arguments, so an interrupted run can go on."""
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs for other examples."""
 
 
 @dataclass(frozen=True)
@@ -64,34 +89,55 @@ class TrainingSet:
         Returns:
             The batch, where the examples are.
         """
-        index = self._order(draw, number)
-        generator = seeded(draw.seed, "batch", number)
-        # One call per quantity and in this order, whatever is switched on: switches don't change the rest.
-        times = sample_times(draw.timesteps, draw.batch_size, generator)
-        shape = (draw.batch_size, *self.latents.shape[1:])
-        noise = torch.randn(shape, generator=generator).to(self.latents)
-        no_prompt = torch.rand(draw.batch_size, generator=generator) < draw.prompt_dropout
-        no_image = torch.rand(draw.batch_size, generator=generator) < draw.condition_dropout
+        index = torch.tensor(in_rounds(draw, len(self), number)[draw.share])
         prompts = {name: rows[index % rows.shape[0]] for name, rows in self.prompts.items()}
-        if self.empty is not None:
-            prompts = {name: replace_rows(rows, no_prompt, self.empty[name]) for name, rows in prompts.items()}
-        images = self.images[index]
-        return Batch(
-            self.latents[index], replace_rows(images, no_image, torch.zeros_like(images[:1])), prompts, noise, times
-        )
-
-    def _order(self, draw: Draw, number: int) -> Tensor:
-        first = number * draw.batch_size
-        places = range(first, first + draw.batch_size)
-        rounds = sorted({place // len(self) for place in places})
-        order = {one: torch.randperm(len(self), generator=seeded(draw.seed, "order", one)) for one in rounds}
-        return torch.stack([order[place // len(self)][place % len(self)] for place in places])
+        return draw_batch(draw, number, (self.latents[index], self.images[index], prompts), self.empty)
 
     def fingerprint(self) -> str:
         """Return a short text that differs for other examples."""
         prompts = [self.prompts[name] for name in sorted(self.prompts)]
         empty = [self.empty[name] for name in sorted(self.empty)] if self.empty is not None else []
         return fingerprint([self.latents, self.images, *prompts, *empty])
+
+
+def in_rounds(draw: Draw, count: int, number: int, purpose: str = "order") -> list[int]:
+    """Return which of some examples are in a batch: every one comes once before any comes again.
+
+    Args:
+        draw: How batches are drawn; the places of all processes are returned.
+        count: How many examples there are.
+        number: Which batch, from 0.
+        purpose: Sets orders of one seed apart.
+    """
+    first = number * draw.batch_size
+    places = range(first, first + draw.batch_size)
+    rounds = sorted({place // count for place in places})
+    order = {one: torch.randperm(count, generator=seeded(draw.seed, purpose, one)) for one in rounds}
+    return [int(order[place // count][place % count]) for place in places]
+
+
+def draw_batch(draw: Draw, number: int, rows: tuple[Tensor, Tensor, Prompts], empty: Prompts | None) -> Batch:
+    """Add to examples what chance decides.
+
+    Args:
+        draw: How.
+        number: Which batch of the run, from 0.
+        rows: The share's latents, condition images and prompts.
+        empty: One row each: the empty prompt. None where it isn't known.
+
+    Returns:
+        The share of the batch. Its noise and times are those that it has in the whole batch.
+    """
+    latents, images, prompts = rows
+    generator, share = seeded(draw.seed, "batch", number), draw.share
+    # One call per quantity and in this order, whatever is switched on: switches don't change the rest.
+    times = sample_times(draw.timesteps, draw.batch_size, generator)[share]
+    noise = torch.randn((draw.batch_size, *latents.shape[1:]), generator=generator)[share].to(latents)
+    no_prompt = torch.rand(draw.batch_size, generator=generator)[share] < draw.prompt_dropout
+    no_image = torch.rand(draw.batch_size, generator=generator)[share] < draw.condition_dropout
+    if empty is not None:
+        prompts = {name: replace_rows(rows, no_prompt, empty[name]) for name, rows in prompts.items()}
+    return Batch(latents, replace_rows(images, no_image, torch.zeros_like(images[:1])), prompts, noise, times)
 
 
 def seeded(seed: int, purpose: str, number: int) -> torch.Generator:

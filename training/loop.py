@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..adapter_models.networks import Adapter, build
-from .data import TrainingSet, fingerprint
+from .data import Examples, fingerprint
 from .errors import CheckpointError, TrainingError
 from .loss import Denoiser, adapter_loss
+from .processes import ALONE, Processes
 from .settings import Settings
 
 # The layout of a state: raised when an older one can't be continued from.
@@ -30,17 +32,31 @@ class Trainer:
         adapter: Where it begins. It is copied in fp32 and left as it is.
         data: The examples.
         denoiser: The frozen diffusion model.
-        settings: How.
+        settings: How; the batch size is that of all processes.
         device: Where the adapter computes; batches are brought there.
+        processes: Those that train the same adapter together.
 
     Raises:
         TrainingError: A setting is wrong, or prompts are to be dropped and the empty one isn't known.
     """
 
     def __init__(
-        self, adapter: Adapter, data: TrainingSet, denoiser: Denoiser, settings: Settings, device: torch.device
+        self,
+        adapter: Adapter,
+        data: Examples,
+        denoiser: Denoiser,
+        settings: Settings,
+        device: torch.device,
+        processes: Processes = ALONE,
     ) -> None:
         settings.check()
+        if settings.batch_size % processes.count:
+            raise TrainingError(
+                "batch_size",
+                f"{settings.batch_size} for {processes.count} processes",
+                "a multiple of their number",
+                "Give each process as many examples as the others.",
+            )
         if settings.prompt_dropout > 0 and data.empty is None:
             raise TrainingError(
                 "prompt_dropout",
@@ -49,6 +65,8 @@ class Trainer:
                 "Connect an encoded prompt without text, or set prompt_dropout to 0.",
             )
         self.data, self.denoiser, self.settings, self.device = data, denoiser, settings, device
+        self.processes = processes
+        self.draw = replace(settings.draw, process=processes.index, processes=processes.count)
         self.network = build(adapter.config, device="meta")
         weights = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
         self.network.load_state_dict(weights, assign=True)
@@ -81,12 +99,13 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         gradients: list[Tensor] = []
         for part in range(count):
-            batch = self.data.batch(self.settings.draw, self.step * count + part).to(self.device)
+            batch = self.data.batch(self.draw, self.step * count + part).to(self.device)
             loss = adapter_loss(self.network, self.denoiser, batch, self.settings.computes_in.autocast) / count
             # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
             fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
             gradients = [a + b for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
             total += loss.detach()
+        *gradients, total = self.processes.mean([*gradients, total])
         mean = float(total)
         if not math.isfinite(mean):
             raise self._came_apart(f"a loss of {mean}")

@@ -41,7 +41,7 @@ class Settings:
 
     Attributes:
         steps: Steps of the optimiser, in all.
-        batch_size: Examples in a forward.
+        batch_size: Examples in a forward, those of all processes.
         learning_rate: Of AdamW, constant. The paper's is 1e-5.
         timesteps: A name of :data:`.timesteps.TIME_SAMPLINGS`.
         prompt_dropout: Part of the examples that get the empty prompt.

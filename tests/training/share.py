@@ -1,0 +1,37 @@
+"""One of several processes that train the toy together: `python share.py FILE`; the first writes its losses there."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).absolute().parents[1]
+
+
+def main() -> None:
+    import torch
+
+    # The tests' own way to reach the pack.
+    for name, path in (("conftest", TESTS / "conftest.py"), ("samples", TESTS / "training" / "samples.py")):
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    samples = sys.modules["samples"]
+    from t2i_adapter_pack.training.loop import Trainer, fit
+    from t2i_adapter_pack.training.processes import join
+
+    processes = join(cpu=True)
+    settings = samples.settings(batch_size=2 * processes.count, prompt_dropout=0.3, gradient_accumulation=2)
+    device = torch.device("cpu")
+    trainer = Trainer(samples.adapter(), samples.examples(6), samples.denoiser(), settings, device, processes)
+    fit(trainer, lambda: None)
+    # Asked for by one alone.
+    assert processes.any(processes.index == 1, device)
+    processes.wait()
+    if processes.first:
+        Path(sys.argv[1]).write_text(json.dumps({"count": processes.count, "losses": trainer.losses}))
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Find ComfyUI and make it a library of this process. Everything else of it is behind ``nodes/host.py``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ..training.errors import TrainingError
+
+LANDMARKS = ("comfy/sd.py", "folder_paths.py", "main.py")
+# The variable that `accelerate launch --cpu` sets.
+USE_CPU = "ACCELERATE_USE_CPU"
+
+
+def find(named: str | None, environ: Mapping[str, str], pack: Path) -> Path:
+    """Return ComfyUI's folder.
+
+    Args:
+        named: What the user said; else the variable COMFYUI_PATH counts, else where the pack lies.
+        environ: Environment variables.
+        pack: The pack's folder.
+
+    Raises:
+        TrainingError: No ComfyUI there.
+    """
+    chosen = named or environ.get("COMFYUI_PATH")
+    folder = Path(chosen).expanduser().absolute() if chosen else pack.parent.parent
+    if not all((folder / mark).is_file() for mark in LANDMARKS):
+        raise TrainingError(
+            "comfyui",
+            str(folder) if chosen else f"the pack in {pack.parent}, which is no custom_nodes folder of a ComfyUI",
+            "ComfyUI's folder, the one with main.py",
+            "Name it with --comfyui or the variable COMFYUI_PATH.",
+        )
+    return folder
+
+
+def wants_cpu(asked: bool, environ: Mapping[str, str]) -> bool:
+    """Tell whether to compute on the CPU: because the user says so, or because there is nothing else."""
+    if asked or environ.get(USE_CPU, "").lower() in ("1", "true", "yes"):
+        return True
+    gpus = (torch.cuda, torch.xpu, torch.backends.mps)
+    return not any(gpu.is_available() for gpu in gpus)
+
+
+def use(folder: Path, cpu: bool) -> None:
+    """Make ComfyUI importable, and choose its device before it looks for one.
+
+    Args:
+        folder: ComfyUI's folder.
+        cpu: Compute on the CPU.
+    """
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    from comfy.cli_args import args
+
+    args.cpu = cpu

@@ -1,0 +1,177 @@
+"""A run of the command: examples, training, checkpoints, and the finished adapter."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.conditions import CONDITIONS
+from ..adapter_models.families import sites_for
+from ..adapter_models.saving import diffusers_config, layout_named
+from ..nodes import host
+from ..nodes.frozen import frozen_denoiser
+from ..nodes.save import DTYPES
+from ..nodes.train import CreateT2IAdapter
+from ..nodes.trained import OTHER, write_adapter
+from ..nodes.training_run import RUNS, check_model, result, save_progress
+from ..training.cache import File, prepare
+from ..training.checkpoints import check_run_name, load_state, write_whole
+from ..training.errors import TrainingError
+from ..training.examples import CachedSet, nothing_to_learn
+from ..training.loop import Trainer, fit
+from ..training.processes import Processes
+from ..training.samples import Listing, Skipped
+from ..training.shards import list_data
+from .encode import Checkpoint, load_checkpoint, recipe
+from .options import Options
+from .stopping import Stopping
+
+logger = logging.getLogger(__name__)
+CACHE = "cache"
+SKIPPED = "skipped.txt"
+# So many of what was left out are named on the screen; the file names all.
+NAMED = 10
+# The loss that is shown is the mean of so many steps.
+SHOWN = 50
+
+
+class StoppedError(Exception):
+    """The user has stopped the run; it can go on."""
+
+
+def train(options: Options, processes: Processes) -> None:
+    """Train an adapter, or continue a run.
+
+    Args:
+        options: What the user asks for.
+        processes: Those that train together.
+
+    Raises:
+        AdapterError: One of its kinds, or an AnnotatorError: something does not fit, or training came apart.
+        StoppedError: The user has stopped it, after everything was saved.
+    """
+    settings = options.settings(processes.count)
+    settings.check()
+    check_run_name(options.name)
+    listing = list_data(options.data)
+    if not listing.samples:
+        raise nothing_to_learn(listing.skipped)
+    folder = (options.output or host.output_folder() / RUNS).expanduser().absolute() / options.name
+    if processes.first:
+        _begin(folder, options)
+    checkpoint = load_checkpoint(options.checkpoint)
+    check_model(checkpoint.model)
+    adapter = starting_adapter(options, checkpoint.model)
+    outline = host.unet_outline(checkpoint.model)
+    sites = sites_for(adapter.about.name, adapter.network.config, outline)
+    if layout_named(options.format).folder:
+        diffusers_config(adapter.network.config)
+    data = _examples(options, listing, checkpoint, adapter, folder, processes)
+    with host.training(checkpoint.model) as loaded:
+        denoiser = frozen_denoiser(loaded, sites)
+        trainer = Trainer(adapter.network, data, denoiser, settings, loaded.load_device, processes)
+        state = load_state(folder)
+        if state is not None:
+            trainer.load_state_dict(state)
+            _tell(processes, f"Going on after step {trainer.step}.")
+        _fit(trainer, adapter, options, folder)
+    if processes.first:
+        finished = result(trainer, adapter, options.name)
+        path = write_adapter(finished, folder / options.name, options.format, DTYPES[options.dtype])
+        _tell(processes, f"Finished: {path}")
+
+
+def _begin(folder: Path, options: Options) -> None:
+    """Make the run's folder, so that one that can't be written to is found out before any work."""
+    note = json.dumps(asdict(options), indent=2, default=str).encode()
+    write_whole(folder / "options.json", lambda file: file.write(note))
+    for part in folder.rglob(".*.part"):  # of a run that was killed while it wrote
+        part.unlink(missing_ok=True)
+
+
+def starting_adapter(options: Options, model: Any) -> T2IAdapter:
+    """Return where the adapter begins: a file, or a new one.
+
+    Args:
+        options: What the user asks for.
+        model: The MODEL.
+    """
+    if options.adapter is None:
+        kind = options.condition or OTHER
+        made: T2IAdapter = CreateT2IAdapter.execute(
+            model, options.size, str(options.image_channels), kind, options.seed
+        )[0]
+        return made
+    if not options.adapter.exists():
+        raise TrainingError("adapter", f"{options.adapter}, which is no file", "an adapter", "Correct the path.")
+    loaded: T2IAdapter = host.wrap_adapter(options.adapter, options.adapter.name, None, bgr=None, dtype=None)
+    condition = next((row for row in CONDITIONS if row.name == options.condition), loaded.about.condition)
+    return replace(loaded, about=replace(loaded.about, condition=condition))
+
+
+@torch.no_grad()
+def _examples(
+    options: Options,
+    listing: Listing,
+    checkpoint: Checkpoint,
+    adapter: T2IAdapter,
+    folder: Path,
+    processes: Processes,
+) -> CachedSet:
+    how = recipe(options, checkpoint, adapter)
+    share = -(-len(listing.samples) // processes.count)
+    with tqdm(total=share, desc="Preparing", unit="sample", disable=not processes.first) as bar:
+        files = prepare(listing, how, folder / CACHE, processes, bar.update)
+    if processes.first:
+        _report(folder, listing, files)
+    data = CachedSet(files, how)
+    sizes = ", ".join(f"{count} of {width}×{height}" for (height, width), count in data.sizes.items())
+    _tell(processes, f"{len(data)} examples: {sizes}.")
+    return data
+
+
+def _report(folder: Path, listing: Listing, files: list[File]) -> None:
+    """Say what was left out, and write all of it into a file."""
+    skipped: list[Skipped] = [*listing.skipped, *(one for file in files for one in file.skipped)]
+    text = "".join(f"{one}\n" for one in skipped).encode()
+    write_whole(folder / SKIPPED, lambda file: file.write(text))
+    if skipped:
+        logger.warning("%d left out; %s names them:", len(skipped), folder / SKIPPED)
+        for one in skipped[:NAMED]:
+            logger.warning("  %s", one)
+
+
+def _fit(trainer: Trainer, adapter: T2IAdapter, options: Options, folder: Path) -> None:
+    processes = trainer.processes
+
+    def save() -> None:
+        if processes.first:
+            save_progress(trainer, adapter, options.name, folder)
+
+    with (
+        Stopping() as stopping,
+        tqdm(total=trainer.settings.steps, initial=trainer.step, desc="Training", disable=not processes.first) as bar,
+    ):
+
+        def on_step(step: int, loss: float) -> None:
+            recent = trainer.losses[-SHOWN:]
+            bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
+            bar.update()
+            # All of them or none: a process that went on alone would wait for the others for ever.
+            if processes.any(stopping.asked, trainer.device) and step < trainer.settings.steps:
+                save()
+                raise StoppedError(f"stopped after step {step}; {folder} holds a checkpoint and the adapter so far")
+
+        fit(trainer, save, options.save_every, on_step)
+
+
+def _tell(processes: Processes, text: str) -> None:
+    if processes.first:
+        logger.info("%s", text)

@@ -1,0 +1,41 @@
+"""Rows of prompts of different lengths, in one tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+def join_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Put rows of one kind together.
+
+    Args:
+        rows: Each (N, …); embeddings (N, tokens, width) may differ in their number of tokens.
+
+    Returns:
+        (sum of N, …), with the least number of tokens that all can be repeated to.
+    """
+    if rows[0].ndim != 3:
+        return torch.cat(list(rows))
+    tokens = math.lcm(*(row.shape[1] for row in rows))
+    return torch.cat([_repeated(row, tokens) for row in rows])
+
+
+def same_length(
+    prompts: Mapping[str, Tensor], empty: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Repeat the tokens of the shorter of two sets of prompts, so that one can stand in the place of the other."""
+    first, second = dict(prompts), dict(empty)
+    for name in prompts.keys() & empty.keys():
+        if prompts[name].ndim == 3:
+            tokens = math.lcm(prompts[name].shape[1], empty[name].shape[1])
+            first[name], second[name] = _repeated(prompts[name], tokens), _repeated(empty[name], tokens)
+    return first, second
+
+
+def _repeated(rows: Tensor, tokens: int) -> Tensor:
+    # Attention to the same tokens twice is attention to them once.
+    return rows.repeat(1, tokens // rows.shape[1], 1)
