@@ -1,5 +1,7 @@
 """The workflows with one condition each."""
 
+from typing import Any
+
 from . import published
 from .canvas import Canvas, Output
 from .parts import CONDITION, EXAMPLE, SEEN, Sampling, checkpoint, load_adapter, note, one_adapter
@@ -127,7 +129,7 @@ def segmentation(canvas: Canvas) -> None:
     ground = canvas.add("MaskComposite", "Ground below", destination=whole, source=strip, y=336, operation="add")[0]
     masks = [ground, *(canvas.add("Painter", title)[1] for title in ("First thing", "Second thing"))]
     canvas.column(CONDITION)
-    painted: dict[str, Output] = {}
+    painted: dict[str, Any] = {}
     for mask, label in zip(masks, ("grass", "house", "tree"), strict=True):
         painted["canvas"] = canvas.add("T2IPaintSegmentation", f"Paint {label}", mask=mask, label=label, **painted)[0]
     hint = seen(canvas, painted["canvas"])
@@ -179,7 +181,7 @@ def lineart(canvas: Canvas) -> None:
     loaded = checkpoint(canvas, published.SDXL)
     adapter = load_adapter(canvas, published.LINEART)
     given, network = picture(canvas, "Drawing"), published.LINEART_NETWORK
-    weights = {"weights": network.name, "resolution": 384, "models": [network]}
+    weights: dict[str, Any] = {"weights": network.name, "resolution": 384, "models": [network]}
     found = canvas.add("T2IAnnotateLineart", image=given, bypassed=True, **weights)[0]
     lines = canvas.add("T2ICleanSketch", image=found, mode="line art")[0]
     text = "a dragon in the mountains, ink and watercolour, highly detailed"

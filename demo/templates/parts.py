@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .canvas import Canvas, ModelFile, Output, Placed
 
@@ -110,7 +111,7 @@ def save(canvas: Canvas, images: Output, name: str) -> None:
 
 
 def one_adapter(
-    canvas: Canvas, loaded: Placed, hint: Output, adapter: Output, text: str, sampling: Sampling = SD, **apply: object
+    canvas: Canvas, loaded: Placed, hint: Output, adapter: Output, text: str, sampling: Sampling = SD, **apply: Any
 ) -> None:
     """Apply an adapter, write the prompts, and draw: what follows once the condition is there."""
     canvas.column(CONTROL)

@@ -1,5 +1,7 @@
 """The workflows about where and when an adapter acts: regions, levels and steps, inpainting, frames."""
 
+from typing import Any
+
 from . import published
 from .canvas import Canvas, Output
 from .conditions import picture, seen
@@ -54,9 +56,9 @@ def regions(canvas: Canvas) -> None:
     for place, (side, text, strength) in enumerate(SIDES):
         canvas.column(side)
         words = canvas.add("CLIPTextEncode", f"{side} prompt", clip=loaded[1], text=text)[0]
-        area = {"width": SIDE, "height": SIDE, "x": place * SIDE, "y": 0}
+        area: dict[str, Any] = {"width": SIDE, "height": SIDE, "x": place * SIDE, "y": 0}
         there = canvas.add("ConditioningSetArea", f"{side} area", conditioning=words, **area)[0]
-        control = {"control_net": net, "image": hint, "strength": strength}
+        control: dict[str, Any] = {"control_net": net, "image": hint, "strength": strength}
         controlled.append(
             canvas.add("ControlNetApplyAdvanced", f"{side} control", positive=there, negative=negative, **control)
         )
@@ -89,7 +91,12 @@ def schedule(canvas: Canvas) -> None:
     hint = seen(canvas, lines)
     canvas.column("Levels and time")
     levels = canvas.add("T2IAdapterWeights", preset="soft (prompt first)")[0]
-    fading = {"end_strength": 0.0, "interpolation": "ease out", "end_percent": 0.8, "unit": "sampling steps"}
+    fading: dict[str, Any] = {
+        "end_strength": 0.0,
+        "interpolation": "ease out",
+        "end_percent": 0.8,
+        "unit": "sampling steps",
+    }
     weights = canvas.add("T2IAdapterSchedule", weights=levels, **fading)[0]
     one_adapter(canvas, loaded, hint, adapter, "a fox in a forest, watercolour, soft light", weights=weights)
 

@@ -1,5 +1,7 @@
 """The workflow that trains an adapter."""
 
+from typing import Any
+
 from . import published
 from .canvas import Canvas
 from .parts import CONDITION, SEEN, checkpoint, note
@@ -13,7 +15,7 @@ def training(canvas: Canvas) -> None:
         "to make a condition image of a picture can take their place.",
         (published.SD15,),
         (
-            "Make a folder `my_pictures` in ComfyUI's `input` folder. Put pictures into it, and beside each a text file "
+            "Make a folder `my_pictures` in ComfyUI's `input` folder. Put pictures into it, each with a text file "
             "of the same name: `one.png`, `one.txt`. Press `R` and choose it in **Pictures and captions**.",
             "Queue. A cancelled run goes on where it stopped when it is queued again.",
             "Move the file from `output/t2i_adapter` to `models/controlnet`, press `R`, and use it in the workflow "
@@ -25,7 +27,7 @@ def training(canvas: Canvas) -> None:
          "With another condition change `kind`, and `image_channels` to 3 if it has colours."),
     )  # fmt: skip
     loaded = checkpoint(canvas, published.SD15)
-    lesson = {"size": "small", "image_channels": "1", "kind": "canny"}
+    lesson: dict[str, Any] = {"size": "small", "image_channels": "1", "kind": "canny"}
     new = canvas.add("CreateT2IAdapter", model=loaded[0], **lesson)[0]
     canvas.column("Pictures and captions")
     given = canvas.add("LoadImageTextDataSetFromFolder", "Pictures and captions", folder="my_pictures")
@@ -37,7 +39,7 @@ def training(canvas: Canvas) -> None:
     lines = canvas.add("T2IAnnotateCanny", image=fitted)[0]
     canvas.add("PreviewImage", SEEN, images=lines)
     canvas.column("Training")
-    chances = {"prompt_dropout": 0.5, "condition_dropout": 0.05}
+    chances: dict[str, Any] = {"prompt_dropout": 0.5, "condition_dropout": 0.05}
     trained = canvas.add(
         "TrainT2IAdapter",
         model=loaded[0],
