@@ -132,7 +132,7 @@ class Canvas:
         definition = self.definitions[class_type]
         chosen = {name: value for name, value in inputs.items() if not isinstance(value, Output)}
         shown = list(boxes(definition, lambda one: chosen.get(one.name, one.default)))
-        if unknown := set(inputs) - {one.name for one in definition.inputs}:
+        if unknown := set(inputs) - {one.name for one in (*definition.inputs, *(one for one, _ in shown))}:
             raise KeyError(f"{class_type}: got inputs {sorted(unknown)}; expected some of its own.")
         pack = self.core if definition.is_core else self.ours
         properties: dict[str, Any] = {"cnr_id": pack.cnr_id, "ver": pack.ver, "Node name for S&R": class_type}

@@ -66,7 +66,7 @@ def stroke(drawn: scenes.Scenes, slot: int) -> Image.Image:
 def masked(drawn: scenes.Scenes, slot: int) -> Image.Image:
     """Return the scene with a shape marked, as the mask editor does: transparent where it was painted over."""
     made = painting(drawn).convert("RGBA")
-    made.putalpha(ImageChops.invert(slot_mask(drawn, slot, grow=6.0)))
+    made.putalpha(ImageChops.invert(slot_mask(drawn, slot, grow=10.0)))
     return made
 
 
@@ -77,7 +77,7 @@ def skeleton(size: int = scenes.SIZE) -> Image.Image:
     points = [(middle + math.sin(turn) * far, middle - math.cos(turn) * far) for turn, far in angles]
     flat = [value for x, y in points for value in (x, y, 1.0)]
     person = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": size, "canvas_height": size}
-    return picture(draw_poses(read_poses([person]), stick_width=1)[0])
+    return picture(draw_poses(read_poses([person]), stick_width=2)[0])
 
 
 def moving(drawn: scenes.Scenes) -> list[Image.Image]:
