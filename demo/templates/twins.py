@@ -28,7 +28,7 @@ NAMES: Mapping[str, str] = {
     published.SKETCH.name: SKETCH,
     published.CANNY.name: SKETCH,
     published.LINEART.name: SKETCH,
-    published.POSE.name: SKETCH,
+    published.POSE.name: SEGMENTATION,
     published.COADAPTER_SKETCH.name: SKETCH,
     published.COLOUR.name: COLOUR,
     published.COADAPTER_COLOUR.name: COLOUR,
