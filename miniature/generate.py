@@ -62,6 +62,14 @@ class Studio:
         spec = importlib.util.spec_from_file_location("miniature_companion", path)
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
+    @staticmethod
+    def write_into(folder: Path) -> None:
+        """Make a folder ComfyUI's output folder."""
+        import folder_paths
+
+        folder.mkdir(parents=True, exist_ok=True)
+        folder_paths.set_output_directory(str(folder.resolve()))
+
     @torch.inference_mode()
     def generate(
         self, scenes: Scenes, kind: str | None = None, strength: float = 1.0, colour_words: bool = True
