@@ -88,7 +88,7 @@ def lessons(studio: Studio, kind: str, count: int, seed: int = 0) -> Lessons:
     """
     condition = ADAPTERS[kind]
     generator = torch.Generator().manual_seed(seed)
-    first = stages.POOL_SEED + seed * count
+    first = first_seed(count, seed)
     latents, images, texts = [], [], []
     for numbers in torch.arange(first, first + count).split(CHUNK):
         drawn = scenes.draw_scenes(numbers)
@@ -101,3 +101,8 @@ def lessons(studio: Studio, kind: str, count: int, seed: int = 0) -> Lessons:
     encode = studio.nodes.CLIPTextEncode().encode
     known = {text: encode(studio.clip, text)[0][0] for text in dict.fromkeys(texts)}
     return Lessons(latents, images, [known[text] for text in texts], encode(studio.clip, "")[0])
+
+
+def first_seed(count: int, seed: int) -> int:
+    """Return the seed of the first scene of some lessons."""
+    return stages.POOL_SEED + seed * count
