@@ -50,9 +50,9 @@ class AdapterPlan:
 
 
 PLANS = (
-    AdapterPlan("sketch", pictures=16384, steps=4000, seed=3),
-    AdapterPlan("color", pictures=6144, steps=1500, seed=4),
-    AdapterPlan("seg", pictures=8192, steps=4000, seed=5),
+    AdapterPlan("sketch", pictures=4096, steps=4000, seed=3),
+    AdapterPlan("color", pictures=3072, steps=1500, seed=4),
+    AdapterPlan("seg", pictures=4096, steps=4000, seed=5),
 )
 
 

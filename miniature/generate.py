@@ -54,6 +54,7 @@ class Studio:
         for folder in ("checkpoints", "controlnet"):
             folder_paths.add_model_folder_path(folder, str(weights.resolve()))
         self.nodes = nodes
+        self.checkpoint = weights / CHECKPOINT
         self.model, self.clip, self.vae = nodes.CheckpointLoaderSimple().load_checkpoint(CHECKPOINT)
 
     @staticmethod

@@ -77,7 +77,7 @@ def loaded_vae(state: State, device: torch.device) -> nn.Module:
 Paint = Callable[[scenes.Scenes, torch.Tensor], torch.Tensor]
 
 
-def encode(vae: nn.Module, drawn: scenes.Scenes, paint: Paint = scenes.paint, chunk: int = 512) -> torch.Tensor:
+def encode(vae: nn.Module, drawn: scenes.Scenes, paint: Paint = scenes.paint, chunk: int = 16) -> torch.Tensor:
     """Paint N scenes and encode them as the denoiser sees them; (N, 4, 16, 16) half."""
     parts = []
     for first in range(0, len(drawn), chunk):

@@ -26,6 +26,7 @@ def test_lessons_belong_together(studio):
     drawn = scenes.draw_scenes(torch.arange(lessons.first_seed(4, 1), lessons.first_seed(4, 1) + 4))
     latents = torch.cat([part["samples"] for part in made.latents])
     pictures = studio.vae.decode(latents)
+    torch.testing.assert_close(latents, studio.vae.encode(measure.truth(drawn)), atol=2e-2, rtol=0)
     assert latents.shape == (4, 4, 16, 16)
     assert measure.palette_l1(pictures, drawn).mean() < 0.02
     assert measure.palette_l1(torch.cat(made.images), drawn).mean() < 0.05
