@@ -12,7 +12,7 @@ from .prompts import TOKEN_IDS
 UNET, TEXT, VAE = "model.diffusion_model.", "cond_stage_model.transformer.", "first_stage_model."
 TOKENS = "cond_stage_model.token_ids"
 CHECKPOINT = "miniature.safetensors"
-CONDITIONS = {"sketch": "sketch", "color": "color", "seg": "segmentation"}
+SECOND = "second.safetensors"
 
 State = dict[str, torch.Tensor]
 
@@ -61,9 +61,3 @@ def read_parts(file: Path) -> tuple[State, State]:
     denoiser = {"unet." + key.removeprefix(UNET): value for key, value in state.items() if key.startswith(UNET)}
     denoiser |= {"text." + key.removeprefix(TEXT): value for key, value in state.items() if key.startswith(TEXT)}
     return vae, {key: value.float() for key, value in denoiser.items()}
-
-
-def write_adapter(state: State, kind: str, folder: Path) -> None:
-    """Save an adapter under its published key names, with what it is trained for in the metadata."""
-    metadata = {"t2i_adapter.condition": CONDITIONS[kind], "t2i_adapter.family": "SD1.x"}
-    write(half(state), folder / adapter_file(kind), metadata)

@@ -54,6 +54,7 @@ class Studio:
         for folder in ("checkpoints", "controlnet"):
             folder_paths.add_model_folder_path(folder, str(weights.resolve()))
         self.nodes = nodes
+        self.checkpoint = weights / CHECKPOINT
         self.model, self.clip, self.vae = nodes.CheckpointLoaderSimple().load_checkpoint(CHECKPOINT)
 
     @staticmethod
@@ -61,6 +62,14 @@ class Studio:
         path = Path(__file__).resolve().parent / "companion" / "__init__.py"
         spec = importlib.util.spec_from_file_location("miniature_companion", path)
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+    @staticmethod
+    def write_into(folder: Path) -> None:
+        """Make a folder ComfyUI's output folder."""
+        import folder_paths
+
+        folder.mkdir(parents=True, exist_ok=True)
+        folder_paths.set_output_directory(str(folder.resolve()))
 
     @torch.inference_mode()
     def generate(

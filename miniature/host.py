@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from pathlib import Path
 
 import torch
+
+PACK = "t2i_adapter_pack"
 
 
 def use_comfyui(path: str | None = None) -> Path:
@@ -34,3 +37,11 @@ def use_comfyui(path: str | None = None) -> Path:
 
         comfy.cli_args.args.cpu = True
     return folder
+
+
+def load_pack() -> None:
+    """Make the pack importable as `t2i_adapter_pack`, unless it is already: its folder may be called anything."""
+    if PACK not in sys.modules:
+        package = types.ModuleType(PACK)
+        package.__path__ = [str(Path(__file__).resolve().parent.parent)]
+        sys.modules[PACK] = package

@@ -5,11 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -43,7 +38,6 @@ TEXT_CONFIG: dict[str, object] = {
     "eos_token_id": 49407,
 }
 VAE_WIDTHS = (24, 36)  # encoder, decoder; ComfyUI's class is 64 wide, and the rest of it is zeros
-CHANNELS = (32, 64, 128, 128)
 LATENT_SCALE = 0.18215
 NORM_GROUPS = 32  # of every norm in ComfyUI's UNet
 
@@ -144,47 +138,6 @@ def build_vae(widths: tuple[int, int] = VAE_WIDTHS) -> nn.Module:
 def _narrowed(layer: nn.Conv2d, width: int) -> nn.Conv2d:
     sizes = (width if size == 64 else size for size in (layer.in_channels, layer.out_channels))
     return nn.Conv2d(*sizes, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None)
-
-
-def build_adapter(image_channels: int) -> nn.Module:
-    """Build the paper's adapter, in the published shape, at the miniature's widths.
-
-    Args:
-        image_channels: 1 for a sketch, 3 for colours.
-
-    Returns:
-        A network (B, image_channels, H, W) in [0, 1] -> four feature maps, fine to coarse.
-    """
-    networks = _networks()
-    config = networks.AdapterConfig(
-        kind="full",
-        image_channels=image_channels,
-        unshuffle=8,
-        channels=CHANNELS,
-        down_levels=(1, 2, 3),
-        num_res_blocks=2,
-    )
-    return networks.FullAdapter(config)
-
-
-def _networks() -> ModuleType:
-    """Load the pack's adapter networks by path: the pack itself may be called anything, or not be loaded at all."""
-    name = f"{__package__}_networks"
-    if name not in sys.modules:
-        path = Path(__file__).resolve().parent.parent / "adapter_models" / "networks.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-def control(features: list[torch.Tensor]) -> dict[str, list[torch.Tensor | None]]:
-    """Lay out four feature maps, fine to coarse, the way ComfyUI's UNet takes them from the end of a list."""
-    fine_last: list[torch.Tensor | None] = []
-    for feature in reversed(features):
-        fine_last += [feature, None, None]
-    return {"input": fine_last}
 
 
 def alphas(device: torch.device) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What each part learns from: pictures for the VAE, latents and prompts for the denoiser, hints for adapters."""
+"""What the VAE and the denoiser learn from: pictures, and their latents with prompts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from . import conditions, model, prompts, scenes
+from . import model, prompts, scenes
 from .checkpoint import State, half
 from .loop import Fit, Plan
 
@@ -59,7 +59,7 @@ def finished_vae(state: State, device: torch.device) -> State:
     """Round a trained VAE to fp16 and set its scale and shift, so that SD1's latents come out at deviation 1."""
     state = half(state)
     vae = loaded_vae(state, device)
-    latent = encode(vae, torch.arange(1024, device=device))
+    latent = encode(vae, scenes.draw_scenes(torch.arange(1024, device=device)))
     # With scale 1 and shift 0 these latents already carry SD1's factor, so their deviation is the scale itself.
     mean, deviation = float(latent.mean()), float(latent.std())
     state["vae_scale"] = torch.tensor(deviation)
@@ -74,24 +74,26 @@ def loaded_vae(state: State, device: torch.device) -> nn.Module:
     return vae.to(device, memory_format=torch.channels_last).requires_grad_(False)
 
 
-def encode(vae: nn.Module, seeds: torch.Tensor, chunk: int = 512) -> torch.Tensor:
-    """Draw scenes by seed and encode them as the denoiser sees them; (N,) -> (N, 4, 16, 16) half."""
+Paint = Callable[[scenes.Scenes, torch.Tensor], torch.Tensor]
+
+
+def encode(vae: nn.Module, drawn: scenes.Scenes, paint: Paint = scenes.paint, chunk: int = 16) -> torch.Tensor:
+    """Paint N scenes and encode them as the denoiser sees them; (N, 4, 16, 16) half."""
     parts = []
-    for part in seeds.split(chunk):
-        drawn = scenes.draw_scenes(part)
-        picture = scenes.paint(drawn, scenes.distances(drawn)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(seeds.device.type, dtype=torch.float16, enabled=seeds.is_cuda):
+    for first in range(0, len(drawn), chunk):
+        part = drawn.pick(slice(first, first + chunk))
+        picture = paint(part, scenes.distances(part)).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(picture.device.type, dtype=torch.float16, enabled=picture.is_cuda):
             latent = vae.taesd_encoder(picture).float()
         parts.append(((latent / vae.vae_scale + vae.vae_shift) * model.LATENT_SCALE).half().contiguous())
     return torch.cat(parts)
 
 
 @torch.no_grad()
-def build_pool(vae: State, count: int, device: torch.device) -> Pool:
+def build_pool(vae: State, count: int, device: torch.device, paint: Paint = scenes.paint) -> Pool:
     """Make the pool of training scenes with their latents."""
-    seeds = torch.arange(POOL_SEED, POOL_SEED + count, device=device)
-    drawn = scenes.draw_scenes(seeds)
-    return Pool(drawn, prompts.word_rows(drawn), encode(loaded_vae(vae, device), seeds))
+    drawn = scenes.draw_scenes(torch.arange(POOL_SEED, POOL_SEED + count, device=device))
+    return Pool(drawn, prompts.word_rows(drawn), encode(loaded_vae(vae, device), drawn, paint))
 
 
 class Denoiser(nn.Module):
@@ -102,12 +104,9 @@ class Denoiser(nn.Module):
         self.unet = model.build_unet()
         self.text = model.TextEncoder()
 
-    def forward(
-        self, x: torch.Tensor, time: torch.Tensor, tokens: torch.Tensor, features: list[torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """(B, 4, h, w), (B,) long, (B, 77) long word rows, and an adapter's features -> (B, 4, h, w)."""
-        control = None if features is None else model.control(features)
-        return self.unet(x, time, self.text(tokens), control=control, transformer_options={})
+    def forward(self, x: torch.Tensor, time: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, 4, h, w), (B,) long and (B, 77) long word rows -> (B, 4, h, w)."""
+        return self.unet(x, time, self.text(tokens), transformer_options={})
 
 
 def noisy(
@@ -120,13 +119,17 @@ def noisy(
     return keep * latent + lose * noise, keep * noise - lose * latent
 
 
-def fit_denoiser(plan: Plan, pool: Pool, device: torch.device, file: Path) -> Fit:
+def fit_denoiser(plan: Plan, pool: Pool, device: torch.device, file: Path, begin: State | None = None) -> Fit:
     """Set up the denoiser: velocity prediction at uniform times, prompts thinned out at random.
 
-    It computes in fp32 (TF32 products on a GPU): bf16 rounds too much away in a UNet this narrow.
+    It computes in fp32 (TF32 products on a GPU): bf16 rounds too much away in a UNet this narrow. It begins with random
+    weights, or with those of another denoiser.
     """
     torch.manual_seed(plan.seed)
-    denoiser = Denoiser().to(device)
+    denoiser = Denoiser()
+    if begin is not None:
+        denoiser.load_state_dict(begin)
+    denoiser.to(device)
     alphas = model.alphas(device)
 
     def draw(_step: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
@@ -142,69 +145,3 @@ def fit_denoiser(plan: Plan, pool: Pool, device: torch.device, file: Path) -> Fi
         return functional.mse_loss(denoiser(x, time, tokens), velocity)
 
     return Fit(denoiser, plan, draw, loss, file)
-
-
-Hint = Callable[[scenes.Scenes, torch.Generator], torch.Tensor]
-
-
-def sketch_hint(drawn: scenes.Scenes, generator: torch.Generator) -> torch.Tensor:
-    """Sketches with lines one to three pixels wide, so that other pens work too; (B, 1, 128, 128)."""
-    width = 0.5 + torch.rand((len(drawn), 1, 1, 1), generator=generator, device=drawn.seed.device)
-    return conditions.sketch(scenes.distances(drawn), width)
-
-
-def colour_hint(drawn: scenes.Scenes, generator: torch.Generator) -> torch.Tensor:
-    """Palettes, three quarters of them cell means and one quarter the paper's bicubic samples; (B, 3, 128, 128)."""
-    picture = scenes.paint(drawn, scenes.distances(drawn))
-    mean = torch.rand((len(drawn), 1, 1, 1), generator=generator, device=drawn.seed.device) < 0.75
-    return torch.where(mean, conditions.palette(picture), conditions.palette(picture, sampling="bicubic"))
-
-
-def segment_hint(drawn: scenes.Scenes, _generator: torch.Generator) -> torch.Tensor:
-    """Segmentation maps by kind; (B, 3, 128, 128)."""
-    return conditions.segmentation(drawn, scenes.distances(drawn))
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One kind of adapter: its input channels, its hints, and the share of training prompts without colour words."""
-
-    channels: int
-    hint: Hint
-    colourless: float
-
-
-ADAPTERS: dict[str, Condition] = {
-    "sketch": Condition(1, sketch_hint, 0.1),
-    "color": Condition(3, colour_hint, 0.5),
-    "seg": Condition(3, segment_hint, 0.1),
-}
-
-
-def fit_adapter(kind: str, plan: Plan, denoiser: State, pool: Pool, device: torch.device, file: Path) -> Fit:
-    """Set up one adapter over the frozen denoiser, with the paper's cubic times t = (1 - u^3) T."""
-    torch.manual_seed(plan.seed)
-    condition = ADAPTERS[kind]
-    frozen = Denoiser()
-    frozen.load_state_dict(denoiser)
-    frozen.to(device).requires_grad_(False)
-    adapter = model.build_adapter(condition.channels).to(device)
-    alphas = model.alphas(device)
-
-    def draw(_step: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        index = torch.randint(len(pool.scenes), (plan.batch,), generator=generator, device=device)
-        drawn = pool.scenes.pick(index)
-        rows = pool.rows[index]
-        draws = torch.rand((plan.batch, rows.shape[1] + 2), generator=generator, device=device)
-        rows = prompts.drop_words(rows, draws, empty=0.15, colourless=condition.colourless, partly=0.04)
-        cubic = 1.0 - torch.rand((plan.batch,), generator=generator, device=device) ** 3
-        time = (cubic * 1000.0).long().clamp(max=999)
-        x, velocity = noisy(pool.latent[index].float(), time, alphas, generator)
-        return x, time, prompts.tokens(rows), velocity, condition.hint(drawn, generator)
-
-    def loss(
-        x: torch.Tensor, time: torch.Tensor, tokens: torch.Tensor, velocity: torch.Tensor, hint: torch.Tensor
-    ) -> torch.Tensor:
-        return functional.mse_loss(frozen(x, time, tokens, adapter(hint)), velocity)
-
-    return Fit(adapter, plan, draw, loss, file)

@@ -3,6 +3,9 @@
 Parts, in order: the VAE, the UNet with its text encoder, the adapters for sketch, colour and segmentation. A part whose
 file exists is not trained again, and an interrupted part goes on from its last saved step, so the same command
 finishes what was begun. At the end it prints the table of measures for what it made.
+
+`--only second` makes a second model instead: the same one trained further on pictures in another style, to see whether
+the adapters serve it too.
 """
 
 from __future__ import annotations
@@ -14,20 +17,21 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from . import checkpoint, stages
+from . import adapters, checkpoint, scenes, stages
 from .checkpoint import State
+from .generate import Studio
 from .host import use_comfyui
 from .loop import Fit, Plan
 
 HERE = Path(__file__).resolve().parent
+SECOND = "second"
 PLANS: dict[str, Plan] = {
     "vae": Plan(steps=8000, batch=64, rate=2e-3, seed=1),
     "denoiser": Plan(steps=9000, batch=256, rate=8e-4, warmup=500, decay=0.9993, seed=2),
-    "sketch": Plan(steps=2450, batch=128, rate=1.5e-3, seed=3),
-    "color": Plan(steps=2600, batch=128, rate=1.5e-3, seed=4),
-    "seg": Plan(steps=3900, batch=128, rate=1.5e-3, seed=5),
+    SECOND: Plan(steps=700, batch=32, rate=4e-4, warmup=50, decay=0.995, seed=6),
 }
 POOL = 262144
+SECOND_POOL = 16384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Job:
     work: Path
     device: torch.device
     plans: dict[str, Plan]
+    adapters: tuple[adapters.AdapterPlan, ...]
     pool: int
     stop_at: int | None
     only: str | None
@@ -51,9 +56,11 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path(".miniature"), help="folder for the states in between")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="share of each part's steps, and of the pool")
-    parser.add_argument("--batch", type=int, help="another batch size for every part")
-    parser.add_argument("--only", choices=tuple(PLANS), help="train this part and no other")
-    parser.add_argument("--stop-at", type=int, help="stop the first unfinished part at this step")
+    parser.add_argument("--batch", type=int, help="another batch size for the VAE and the UNet")
+    parser.add_argument(
+        "--only", choices=(*PLANS, *(plan.kind for plan in adapters.PLANS)), help="train this part and no other"
+    )
+    parser.add_argument("--stop-at", type=int, help="stop the VAE or the UNet at this step")
     parser.add_argument("--no-table", action="store_true", help="do not measure at the end")
     return parser.parse_args(argv)
 
@@ -66,9 +73,18 @@ def plan_job(options: argparse.Namespace) -> Job:
         )
         for name, plan in PLANS.items()
     }
+    scaled = tuple(
+        dataclasses.replace(
+            plan,
+            steps=max(2, int(plan.steps * options.scale)),
+            pictures=max(plan.batch, int(plan.pictures * options.scale)),
+        )
+        for plan in adapters.PLANS
+    )
     options.work.mkdir(parents=True, exist_ok=True)
     pool = max(256, int(POOL * min(1.0, options.scale)))
-    return Job(options.weights, options.work, torch.device(options.device), plans, pool, options.stop_at, options.only)
+    device = torch.device(options.device)
+    return Job(options.weights, options.work, device, plans, scaled, pool, options.stop_at, options.only)
 
 
 def finish(fit: Fit, job: Job) -> State | None:
@@ -89,41 +105,55 @@ def vae_state(job: Job) -> State | None:
     return state
 
 
-def denoiser_parts(job: Job) -> tuple[State, State, stages.Pool] | None:
-    """Return the finished VAE and denoiser and a pool of latents; None if told to stop before they were complete."""
+def make_checkpoint(job: Job) -> bool:
+    """Train the VAE and the denoiser if their file is missing; False if told to stop before they were complete."""
     file = job.weights / checkpoint.CHECKPOINT
     if file.exists():
-        vae, denoiser = checkpoint.read_parts(file)
-        return vae, denoiser, stages.build_pool(vae, job.pool, job.device)
+        return True
     vae = vae_state(job)
     if vae is None or job.only == "vae":
-        return None
-    pool = stages.build_pool(vae, job.pool, job.device)
-    fit = stages.fit_denoiser(job.plans["denoiser"], pool, job.device, job.work / "denoiser.state")
-    state = finish(fit, job)
-    if state is None:
-        return None
-    checkpoint.write_checkpoint(vae, state, file)
-    # Adapters are trained against the rounded weights that they will meet.
-    return vae, checkpoint.read_parts(file)[1], pool
-
-
-def train(job: Job) -> bool:
-    """Train what is missing, in order; False if told to stop on the way."""
-    wanted = [kind for kind in stages.ADAPTERS if job.only in (None, kind)]
-    missing = [kind for kind in wanted if not (job.weights / checkpoint.adapter_file(kind)).exists()]
-    if not missing and (job.weights / checkpoint.CHECKPOINT).exists():
-        return job.only is None
-    parts = denoiser_parts(job)
-    if parts is None:
         return False
-    _, denoiser, pool = parts
-    for kind in missing:
-        fit = stages.fit_adapter(kind, job.plans[kind], denoiser, pool, job.device, job.work / f"{kind}.state")
-        state = finish(fit, job)
-        if state is None:
-            return False
-        checkpoint.write_adapter(state, kind, job.weights)
+    pool = stages.build_pool(vae, job.pool, job.device)
+    state = finish(stages.fit_denoiser(job.plans["denoiser"], pool, job.device, job.work / "denoiser.state"), job)
+    if state is None:
+        return False
+    checkpoint.write_checkpoint(vae, state, file)
+    return True
+
+
+def make_second(job: Job) -> bool:
+    """Train the finished denoiser further on shaded pictures, into a file of its own; False if told to stop before."""
+    file = job.weights / checkpoint.SECOND
+    if file.exists():
+        return True
+    vae, denoiser = checkpoint.read_parts(HERE / "weights" / checkpoint.CHECKPOINT)
+    pool = stages.build_pool(vae, min(job.pool, SECOND_POOL), job.device, scenes.paint_shaded)
+    plan = job.plans[SECOND]
+    state = finish(stages.fit_denoiser(plan, pool, job.device, job.work / "second.state", denoiser), job)
+    if state is None:
+        return False
+    checkpoint.write_checkpoint(vae, state, file)
+    return True
+
+
+def make_adapters(job: Job, folder: Path) -> None:
+    """Train the adapters that are missing, one after the other."""
+    wanted = [plan for plan in job.adapters if job.only in (None, plan.kind)]
+    missing = [plan for plan in wanted if not (job.weights / checkpoint.adapter_file(plan.kind)).exists()]
+    if missing:
+        studio = Studio(str(folder), job.weights)
+        for plan in missing:
+            adapters.train_adapter(studio, plan, job.weights, job.work)
+
+
+def train(job: Job, folder: Path) -> bool:
+    """Train what is missing, in order; False if that wasn't all."""
+    if job.only == SECOND:
+        make_second(job)
+        return False
+    if not make_checkpoint(job):
+        return False
+    make_adapters(job, folder)
     return job.only is None
 
 
@@ -134,7 +164,7 @@ def main(argv: list[str]) -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.benchmark_limit = 3
-    complete = train(plan_job(options))
+    complete = train(plan_job(options), folder)
     if complete and not options.no_table:
         from . import measure
 

@@ -1,0 +1,91 @@
+"""Train the miniature's adapters with the pack's own nodes, in the real ComfyUI, and with no other code."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .checkpoint import adapter_file
+from .generate import Studio
+from .host import load_pack
+from .lessons import ADAPTERS, lessons
+
+PART = 250  # steps between reports and checkpoints
+# What the pack calls the conditions whose files the miniature names otherwise.
+KINDS = {"seg": "segmentation"}
+
+
+@dataclass(frozen=True)
+class AdapterPlan:
+    """How one adapter is trained: its kind, number of pictures, steps, batch size, learning rate, EMA decay, seed."""
+
+    kind: str
+    pictures: int
+    steps: int
+    batch: int = 16
+    rate: float = 1e-3
+    ema: float = 0.998
+    seed: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The inputs of Train T2I-Adapter that stay the same throughout the run."""
+        return {
+            "batch_size": self.batch,
+            "learning_rate": self.rate,
+            "timesteps": "cubic",
+            "prompt_dropout": 0.15,
+            "condition_dropout": 0.0,
+            "ema": self.ema,
+            "gradient_accumulation": 1,
+            "precision": "fp32",
+            "seed": self.seed,
+            "save_every": PART,
+            "run_name": f"{self.kind}_miniature",
+        }
+
+
+PLANS = (
+    AdapterPlan("sketch", pictures=4096, steps=4000, seed=3),
+    AdapterPlan("color", pictures=3072, steps=1500, seed=4),
+    AdapterPlan("seg", pictures=4096, steps=4000, seed=5),
+)
+
+
+@torch.inference_mode()
+def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) -> Path:
+    """Create, train and save one adapter; an interrupted run goes on.
+
+    Args:
+        studio: the miniature in ComfyUI.
+        plan: how.
+        weights: folder for the finished file.
+        work: ComfyUI's output folder meanwhile, with the run's checkpoints.
+
+    Returns:
+        The file.
+    """
+    load_pack()
+    train = importlib.import_module("t2i_adapter_pack.nodes.train")
+    save = importlib.import_module("t2i_adapter_pack.nodes.save")
+    studio.write_into(work)
+    made = lessons(studio, plan.kind, plan.pictures, plan.seed)
+    kind, channels = KINDS.get(plan.kind, plan.kind), str(ADAPTERS[plan.kind].channels)
+    begin = train.CreateT2IAdapter.execute(studio.model, "base", channels, kind, plan.seed)[0]
+    # Every input of this node is a list.
+    lists = {name: [value] for name, value in plan.settings.items()}
+    trained = begin
+    for steps in range(PART, plan.steps + PART, PART):
+        lists["steps"] = [min(steps, plan.steps)]
+        trained, loss = train.TrainT2IAdapter.execute(
+            [studio.model], [begin], made.latents, made.images, [made.positive], empty=[made.empty], **lists
+        ).result
+        recent = loss["loss"][-PART:]
+        print(f"  {plan.kind}: step {len(loss['loss'])}/{plan.steps}, loss {sum(recent) / len(recent):.5f}", flush=True)
+    save.SaveT2IAdapter.execute(trained, f"finished/{plan.kind}", "original", "fp16")
+    newest = max((work / "finished").glob(f"{plan.kind}_*.safetensors"))
+    return newest.replace(weights / adapter_file(plan.kind))

@@ -1,0 +1,62 @@
+"""The recipe of the miniature: adapters by the pack's own nodes, a second model from the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from t2i_adapter_miniature import adapters, checkpoint, generate, lessons, measure, scenes, train
+
+pytestmark = pytest.mark.host
+WEIGHTS = Path(generate.__file__).parent / "weights"
+PLAN = adapters.AdapterPlan("seg", pictures=6, steps=5, batch=2)
+
+
+@pytest.fixture(scope="module")
+def studio(comfyui) -> Any:
+    return generate.Studio(str(comfyui.path), WEIGHTS)
+
+
+def test_lessons_belong_together(studio):
+    made = lessons.lessons(studio, "color", 4, seed=1)
+    drawn = scenes.draw_scenes(torch.arange(lessons.first_seed(4, 1), lessons.first_seed(4, 1) + 4))
+    latents = torch.cat([part["samples"] for part in made.latents])
+    pictures = studio.vae.decode(latents)
+    torch.testing.assert_close(latents, studio.vae.encode(measure.truth(drawn)), atol=2e-2, rtol=0)
+    assert latents.shape == (4, 4, 16, 16)
+    assert measure.palette_l1(pictures, drawn).mean() < 0.02
+    assert measure.palette_l1(torch.cat(made.images), drawn).mean() < 0.05
+    assert len(made.positive) == 4
+
+
+def test_an_adapter_is_trained_saved_and_named_for_its_condition(studio, tmp_path):
+    file = adapters.train_adapter(studio, PLAN, tmp_path, tmp_path / "work")
+    assert file == tmp_path / checkpoint.adapter_file("seg")
+    state = load_file(file)
+    published = load_file(WEIGHTS / file.name)
+    assert {name: value.shape for name, value in state.items()} == {
+        name: value.shape for name, value in published.items()
+    }
+    with safe_open(str(file), framework="pt") as opened:
+        assert "segmentation" in opened.metadata().values()
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(studio, tmp_path, monkeypatch):
+    whole = load_file(adapters.train_adapter(studio, PLAN, tmp_path, tmp_path / "whole"))
+    monkeypatch.setattr(adapters, "PART", 2)
+    parts = load_file(adapters.train_adapter(studio, PLAN, tmp_path, tmp_path / "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_second_model_is_the_first_trained_further(comfyui, tmp_path):
+    line = ["--weights", str(tmp_path), "--work", str(tmp_path / "work"), "--only", "second"]
+    small = ["--scale", "0.001", "--batch", "2", "--device", "cpu"]
+    train.main([*line, *small, "--comfyui", str(comfyui.path)])
+    first, second = load_file(WEIGHTS / checkpoint.CHECKPOINT), load_file(tmp_path / checkpoint.SECOND)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first if name.startswith(checkpoint.VAE))
+    assert any(not torch.equal(first[name], second[name]) for name in first if name.startswith(checkpoint.UNET))
