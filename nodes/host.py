@@ -20,6 +20,7 @@ import comfy.ops
 import comfy.utils
 import comfy_execution.graph_utils
 import folder_paths
+import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
@@ -228,23 +229,6 @@ def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
     return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
 
 
-def compute_features(adapter: T2IAdapter, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
-    """Compute the features of the first condition image, outside of a run.
-
-    Args:
-        adapter: The adapter; ComfyUI loads it.
-        image: (B, C, H, W).
-        size: Height and width in pixels.
-
-    Returns:
-        One (B, C, h, w) per level on the host's main memory, fine to coarse.
-    """
-    load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
-    device = adapter.patcher.load_device  # type: ignore[attr-defined]
-    features = adapter.features(image, image.shape[0], size, "crop", device=device, dtype=torch.float32)
-    return [level.float().cpu() for level in features.levels]
-
-
 def blocked(message: str) -> Any:
     """Return what makes ComfyUI stop with a message at the nodes that use it."""
     return comfy_execution.graph_utils.ExecutionBlocker(message)
@@ -290,6 +274,16 @@ def prediction_of(model: Any) -> str | None:
     if not issubclass(kind, known.ModelSamplingDiscrete) or kind.sigma is not known.ModelSamplingDiscrete.sigma:
         return None
     return next((name for row, name in rows if kind.calculate_denoised is row.calculate_denoised), None)
+
+
+def latent_decoder(model: Any, device: torch.device) -> Callable[[Tensor], Any] | None:
+    """Return what makes a small PIL picture of a MODEL's latents, as ComfyUI's previews do; None if nothing can."""
+    layout = model.model.latent_format
+    previewer = latent_preview.get_previewer(device, layout)
+    if previewer is None and layout.latent_rgb_factors is not None:  # off for samplers, but here it was asked for
+        rough = latent_preview.Latent2RGBPreviewer
+        previewer = rough(layout.latent_rgb_factors, layout.latent_rgb_factors_bias, layout.latent_rgb_factors_reshape)
+    return None if previewer is None else previewer.decode_latent_to_preview
 
 
 def output_path(prefix: str) -> tuple[Path, str]:
@@ -370,15 +364,16 @@ def progress(total: int = 1) -> Callable[..., None]:
         total: How much there is to do.
 
     Returns:
-        A function to call with how much is done, and with how much there is if that has changed: it raises when the
-        user cancels.
+        A function to call with how much is done, with how much there is if that has changed, and with a PIL picture to
+        show on the node: it raises when the user cancels.
     """
     bar = comfy.utils.ProgressBar(total)
 
-    def done(count: int, total: int = total) -> None:
+    def done(count: int, total: int = total, picture: Any = None) -> None:
         # The bar is throttled, and so would be the cancelling.
         comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(count, total)
+        shown = None if picture is None else ("JPEG", picture, latent_preview.MAX_PREVIEW_RESOLUTION)
+        bar.update_absolute(count, total, shown)
 
     return done
 

@@ -88,8 +88,25 @@ class PreviewT2IAdapterFeatures(io.ComfyNode):
         """Compute the features and paint them."""
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
         check_hint("Preview T2I-Adapter Features, image", hint)
-        maps = heat_maps(host.compute_features(adapter, hint[:1], (height, width)), (height, width))
+        maps = heat_maps(compute_features(adapter, hint[:1], (height, width)), (height, width))
         return io.NodeOutput(maps, ui=ui.PreviewImage(maps, cls=cls))
+
+
+def compute_features(adapter: T2IAdapter, image: torch.Tensor, size: tuple[int, int]) -> list[torch.Tensor]:
+    """Compute the features of the first condition image, outside of a run.
+
+    Args:
+        adapter: The adapter; ComfyUI loads it.
+        image: (B, C, H, W).
+        size: Height and width in pixels.
+
+    Returns:
+        One (B, C, h, w) per level on the host's main memory, fine to coarse.
+    """
+    host.load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
+    device = adapter.patcher.load_device  # type: ignore[attr-defined]
+    features = adapter.features(image, image.shape[0], size, "crop", device=device, dtype=torch.float32)
+    return [level.float().cpu() for level in features.levels]
 
 
 def heat_maps(levels: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..adapter_models.networks import Adapter, build
 from .data import TrainingSet, fingerprint
 from .errors import CheckpointError, TrainingError
-from .loss import Denoiser, adapter_loss
+from .loss import Batch, Denoiser, adapter_loss
+from .recompute import recomputing
 from .settings import Settings
 
 # The layout of a state: raised when an older one can't be continued from.
@@ -61,7 +62,12 @@ class Trainer:
         scaled = settings.computes_in.scaled or denoiser.half
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
-        self._origin = {"adapter": fingerprint(weights.values()), "data": data.fingerprint(), **settings.lasting}
+        self._origin = {
+            "adapter": fingerprint(weights.values()),
+            "data": data.fingerprint(),
+            "denoiser": denoiser.identity,
+            **settings.lasting,
+        }
 
     @property
     def step(self) -> int:
@@ -82,7 +88,7 @@ class Trainer:
         gradients: list[Tensor] = []
         for part in range(count):
             batch = self.data.batch(self.settings.draw, self.step * count + part).to(self.device)
-            loss = adapter_loss(self.network, self.denoiser, batch, self.settings.computes_in.autocast) / count
+            loss = self._loss(batch) / count
             # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
             fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
             gradients = [a + b for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
@@ -93,6 +99,10 @@ class Trainer:
         self._apply(gradients)
         self.losses.append(mean)
         return mean
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with recomputing([*self.denoiser.blocks, *self.network.body] if self.settings.gradient_checkpointing else []):
+            return adapter_loss(self.network, self.denoiser, batch, self.settings.computes_in.autocast)
 
     def _apply(self, gradients: list[Tensor]) -> None:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
@@ -123,9 +133,18 @@ class Trainer:
 
     def weights(self) -> dict[str, Tensor]:
         """Return the result so far: the moving average where there is one; copies in fp32, on the CPU."""
+        return {name: tensor.to("cpu", copy=True) for name, tensor in self._result().items()}
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Compute features with the result so far, in fp32; see :meth:`.networks.FullAdapter.forward`."""
+        features: list[Tensor] = torch.func.functional_call(self.network, self._result(), (images,))
+        return features
+
+    def _result(self) -> dict[str, Tensor]:
         tensors = self.average or [parameter.detach() for parameter in self.parameters]
         names = [name for name, _ in self.network.named_parameters()]
-        return {name: tensor.to("cpu", copy=True) for name, tensor in zip(names, tensors, strict=True)}
+        return dict(zip(names, tensors, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a run needs to go on. Batches follow from seed and step, so there is no generator in it."""
@@ -171,16 +190,21 @@ class Trainer:
         self.losses = list(state["losses"])
 
     def _check_origin(self, began: Mapping[str, Any]) -> None:
-        changed = [name for name, value in self._origin.items() if began.get(name) != value]
+        # What an older version of the pack did not note can't be compared.
+        changed = [name for name, value in self._origin.items() if began.get(name, value) != value]
         if changed:
-            words = {"adapter": "another adapter", "data": "other examples"}
+            words = {
+                "adapter": "another adapter",
+                "data": "other examples",
+                "denoiser": "another diffusion model, or other LoRAs in it",
+            }
             now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
             then = ", ".join("those" if name in words else f"{name} {began.get(name)}" for name in changed)
             raise CheckpointError(
                 "run_name",
                 f"a run that began differently; now {now}",
                 f"{then} that it began with",
-                "Choose another run_name for a new run, or restore the settings to continue this one.",
+                "Choose another run_name for a new run, or restore them to continue this one.",
             )
 
 
