@@ -24,9 +24,7 @@ def recomputing(blocks: Iterable[nn.Module]) -> Iterator[None]:
         for block in blocks:
             # On the instance, where it hides the class's own: whoever calls the block need not know.
             stack.callback(_put_back, block, block.__dict__.get("forward"))
-            block.forward = functools.partial(
-                checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
-            )
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
         yield
 
 
