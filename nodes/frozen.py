@@ -93,6 +93,7 @@ class FrozenUNet:
                 "input_block_patch": [patches.after_input],
                 "middle_block_after_patch": [patches.after_middle],
             },
+            "optimized_attention_override": host.plain_attention,
             "cond_or_uncond": [0],
             "sigmas": sigma,
         }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import comfy.controlnet
 import comfy.hooks
+import comfy.ldm.modules.attention
 import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_management
 import comfy.model_patcher
@@ -222,13 +221,6 @@ def observer_hooks() -> Any:
     return group
 
 
-def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
-    """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
-    network = copy.deepcopy(adapter.network)
-    patcher = wrap_network(network, device)
-    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
-
-
 def blocked(message: str) -> Any:
     """Return what makes ComfyUI stop with a message at the nodes that use it."""
     return comfy_execution.graph_utils.ExecutionBlocker(message)
@@ -265,6 +257,12 @@ def training(model: Any) -> Iterator[Any]:
             yield clone
         finally:
             comfy.model_management.in_training = False
+
+
+def plain_attention(_chosen: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """Attend as torch does instead of as ComfyUI has chosen: not all of that knows gradients, or saves memory."""
+    attended: Tensor = comfy.ldm.modules.attention.attention_pytorch(*args, **kwargs)
+    return attended
 
 
 def prediction_of(model: Any) -> str | None:

@@ -9,18 +9,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..training.data import TrainingSet
 from ..training.loop import Trainer
 from ..training.preview import preview
 from . import host
 
 
-def shown(trainer: Trainer, model: Any, image: Tensor, every: int) -> Callable[[int, float], None]:
+def shown(trainer: Trainer, model: Any, data: TrainingSet, image: Tensor, every: int) -> Callable[[int, float], None]:
     """Begin a progress bar for a run.
 
     Args:
         trainer: The adapter in training.
         model: The loaded MODEL.
-        image: (H, W, C) in [0, 1]: the first condition image.
+        data: The examples.
+        image: (H, W, C) in [0, 1]: the condition image of the first, as the user gave it.
         every: Steps between pictures; 0 for none.
 
     Returns:
@@ -32,7 +34,7 @@ def shown(trainer: Trainer, model: Any, image: Tensor, every: int) -> Callable[[
     def after(step: int, _loss: float) -> None:
         done(step)
         if decode is not None and step % every == 0:
-            done(step, picture=beside(image, decode(preview(trainer))))
+            done(step, picture=beside(image, decode(preview(trainer, data))))
 
     return after
 

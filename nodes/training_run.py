@@ -105,7 +105,8 @@ def train(
             # Before the first step, so that a folder that can't be written to is not found out at the last.
             note = json.dumps(asdict(settings), indent=2).encode()
             write_whole(folder / "settings.json", lambda file: file.write(note))
-            _run(trainer, adapter, saving, folder, shown(trainer, loaded, materials.images[0][0], preview_every))
+            on_step = shown(trainer, loaded, data, materials.images[0][0], preview_every)
+            _run(trainer, adapter, saving, folder, on_step)
         return _result(trainer, adapter, saving), list(trainer.losses)
 
 

@@ -8,18 +8,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..adapter_models.networks import Adapter, build
 from .data import TrainingSet, fingerprint
 from .errors import CheckpointError, TrainingError
 from .loss import Batch, Denoiser, adapter_loss
-from .recompute import recomputing
+from .recompute import lean_convolutions, recomputing
 from .settings import Settings
 
 # The layout of a state: raised when an older one can't be continued from.
 STATE_VERSION = 1
 # Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
 SMALLEST_SCALE = 2.0**-10
+# Where torch makes a step of AdamW in one go.
+FUSED = ("cpu", "cuda")
 # The moving average follows faster at first, so that short runs do not end near their beginning.
 EMA_BEGINS = 10
 
@@ -57,7 +60,10 @@ class Trainer:
         self.parameters = list(self.network.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters] if settings.ema else []
         self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.parameters,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=device.type in FUSED,
         )
         scaled = settings.computes_in.scaled or denoiser.half
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
@@ -91,7 +97,7 @@ class Trainer:
             loss = self._loss(batch) / count
             # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
             fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
-            gradients = [a + b for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
+            gradients = [a.add_(b) for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
             total += loss.detach()
         mean = float(total)
         if not math.isfinite(mean):
@@ -101,7 +107,8 @@ class Trainer:
         return mean
 
     def _loss(self, batch: Batch) -> Tensor:
-        with recomputing([*self.denoiser.blocks, *self.network.body] if self.settings.gradient_checkpointing else []):
+        again = [*self.denoiser.blocks, *self.network.body] if self.settings.gradient_checkpointing else []
+        with lean_convolutions(self.denoiser.blocks), recomputing(again):
             return adapter_loss(self.network, self.denoiser, batch, self.settings.computes_in.autocast)
 
     def _apply(self, gradients: list[Tensor]) -> None:
@@ -119,9 +126,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:
             decay = min(self.settings.ema, (self.step + 1) / (self.step + EMA_BEGINS))
-            with torch.no_grad():
-                for mean, parameter in zip(self.average, self.parameters, strict=True):
-                    mean.lerp_(parameter, 1 - decay)
+            get_ema_multi_avg_fn(decay)(self.average, self.parameters, None)
 
     def _came_apart(self, what: str) -> TrainingError:
         return TrainingError(

@@ -55,7 +55,7 @@ class Denoiser:
         alphas: (T,) ᾱ of each time: the part of the latents' variance that is left.
         prediction: What it predicts.
         half: It computes in fp16, whose gradients vanish unless the loss is scaled.
-        blocks: Its parts whose inside can be computed again in the backward pass; see :func:`.recompute.recomputing`.
+        blocks: Its parts, none of which lies in another: where the trainer saves memory; see :mod:`.recompute`.
         identity: A short text that differs for other weights, so that a run is not continued with those.
     """
 

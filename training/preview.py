@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .data import seeded
+from .data import TrainingSet, seeded
 from .loop import Trainer
 from .loss import Denoiser, Prompts
 
@@ -15,20 +15,21 @@ GUIDANCE = 5.0
 
 
 @torch.no_grad()
-def preview(trainer: Trainer, steps: int = STEPS) -> Tensor:
+def preview(trainer: Trainer, data: TrainingSet, steps: int = STEPS) -> Tensor:
     """Sample a picture for the first example with the result so far.
 
     Neither the run's randomness nor torch's own is touched, so a run is the same with and without previews.
 
     Args:
         trainer: The adapter in training.
+        data: Examples, of which the first counts.
         steps: Steps of the sampler; each calls the denoiser once.
 
     Returns:
         (1, C, h, w): latents as the denoiser was trained on (scaled), on the trainer's device. They begin with the same
         noise in every preview of a run, so that pictures can be compared.
     """
-    data, device = trainer.data, trainer.device
+    device = trainer.device
     noise = torch.randn(data.latents[:1].shape, generator=seeded(trainer.settings.seed, "preview", 0)).to(device)
     prompts = {name: rows[:1].to(device) for name, rows in data.prompts.items()}
     empty = None if data.empty is None else {name: rows.to(device) for name, rows in data.empty.items()}

@@ -49,7 +49,7 @@ def test_the_picture_is_comfyuis_rough_decoding_of_what_the_result_samples(sd, s
 
     latents = []
     real = training_preview.preview
-    monkeypatch.setattr(training_preview, "preview", lambda trainer: latents.append(real(trainer)) or latents[-1])
+    monkeypatch.setattr(training_preview, "preview", lambda *args: latents.append(real(*args)) or latents[-1])
     shown = []
     for method in (LatentPreviewMethod.NoPreviews, LatentPreviewMethod.Auto):
         monkeypatch.setattr(args, "preview_method", method)

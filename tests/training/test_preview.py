@@ -61,14 +61,14 @@ def test_the_prompt_is_guided_away_from_the_empty_one():
 
 def test_the_result_so_far_is_what_makes_it():
     one = samples.trainer(ema=0.9, learning_rate=0.1)
-    before = preview(one)
+    before = preview(one, samples.examples())
     for _ in range(3):
         one.advance()
     # An adapter that has the moving average for its weights: what the run would give now.
     result = samples.adapter(1)
     result.load_state_dict(one.weights())
-    now = preview(samples.trainer(begin=result))
-    assert torch.equal(preview(one), now)
+    now = preview(samples.trainer(begin=result), samples.examples())
+    assert torch.equal(preview(one, samples.examples()), now)
     assert not torch.equal(now, before)
     assert not now.requires_grad
 
@@ -80,7 +80,7 @@ def test_a_run_does_not_notice():
         for _ in range(4):
             one.advance()
             if looks:
-                preview(one, steps=2)
+                preview(one, samples.examples(), steps=2)
         numbers = {name: value for name, value in one.state_dict().items() if name != "origin"}
         return numbers, torch.get_rng_state()
 

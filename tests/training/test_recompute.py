@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.training.recompute import recomputing
+from t2i_adapter_pack.training.recompute import lean_convolutions, recomputing
 from torch import nn
 
 from . import samples
@@ -54,6 +54,71 @@ def test_blocks_are_as_they_were_afterwards_also_after_an_error():
         raise ZeroDivisionError
     assert net[0].__dict__["forward"] is own
     assert all("forward" not in block.__dict__ for block in net[1:])
+
+
+FORMS = (
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": 1},
+    {"kernel_size": 3, "padding": 1, "stride": 2},
+    {"kernel_size": (3, 5), "padding": (2, 1), "dilation": (2, 1), "stride": (1, 2)},
+    {"kernel_size": 3, "groups": 2, "bias": False},
+    {"kernel_size": 3, "padding": "same"},
+    {"kernel_size": 3, "padding": 1, "padding_mode": "circular"},
+)
+
+
+def through(layer, size=(9, 8), dtype=torch.float32, lean=True):
+    """Output, gradient of the input, and what was kept."""
+    x = torch.randn(2, 4, *size, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+    with saved_bytes(layer) as kept, lean_convolutions([layer] if lean else []):
+        out = layer(x)
+    again = torch.linspace(-1, 1, out.numel()).view_as(out).to(dtype)
+    return out, torch.autograd.grad(out, x, again)[0], kept.nbytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_frozen_convolutions_have_equal_gradients_without_their_inputs(form, dtype):
+    layer = nn.Conv2d(4, 6, **form).to(dtype).requires_grad_(False)
+    out, gradient, kept = through(layer, dtype=dtype, lean=False)
+    lean, same, less = through(layer, dtype=dtype)
+    assert torch.equal(out, lean)
+    assert torch.equal(gradient, same)
+    assert kept > 0
+    # What is padded in another way than with zeros is left to torch.
+    assert less == (kept if "padding_mode" in form or form.get("padding") == "same" else 0)
+    assert "_conv_forward" not in layer.__dict__
+
+
+def test_convolutions_that_learn_or_were_changed_by_others_are_left_alone():
+    learns, changed = nn.Conv2d(4, 6, 3), nn.Conv2d(4, 6, 3).requires_grad_(False)
+    own = changed._conv_forward = lambda x, weight, bias: nn.functional.conv2d(x, weight, bias) * 2
+    with lean_convolutions([learns]):
+        learns(torch.ones(1, 4, 5, 5, requires_grad=True)).sum().backward()
+    assert learns.weight.grad is not None
+    with lean_convolutions([changed]):
+        assert changed.__dict__["_conv_forward"] is own
+    assert changed.__dict__["_conv_forward"] is own
+
+
+def test_the_trainer_keeps_no_inputs_of_frozen_convolutions():
+    toy = samples.ToyUNet(width=32).requires_grad_(False)
+
+    def denoise(noisy, times, prompts, features):
+        return toy(noisy, times, prompts, features) + toy.leave(2 * features[0])
+
+    def run(blocks):
+        begin = samples.adapter(config=samples.networks.AdapterConfig("full", 1, 8, (32, 8, 8, 8), (1, 2, 3), 1))
+        one = samples.trainer(begin=begin, unet=samples.denoiser(denoise=denoise, blocks=blocks))
+        with saved_bytes(one.network, toy) as kept:
+            one.advance()
+        return one, kept.nbytes
+
+    (plain, everything), (lean, less) = run(()), run((toy,))
+    assert plain.losses == lean.losses
+    assert all(torch.equal(tensor, lean.weights()[name]) for name, tensor in plain.weights().items())
+    assert less < everything
+    assert all("_conv_forward" not in layer.__dict__ for layer in toy.modules())
 
 
 @pytest.mark.parametrize("config", [samples.CONFIG, samples.LIGHT], ids=["full", "light"])
