@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..adapter_models.networks import Adapter, build
 from .data import TrainingSet, fingerprint
 from .errors import CheckpointError, TrainingError
-from .loss import Batch, Denoiser, adapter_loss
+from .loss import Denoiser, adapter_loss
 from .recompute import lean_convolutions, recomputing
 from .settings import Settings
 
@@ -94,9 +95,11 @@ class Trainer:
         gradients: list[Tensor] = []
         for part in range(count):
             batch = self.data.batch(self.settings.draw, self.step * count + part).to(self.device)
-            loss = self._loss(batch) / count
-            # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
-            fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
+            with self._less_memory():
+                autocast = self.settings.computes_in.autocast
+                loss = adapter_loss(self.network, self.denoiser, batch, autocast) / count
+                # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
+                fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
             gradients = [a.add_(b) for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
             total += loss.detach()
         mean = float(total)
@@ -106,10 +109,11 @@ class Trainer:
         self.losses.append(mean)
         return mean
 
-    def _loss(self, batch: Batch) -> Tensor:
+    @contextlib.contextmanager
+    def _less_memory(self) -> Iterator[None]:
         again = [*self.denoiser.blocks, *self.network.body] if self.settings.gradient_checkpointing else []
         with lean_convolutions(self.denoiser.blocks), recomputing(again):
-            return adapter_loss(self.network, self.denoiser, batch, self.settings.computes_in.autocast)
+            yield
 
     def _apply(self, gradients: list[Tensor]) -> None:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):

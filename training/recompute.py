@@ -35,8 +35,9 @@ def lean_convolutions(network: Iterable[nn.Module]) -> Iterator[None]:
     """Have the frozen convolutions of a network keep their weights alone of a forward.
 
     The gradient of a convolution's input follows from the weights. torch keeps the input too, which only the gradient
-    of the weights needs. Results are the same. Only the forward has to happen inside; afterwards the convolutions are
-    as they were, also after an error. Those that another hand has changed are left alone.
+    of the weights needs. Results are the same. The forward has to happen inside, and the backward too where blocks are
+    computed again in it. Afterwards the convolutions are as they were, also after an error. Those that another hand has
+    changed are left alone.
 
     Args:
         network: Its blocks, or the network itself.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from t2i_adapter_pack.benchmarks.saved import saved_bytes
 
-from ..training.saved import saved_bytes
 from . import tiny
 from .lessons import create, equal, train
 

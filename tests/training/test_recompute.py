@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from t2i_adapter_pack.benchmarks.saved import saved_bytes
 from t2i_adapter_pack.training.recompute import lean_convolutions, recomputing
 from torch import nn
 
 from . import samples
-from .saved import saved_bytes
 
 
 def network():
