@@ -23,6 +23,7 @@ BENCHMARKS = (
     "annotator_networks",
     "step",
     "features",
+    "train",
 )
 RESULTS = Path(__file__).absolute().parent / "RESULTS.md"
 

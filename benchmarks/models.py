@@ -20,21 +20,31 @@ VARIANTS = ("bare", "ours", "core", "ours ×4", "core ×4")
 
 @dataclass(frozen=True)
 class Scale:
-    """What to measure: `tiny` is for smoke runs, where the code's way is the point and not the figures."""
+    """What to measure.
+
+    Attributes:
+        device: where to compute.
+        family: which UNet and adapter.
+        tiny: for smoke runs, where the code's way is the point and not the figures.
+        narrow: by how much narrower than the published ones the networks are.
+        precision: of the UNet; None for what ComfyUI chooses.
+    """
 
     device: torch.device
     family: str = "SD"
     tiny: bool = False
+    narrow: int = 1
+    precision: torch.dtype | None = None
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the UNet, as ComfyUI chooses it."""
-        return torch.float16 if self.device.type == "cuda" else torch.float32
+        """Precision of the UNet."""
+        return self.precision or (torch.float16 if self.device.type == "cuda" else torch.float32)
 
     @property
     def width(self) -> int:
         """Channels of the first level."""
-        return 32 if self.tiny else 320
+        return 32 if self.tiny else 320 // self.narrow
 
     @property
     def context(self) -> int:
@@ -81,15 +91,20 @@ def randomise(module: torch.nn.Module, seed: int) -> None:
                 parameter.fill_(1.0 if name.endswith("weight") else 0.0)
 
 
-def unet(scale: Scale) -> Any:
-    """Make a MODEL with a random UNet of SD1.5's or SDXL's structure."""
+def unet(scale: Scale, *, whole: bool = False) -> Any:
+    """Make a MODEL with a random UNet of SD1.5's or SDXL's structure.
+
+    Args:
+        scale: its size.
+        whole: attention in all its places, in a tiny one too.
+    """
     import comfy.model_management
     import comfy.model_patcher
     import comfy.supported_models
 
     xl = scale.family == "SDXL"
     depth = [0, 0, 2, 2, 10, 10] if xl else [1, 1, 1, 1, 1, 1, 0, 0]
-    if scale.tiny:
+    if scale.tiny and not whole:
         depth = [0, 0, 0, 0, 0, 1] if xl else [0, 0, 0, 0, 0, 1, 0, 0]
     # The decoder mirrors the encoder, with one block more in each level.
     mirrored = [d for level in range(0, len(depth), 2) for d in (*depth[level : level + 2], depth[level + 1])]
@@ -128,7 +143,7 @@ def adapter_file(scale: Scale) -> Path:
     """Write the weights as a file, kept until the process ends."""
     from safetensors.torch import save_file
 
-    path = Path(_scratch(), f"{scale.family}{' tiny' if scale.tiny else ''}.safetensors")
+    path = Path(_scratch(), f"{scale.family} {scale.width}.safetensors")
     save_file(adapter_weights(scale), path)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import subprocess
@@ -61,6 +62,19 @@ def _sample(device: torch.device, variant: str, family: str, tiny: bool, size: i
     forget_peak()
     job.sample(steps)
     return {"peak": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()}
+
+
+def _train(device: torch.device, variant: str, plan: dict[str, Any], steps: int) -> dict[str, Any]:
+    from .train import LOOPS, Plan
+
+    with contextlib.ExitStack() as stack:
+        loop = LOOPS[variant](stack, Plan(device=device, **plan), None)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        forget_peak()
+        for _ in range(steps):
+            loop.step()
+        return {"peak": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()}
 
 
 def _load(device: torch.device, way: str, path: str) -> dict[str, Any]:
@@ -127,7 +141,7 @@ LOADS: dict[str, Callable[[], Callable[[str], Any]]] = {
     "mapped": _mapped,
     "read once": _read_once,
 }
-MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {"sample": _sample, "load": _load}
+MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {"sample": _sample, "load": _load, "train": _train}
 
 
 def forget_peak() -> None:

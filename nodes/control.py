@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.families import UNetOutline, sites_for
+from ..adapter_models.features import FeatureCache
 from ..adapter_models.hint import check_hint
 from ..adapter_models.stack import AdapterStack
 from ..adapter_models.uses import AdapterUse
@@ -111,10 +114,17 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
     def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> T2IAdapterControl:
         """Return a control with a copy of the weights for another device."""
         clone = self.copy()
-        clone.adapter = host.adapter_on(self.adapter, load_device)
+        clone.adapter = adapter_on(self.adapter, load_device)
         if autoregister:
             self.multigpu_clones[load_device] = clone
         return clone
+
+
+def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
+    """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
+    network = copy.deepcopy(adapter.network)
+    patcher = host.wrap_network(network, device)
+    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
 
 
 class T2IAdapterToControlNet(io.ComfyNode):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..adapter_models.families import Block
+from ..training.data import glance
 from ..training.errors import TrainingError
 from ..training.loss import PREDICTIONS, Denoiser, Prompts
 from ..training.prompts import join_rows
@@ -90,6 +91,7 @@ class FrozenUNet:
                 "input_block_patch": [patches.after_input],
                 "middle_block_after_patch": [patches.after_middle],
             },
+            "optimized_attention_override": host.plain_attention,
             "cond_or_uncond": [0],
             "sigmas": sigma,
         }
@@ -116,8 +118,25 @@ def frozen_denoiser(model: Any, sites: tuple[Block, ...]) -> Denoiser:
     name = host.prediction_of(model)
     recovery = next(row for row in RECOVERIES if row.name == name)
     prediction = next(row for row in PREDICTIONS if row.name == name)
-    half = base.get_dtype_inference() == torch.float16
-    return Denoiser(FrozenUNet(base.apply_model, sites, sigmas, recovery), 1 / (sigmas**2 + 1), prediction, half)
+    unet = base.diffusion_model
+    return Denoiser(
+        FrozenUNet(base.apply_model, sites, sigmas, recovery),
+        1 / (sigmas**2 + 1),
+        prediction,
+        half=base.get_dtype_inference() == torch.float16,
+        blocks=unet_blocks(unet),
+        identity=glance(unet.parameters()),
+    )
+
+
+def unet_blocks(unet: Any) -> tuple[nn.Module, ...]:
+    """Return the layers of a UNet's blocks: residual blocks, attention, and what changes the size.
+
+    What they note in ``transformer_options`` is different when they are called again, and only patches inside of them
+    would read it: :class:`FrozenUNet` has none.
+    """
+    middle = [] if unet.middle_block is None else [unet.middle_block]
+    return tuple(layer for block in (*unet.input_blocks, *middle, *unet.output_blocks) for layer in block)
 
 
 def keep_for_gradients(network: nn.Module) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import comfy.controlnet
 import comfy.hooks
+import comfy.ldm.modules.attention
 import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_management
 import comfy.model_patcher
@@ -21,6 +20,7 @@ import comfy.sd
 import comfy.utils
 import comfy_execution.graph_utils
 import folder_paths
+import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
@@ -229,13 +229,6 @@ def observer_hooks() -> Any:
     return group
 
 
-def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
-    """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
-    network = copy.deepcopy(adapter.network)
-    patcher = wrap_network(network, device)
-    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
-
-
 def blocked(message: str) -> Any:
     """Return what makes ComfyUI stop with a message at the nodes that use it."""
     return comfy_execution.graph_utils.ExecutionBlocker(message)
@@ -274,6 +267,12 @@ def training(model: Any) -> Iterator[Any]:
             comfy.model_management.in_training = False
 
 
+def plain_attention(_chosen: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """Attend as torch does instead of as ComfyUI has chosen: not all of that knows gradients, or saves memory."""
+    attended: Tensor = comfy.ldm.modules.attention.attention_pytorch(*args, **kwargs)
+    return attended
+
+
 def prediction_of(model: Any) -> str | None:
     """Say what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for any other."""
     kind, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
@@ -281,6 +280,16 @@ def prediction_of(model: Any) -> str | None:
     if not issubclass(kind, known.ModelSamplingDiscrete) or kind.sigma is not known.ModelSamplingDiscrete.sigma:
         return None
     return next((name for row, name in rows if kind.calculate_denoised is row.calculate_denoised), None)
+
+
+def latent_decoder(model: Any, device: torch.device) -> Callable[[Tensor], Any] | None:
+    """Return what makes a small PIL picture of a MODEL's latents, as ComfyUI's previews do; None if nothing can."""
+    layout = model.model.latent_format
+    previewer = latent_preview.get_previewer(device, layout)
+    if previewer is None and layout.latent_rgb_factors is not None:  # off for samplers, but here it was asked for
+        rough = latent_preview.Latent2RGBPreviewer
+        previewer = rough(layout.latent_rgb_factors, layout.latent_rgb_factors_bias, layout.latent_rgb_factors_reshape)
+    return None if previewer is None else previewer.decode_latent_to_preview
 
 
 def output_path(prefix: str) -> tuple[Path, str]:
@@ -361,15 +370,16 @@ def progress(total: int = 1) -> Callable[..., None]:
         total: How much there is to do.
 
     Returns:
-        A function to call with how much is done, and with how much there is if that has changed: it raises when the
-        user cancels.
+        A function to call with how much is done, with how much there is if that has changed, and with a PIL picture to
+        show on the node: it raises when the user cancels.
     """
     bar = comfy.utils.ProgressBar(total)
 
-    def done(count: int, total: int = total) -> None:
+    def done(count: int, total: int = total, picture: Any = None) -> None:
         # The bar is throttled, and so would be the cancelling.
         comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(count, total)
+        shown = None if picture is None else ("JPEG", picture, latent_preview.MAX_PREVIEW_RESOLUTION)
+        bar.update_absolute(count, total, shown)
 
     return done
 

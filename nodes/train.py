@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
@@ -15,7 +16,7 @@ from .sockets import LossSocket, T2IAdapterSocket
 from .train_inputs import seed_input, training_inputs
 from .trained import KINDS, new_adapter
 from .training_run import Materials, Saving, train
-from .versions import version_of
+from .versions import other_version, version_of
 
 CATEGORY = "T2I-Adapter/training"
 
@@ -90,6 +91,7 @@ class TrainT2IAdapter(io.ComfyNode):
                 LossSocket.Output("loss", tooltip="The loss of every step, for Plot Loss Graph."),
             ],
             is_input_list=True,
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -113,8 +115,13 @@ class TrainT2IAdapter(io.ComfyNode):
         save_every: list[int],
         run_name: list[str],
         empty: list[Any] | None = None,
+        gradient_checkpointing: Sequence[bool] = (False,),
+        preview_every: Sequence[int] = (0,),
     ) -> io.NodeOutput:
         """Train the adapter. Every input is a list, because data sets come as lists; settings have one entry."""
+        warning = other_version(model[0], adapter[0])
+        if warning is not None:
+            host.warn(warning, cls.hidden.unique_id if cls.hidden else None)
         settings = Settings(
             steps[0],
             batch_size[0],
@@ -126,9 +133,11 @@ class TrainT2IAdapter(io.ComfyNode):
             gradient_accumulation[0],
             precision[0],
             seed[0],
+            gradient_checkpointing=gradient_checkpointing[0],
         )
         materials = Materials(
             latents, images, [one for group in positive for one in group], None if empty is None else empty[0]
         )
-        result, losses = train(model[0], adapter[0], materials, settings, Saving(run_name[0], save_every[0]))
+        saving = Saving(run_name[0], save_every[0])
+        result, losses = train(model[0], adapter[0], materials, settings, saving, preview_every[0])
         return io.NodeOutput(result, {"loss": losses})

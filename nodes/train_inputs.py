@@ -16,7 +16,7 @@ LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 
 def training_inputs() -> list[Any]:
     """Return the inputs in their order."""
-    return [*_materials(), *_schedule(), *_chances(), *_technique(), *_files(), _empty()]
+    return [*_materials(), *_schedule(), *_chances(), *_technique(), *_files(), _empty(), *_since_then()]
 
 
 def seed_input(tooltip: str) -> Any:
@@ -148,3 +148,25 @@ def _empty() -> Any:
         optional=True,
         tooltip="A prompt without text, from CLIP Text Encode. What prompt_dropout puts in the place of prompts.",
     )
+
+
+def _since_then() -> list[Any]:
+    # Optional, so that saved workflows without them stay valid.
+    return [
+        io.Boolean.Input(
+            "gradient_checkpointing",
+            default=False,
+            optional=True,
+            tooltip="Needs much less memory and about a third more time; the result is the same. Off by default. May "
+            "be switched when a run goes on.",
+        ),
+        io.Int.Input(
+            "preview_every",
+            default=0,
+            min=0,
+            max=10_000_000,
+            optional=True,
+            tooltip="Steps between pictures on this node: the first condition image beside what the adapter makes of "
+            "it so far. Each takes about as long as a few steps; the result is the same. 0 (default): none.",
+        ),
+    ]

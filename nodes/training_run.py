@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from ..training.settings import Settings
 from . import host
 from .frozen import WHERE, frozen_denoiser, prompt_rows
 from .trained import trained_adapter, write_adapter
+from .training_preview import shown
+from .versions import version_of
 
 # In the output folder.
 RUNS = "t2i_adapters"
@@ -63,7 +65,12 @@ class Saving:
 
 
 def train(
-    model: Any, adapter: T2IAdapter, materials: Materials, settings: Settings, saving: Saving
+    model: Any,
+    adapter: T2IAdapter,
+    materials: Materials,
+    settings: Settings,
+    saving: Saving,
+    preview_every: int = 0,
 ) -> tuple[T2IAdapter, list[float]]:
     """Train an adapter, or continue a run.
 
@@ -73,6 +80,7 @@ def train(
         materials: What it learns from.
         settings: How.
         saving: Where checkpoints go.
+        preview_every: Steps between pictures on the node; 0 for none.
 
     Returns:
         The trained adapter, and the loss of each step from the first.
@@ -84,6 +92,9 @@ def train(
     folder = saving.folder
     sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
     check_model(model)
+    # What it becomes is for this MODEL, whatever it was made for.
+    about = replace(adapter.about, family=version_of(model) or adapter.about.family)
+    adapter = replace(adapter, about=about)
     # ComfyUI runs nodes in inference mode, whose tensors can't take part in gradients.
     with torch.inference_mode(False):
         data = examples(model, adapter, materials)
@@ -95,19 +106,16 @@ def train(
             # Before the first step, so that a folder that can't be written to is not found out at the last.
             note = json.dumps(asdict(settings), indent=2).encode()
             write_whole(folder / "settings.json", lambda file: file.write(note))
-            _run(trainer, adapter, saving, folder)
+            on_step = shown(trainer, loaded, data, materials.images[0][0], preview_every)
+            _run(trainer, adapter, saving, folder, on_step)
         return result(trainer, adapter, saving.run_name), list(trainer.losses)
 
 
-def _run(trainer: Trainer, adapter: T2IAdapter, saving: Saving, folder: Path) -> None:
-    done = host.progress(trainer.settings.steps)
+def _run(
+    trainer: Trainer, adapter: T2IAdapter, saving: Saving, folder: Path, on_step: Callable[[int, float], None]
+) -> None:
     try:
-        fit(
-            trainer,
-            lambda: save_progress(trainer, adapter, saving.run_name, folder),
-            saving.every,
-            lambda step, loss: done(step),
-        )
+        fit(trainer, lambda: save_progress(trainer, adapter, saving.run_name, folder), saving.every, on_step)
     except host.Cancelled:
         save_state(folder, trainer.state_dict())
         raise

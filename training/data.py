@@ -16,6 +16,9 @@ from .errors import TrainingError
 from .loss import Batch, Prompts, replace_rows
 from .timesteps import sample_times
 
+# Numbers of each weight that are looked at: a LoRA changes all of the weights that it touches.
+GLANCED = 64
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -144,6 +147,16 @@ def seeded(seed: int, purpose: str, number: int) -> torch.Generator:
     """Return a generator on the CPU, of its own for each seed, purpose and number."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def glance(tensors: Iterable[Tensor]) -> str:
+    """Return a short text that differs for other weights, by looking at a few numbers of each: quick at any size.
+
+    Args:
+        tensors: Weights, in an order that is always the same, on one device.
+    """
+    flat = (tensor.detach().reshape(-1) for tensor in tensors)
+    return fingerprint([torch.cat([one[:: max(1, one.numel() // GLANCED)].float() for one in flat])])
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..adapter_models.networks import Adapter, build
 from .data import Examples, fingerprint
 from .errors import CheckpointError, TrainingError
 from .loss import Denoiser, adapter_loss
 from .processes import ALONE, Processes
+from .recompute import lean_convolutions, recomputing
 from .settings import Settings
 
 # The layout of a state: raised when an older one can't be continued from.
 STATE_VERSION = 1
 # Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
 SMALLEST_SCALE = 2.0**-10
+# Where torch makes a step of AdamW in one go.
+FUSED = ("cpu", "cuda")
 # The moving average follows faster at first, so that short runs do not end near their beginning.
 EMA_BEGINS = 10
 
@@ -74,12 +79,20 @@ class Trainer:
         self.parameters = list(self.network.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters] if settings.ema else []
         self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.parameters,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=device.type in FUSED,
         )
         scaled = settings.computes_in.scaled or denoiser.half
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
-        self._origin = {"adapter": fingerprint(weights.values()), "data": data.fingerprint(), **settings.lasting}
+        self._origin = {
+            "adapter": fingerprint(weights.values()),
+            "data": data.fingerprint(),
+            "denoiser": denoiser.identity,
+            **settings.lasting,
+        }
 
     @property
     def step(self) -> int:
@@ -100,10 +113,12 @@ class Trainer:
         gradients: list[Tensor] = []
         for part in range(count):
             batch = self.data.batch(self.draw, self.step * count + part).to(self.device)
-            loss = adapter_loss(self.network, self.denoiser, batch, self.settings.computes_in.autocast) / count
-            # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
-            fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
-            gradients = [a + b for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
+            with self._less_memory():
+                autocast = self.settings.computes_in.autocast
+                loss = adapter_loss(self.network, self.denoiser, batch, autocast) / count
+                # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
+                fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
+            gradients = [a.add_(b) for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
             total += loss.detach()
         *gradients, total = self.processes.mean([*gradients, total])
         mean = float(total)
@@ -112,6 +127,12 @@ class Trainer:
         self._apply(gradients)
         self.losses.append(mean)
         return mean
+
+    @contextlib.contextmanager
+    def _less_memory(self) -> Iterator[None]:
+        again = [*self.denoiser.blocks, *self.network.body] if self.settings.gradient_checkpointing else []
+        with lean_convolutions(self.denoiser.blocks), recomputing(again):
+            yield
 
     def _apply(self, gradients: list[Tensor]) -> None:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
@@ -128,9 +149,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:
             decay = min(self.settings.ema, (self.step + 1) / (self.step + EMA_BEGINS))
-            with torch.no_grad():
-                for mean, parameter in zip(self.average, self.parameters, strict=True):
-                    mean.lerp_(parameter, 1 - decay)
+            get_ema_multi_avg_fn(decay)(self.average, self.parameters, None)
 
     def _came_apart(self, what: str) -> TrainingError:
         return TrainingError(
@@ -142,9 +161,18 @@ class Trainer:
 
     def weights(self) -> dict[str, Tensor]:
         """Return the result so far: the moving average where there is one; copies in fp32, on the CPU."""
+        return {name: tensor.to("cpu", copy=True) for name, tensor in self._result().items()}
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Compute features with the result so far, in fp32; see :meth:`.networks.FullAdapter.forward`."""
+        features: list[Tensor] = torch.func.functional_call(self.network, self._result(), (images,))
+        return features
+
+    def _result(self) -> dict[str, Tensor]:
         tensors = self.average or [parameter.detach() for parameter in self.parameters]
         names = [name for name, _ in self.network.named_parameters()]
-        return {name: tensor.to("cpu", copy=True) for name, tensor in zip(names, tensors, strict=True)}
+        return dict(zip(names, tensors, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a run needs to go on. Batches follow from seed and step, so there is no generator in it."""
@@ -190,16 +218,21 @@ class Trainer:
         self.losses = list(state["losses"])
 
     def _check_origin(self, began: Mapping[str, Any]) -> None:
-        changed = [name for name, value in self._origin.items() if began.get(name) != value]
+        # What an older version of the pack did not note can't be compared.
+        changed = [name for name, value in self._origin.items() if began.get(name, value) != value]
         if changed:
-            words = {"adapter": "another adapter", "data": "other examples"}
+            words = {
+                "adapter": "another adapter",
+                "data": "other examples",
+                "denoiser": "another diffusion model, or other LoRAs in it",
+            }
             now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
             then = ", ".join("those" if name in words else f"{name} {began.get(name)}" for name in changed)
             raise CheckpointError(
                 "run_name",
                 f"a run that began differently; now {now}",
                 f"{then} that it began with",
-                "Choose another run_name for a new run, or restore the settings to continue this one.",
+                "Choose another run_name for a new run, or restore them to continue this one.",
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..adapter_models.networks import Adapter
@@ -24,15 +24,25 @@ class Prediction:
     Attributes:
         name: Its name in the field.
         target: (latents, noise, sqrt(alpha), sqrt(1 - alpha)) -> what a perfect prediction would be.
+        clean: (noisy latents, prediction, sqrt(alpha), sqrt(1 - alpha)) -> the latents that follow from a prediction.
     """
 
     name: str
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    clean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 # Source: arXiv 2112.10752 (eps); arXiv 2202.00512, section 4 (v).
-EPS = Prediction("eps", lambda latents, noise, keep, lose: noise)
-V = Prediction("v", lambda latents, noise, keep, lose: keep * noise - lose * latents)
+EPS = Prediction(
+    "eps",
+    target=lambda latents, noise, keep, lose: noise,
+    clean=lambda noisy, predicted, keep, lose: (noisy - lose * predicted) / keep,
+)
+V = Prediction(
+    "v",
+    target=lambda latents, noise, keep, lose: keep * noise - lose * latents,
+    clean=lambda noisy, predicted, keep, lose: keep * noisy - lose * predicted,
+)
 PREDICTIONS = (EPS, V)
 
 
@@ -45,12 +55,16 @@ class Denoiser:
         alphas: (T,) alpha of each time: the part of the latents' variance that is left.
         prediction: What it predicts.
         half: It computes in fp16, whose gradients vanish unless the loss is scaled.
+        blocks: Its parts, none of which lies in another: where the trainer saves memory; see :mod:`.recompute`.
+        identity: A short text that differs for other weights, so that a run is not continued with those.
     """
 
     denoise: Denoise
     alphas: Tensor
     prediction: Prediction = EPS
     half: bool = False
+    blocks: tuple[nn.Module, ...] = ()
+    identity: str = ""
 
 
 @dataclass(frozen=True)

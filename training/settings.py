@@ -35,6 +35,10 @@ PRECISIONS = (
 )
 
 
+# What may change when a run goes on: how far it goes, and what makes no difference to its numbers.
+FREE = ("steps", "gradient_checkpointing")
+
+
 @dataclass(frozen=True)
 class Settings:
     """How an adapter is trained.
@@ -52,6 +56,8 @@ class Settings:
         seed: Decides all randomness.
         clip: Largest norm of the gradient.
         weight_decay: Of AdamW.
+        gradient_checkpointing: Compute the inside of blocks again in the backward pass instead of keeping it. Changes
+            memory and time, not the result.
     """
 
     steps: int
@@ -66,6 +72,7 @@ class Settings:
     seed: int = 0
     clip: float = 1.0
     weight_decay: float = 0.01
+    gradient_checkpointing: bool = False
 
     @property
     def draw(self) -> Draw:
@@ -79,8 +86,8 @@ class Settings:
 
     @property
     def lasting(self) -> dict[str, object]:
-        """What must not change when a run goes on: all but the number of steps."""
-        return {name: value for name, value in asdict(self).items() if name != "steps"}
+        """What must not change when a run goes on: all but :data:`FREE`."""
+        return {name: value for name, value in asdict(self).items() if name not in FREE}
 
     def check(self) -> None:
         """Refuse settings that can't work.

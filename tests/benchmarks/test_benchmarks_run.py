@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(900)]
 LAUNCH = Path(__file__).absolute().parents[2] / "tasks" / "launch.py"
 # In processes of their own, at the same time: they import ComfyUI on the CPU, whatever this process has.
 TOGETHER = (
-    ("forwards", "allocations", "forward", "load", "annotators", "annotator_networks", "step", "features"),
+    ("forwards", "allocations", "forward", "load", "annotators", "annotator_networks", "step", "features", "train"),
     ("startup",),
 )
 
@@ -56,6 +56,7 @@ def test_none_is_forgotten():
         ("features", ("mask", "schedule, by noise", "as ControlNet", "two areas")),
         ("annotators", ("canny, L2 / OpenCV", "palette / OpenCV", "gray / Pillow")),
         ("annotator_networks", ("PiDiNet", "HED", "lineart", "ours / controlnet_aux")),
+        ("train", ("ours / diffusers' script", "ours, checkpointing", "diffusers, UNet frozen", "bf16", "peak memory")),
         ("step", ("ours / bare", "ours / core", "ours ×4 / core ×4", "| core ×4 |")),
     ],
 )
@@ -69,6 +70,14 @@ def test_what_needs_no_clock_holds(results):
     assert counts == [["1", "1"], ["0", "0"], ["0", "0"], ["0", "0"], ["1", "1"]]
     allocated = [row for row in rows(results, "allocations") if row.startswith("| ours") and "0 | 0.0 MB | 0" in row]
     assert len(allocated) == 2
+
+
+def test_the_training_loops_do_the_same_job(results):
+    """On the same batch, with the same weights: in fp32 as equal as rounding leaves it."""
+    losses = [row.split("|")[2:4] for row in rows(results, "train") if row.startswith("| loss of the same batch, fp32")]
+    assert len(losses) == 1
+    ours, theirs = map(float, losses[0])
+    assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 def test_no_pixel_of_an_annotator_differs(results):

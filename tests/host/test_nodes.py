@@ -178,6 +178,8 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
             ("save_every", "INT", 500),
             ("run_name", "STRING", "my_adapter"),
             ("empty", "CONDITIONING", None),
+            ("gradient_checkpointing", "BOOLEAN", False),
+            ("preview_every", "INT", 0),
         ],
         [("adapter", "T2I_ADAPTER"), ("loss", "LOSS_MAP")],
     ),
@@ -238,7 +240,9 @@ def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_
 def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
-    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty"}
+    # Widgets of later versions, which older workflows do not have.
+    later = {"gradient_checkpointing", "preview_every"}
+    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty", *later}
 
 
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models.errors import AdapterError, FamilyMismatchError
 from t2i_adapter_pack.training.errors import CheckpointError, TrainingError
 
 from . import tiny
@@ -202,6 +202,42 @@ def test_loras_of_the_model_count_and_are_taken_back(inside_comfyui):
     assert torch.equal(model.model.state_dict()[name], own)
 
 
+def test_a_run_is_not_continued_with_another_checkpoint_or_other_loras(inside_comfyui):
+    """Of the same shapes, so that nothing but the weights tells."""
+    model, other = tiny.model("SD"), tiny.model("SD", seed=1)
+    adapter = create(model)
+    train(model, adapter, steps=2)
+    name = "diffusion_model.output_blocks.3.1.transformer_blocks.0.attn2.to_k.weight"
+    weight = model.model.state_dict()[name]
+    low = torch.linspace(1, 2, weight.shape[0])[:, None] * torch.linspace(1, 2, weight.shape[1])[None]
+    patched = model.clone()
+    patched.add_patches({name: (1e-3 * low,)})
+    for changed in (other, patched):
+        with pytest.raises(CheckpointError, match="now another diffusion model, or other LoRAs in it"):
+            train(changed, adapter)
+    same = tiny.model("SD")
+    assert len(train(same, adapter).args[1]["loss"]) == 4
+
+
+@pytest.mark.parametrize("made_for", ["SD1.x", "SD2.x"])
+@pytest.mark.parametrize("width", [768, 1024])
+def test_an_adapter_for_the_other_version_is_warned_of_and_becomes_one_for_this(made_for, width, caplog):
+    """SD1.x and SD2.x have equal shapes but for the prompt."""
+    from t2i_adapter_pack.nodes.versions import version_of
+
+    model = tiny.model("SD", context_dim=width)
+    adapter = create(model)
+    adapter.about = replace(adapter.about, name="theirs", family=made_for)
+    prompts = [[torch.randn(1, 77, width, generator=torch.Generator().manual_seed(1)), {}]]
+    caplog.set_level("WARNING")
+    trained = train(model, adapter, steps=1, positive=[prompts])[0]
+    version = version_of(model)
+    expected = [] if made_for == version else [f"theirs is made for {made_for}, and this MODEL is {version}"]
+    assert [record.message.split(": it")[0] for record in caplog.records if "made for" in record.message] == expected
+    assert trained.about.family == version
+    assert adapter.about.family == made_for
+
+
 def test_data_sets_come_as_lists_too(sd):
     given = materials()
     lists = {
@@ -233,74 +269,3 @@ def test_the_loss_can_be_plotted_by_comfyui(sd, monkeypatch):
     monkeypatch.setattr(core.ui, "PreviewImage", lambda image, **_: seen.append(image) or image)
     core.LossGraphNode.execute(train(sd, create(sd)).args[1], "x")
     assert seen[0].ndim == 4
-
-
-@pytest.mark.parametrize(
-    ("values", "error", "message"),
-    [
-        ({"images": [tiny.hint(64, 64, 2)]}, TrainingError, "got 2 condition images for 3 latents"),
-        ({"images": [tiny.hint(64, 72, 3)]}, TrainingError, "72×64 pixels; expected 64×64"),
-        ({"images": [tiny.hint(64, 64), tiny.hint(72, 64, 2)]}, TrainingError, "one size for all"),
-        ({"images": [tiny.hint(64, 64, 3) * 255]}, AdapterError, "values in"),
-        ({"latents": [{"samples": torch.zeros(0, 4, 8, 8)}]}, TrainingError, "at least one latent"),
-        ({"latents": []}, TrainingError, "latents: got none"),
-        ({"latents": [{"samples": torch.zeros(3, 16, 8, 8)}]}, TrainingError, "pictures of 4 channels"),
-        ({"positive": [tiny.conditioning(1) + tiny.conditioning(2)]}, TrainingError, "got 2 prompts for 3 latents"),
-        ({"positive": [[]]}, TrainingError, "no prompts"),
-        ({"positive": [tiny.conditioning(1, area=(8, 8, 0, 0))]}, TrainingError, "a prompt with area"),
-        ({"run_name": "../up"}, CheckpointError, "run_name"),
-        ({"run_name": ""}, CheckpointError, "run_name"),
-        ({"prompt_dropout": 0.5}, TrainingError, "no empty prompt"),
-        ({"learning_rate": float("nan")}, TrainingError, "learning_rate"),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_bad_input_is_refused_before_anything_is_trained(sd, monkeypatch, values, error, message):
-    from t2i_adapter_pack.training.loop import Trainer
-
-    monkeypatch.setattr(Trainer, "advance", lambda self: pytest.fail("trained"))
-    with pytest.raises(error, match=message):
-        train(sd, create(sd), **values)
-
-
-def test_adapters_of_another_family_and_models_with_adapters_are_refused(sd, sdxl):
-    with pytest.raises(FamilyMismatchError):
-        train(sdxl, create(sd))
-    applied = tiny.apply(sd, tiny.adapter(tiny.adapter_config()), tiny.hint(64, 64))
-    with pytest.raises(TrainingError, match="a MODEL with adapters applied"):
-        train(applied, create(sd))
-
-
-def test_models_on_another_schedule_are_refused(inside_comfyui):
-    import comfy.model_base
-
-    for kind in ("EDM", "V_PREDICTION_EDM", "FLOW"):
-        model = tiny.model("SD")
-        config = model.model.model_config
-        model.model.model_sampling = comfy.model_base.model_sampling(config, comfy.model_base.ModelType[kind])
-        with pytest.raises(TrainingError, match="on Stable Diffusion's schedule"):
-            train(model, create(model))
-
-
-def test_a_loss_of_nan_keeps_the_last_checkpoint(sd, output, monkeypatch):
-    from t2i_adapter_pack.training import loop
-
-    real, calls = loop.adapter_loss, []
-
-    def bad(*args):
-        calls.append(1)
-        return real(*args) * (float("nan") if len(calls) == 4 else 1)
-
-    adapter = create(sd)
-    whole = train(sd, adapter, run_name="whole")[0]
-    monkeypatch.setattr(loop, "adapter_loss", bad)
-    with pytest.raises(TrainingError, match="step 4: got a loss of nan"):
-        train(sd, adapter, save_every=2)
-    monkeypatch.setattr(loop, "adapter_loss", real)
-    assert equal(train(sd, adapter)[0], whole)
-
-
-def test_a_folder_that_can_not_be_written_to_is_told_before_the_first_step(sd, output):
-    (output / "t2i_adapters").write_text("a file in the folder's place")
-    with pytest.raises(CheckpointError, match="a place to write to"):
-        train(sd, create(sd))

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from t2i_adapter_pack.adapter_models import networks
 from t2i_adapter_pack.training.data import training_set
+from t2i_adapter_pack.training.loop import Trainer
 from t2i_adapter_pack.training.loss import EPS, Denoiser
 from t2i_adapter_pack.training.settings import Settings
 from torch import nn
 
 CONFIG = networks.AdapterConfig("full", 1, 8, (4, 8, 8, 8), (1, 2, 3), 1)
+LIGHT = networks.AdapterConfig("light", 1, 8, (4, 8, 8, 8), (1, 2, 3), 2, (2, 4, 4, 4))
 
 
 def alphas() -> torch.Tensor:
@@ -65,3 +67,8 @@ def examples(count: int = 4, seed: int = 0, **changes: Any) -> Any:
 
 def settings(**changes: Any) -> Settings:
     return Settings(**{"steps": 6, "batch_size": 2, "learning_rate": 1e-2, **changes})
+
+
+def trainer(data: Any = None, unet: Any = None, begin: Any = None, **changes: Any) -> Trainer:
+    cpu = torch.device("cpu")
+    return Trainer(begin or adapter(), data or examples(), unet or denoiser(), settings(**changes), cpu)

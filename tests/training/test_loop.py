@@ -5,20 +5,14 @@ import io
 import pytest
 import torch
 from t2i_adapter_pack.training.errors import CheckpointError, TrainingError
-from t2i_adapter_pack.training.loop import Trainer, fit
+from t2i_adapter_pack.training.loop import fit
 from t2i_adapter_pack.training.loss import V
 
 from . import samples
 
 
 def trainer(data=None, denoiser=None, adapter=None, **changes):
-    return Trainer(
-        adapter or samples.adapter(),
-        data or samples.examples(),
-        denoiser or samples.denoiser(),
-        samples.settings(**changes),
-        torch.device("cpu"),
-    )
+    return samples.trainer(data, denoiser, adapter, **changes)
 
 
 def through_a_file(state):
@@ -257,13 +251,22 @@ def test_checkpoints_come_when_they_should_and_at_the_end():
         ({"seed": 3}, "now seed 3"),
         ({"data": samples.examples(seed=1)}, "other examples"),
         ({"adapter": samples.adapter(1)}, "another adapter"),
+        ({"denoiser": samples.denoiser(identity="x")}, "another diffusion model"),
     ],
-    ids=["rate", "seed", "data", "adapter"],
+    ids=["rate", "seed", "data", "adapter", "denoiser"],
 )
 def test_another_run_is_not_continued(changes, message):
     state = run(trainer(steps=2)).state_dict()
     with pytest.raises(CheckpointError, match=message):
         trainer(**changes).load_state_dict(state)
+
+
+def test_a_run_of_an_older_version_that_noted_less_goes_on():
+    state = run(trainer(steps=2)).state_dict()
+    origin = {name: value for name, value in state["origin"].items() if name != "denoiser"}
+    one = trainer(denoiser=samples.denoiser(identity="x"))
+    one.load_state_dict({**state, "origin": origin})
+    assert one.step == 2
 
 
 def test_a_finished_run_can_be_lengthened():

@@ -1,0 +1,45 @@
+"""What autograd keeps for the backward pass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+
+class Kept:
+    """Storages that were kept, each counted once.
+
+    Args:
+        weights: Storages that exist anyway, and are left out.
+    """
+
+    def __init__(self, weights: set[int]) -> None:
+        self.sizes: dict[int, int] = {}
+        self._weights = weights
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they are."""
+        return sum(self.sizes.values())
+
+    def keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Count a tensor."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._weights:
+            self.sizes[storage._cdata] = storage.nbytes()
+        return tensor
+
+
+@contextlib.contextmanager
+def saved_bytes(*networks: nn.Module) -> Iterator[Kept]:
+    """Count what one forward keeps.
+
+    Args:
+        networks: Those whose weights are left out.
+    """
+    kept = Kept({weight.untyped_storage()._cdata for net in networks for weight in net.parameters()})
+    with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):
+        yield kept

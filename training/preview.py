@@ -1,0 +1,75 @@
+"""A look at an adapter in training: one picture, sampled in a few deterministic steps, that disturbs nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .data import TrainingSet, seeded
+from .loop import Trainer
+from .loss import Denoiser, Prompts
+
+STEPS = 12
+# Of the prompt, where the empty one is known; a usual value.
+GUIDANCE = 5.0
+
+
+@torch.no_grad()
+def preview(trainer: Trainer, data: TrainingSet, steps: int = STEPS) -> Tensor:
+    """Sample a picture for the first example with the result so far.
+
+    Neither the run's randomness nor torch's own is touched, so a run is the same with and without previews.
+
+    Args:
+        trainer: The adapter in training.
+        data: Examples, of which the first counts.
+        steps: Steps of the sampler; each calls the denoiser once.
+
+    Returns:
+        (1, C, h, w): latents as the denoiser was trained on (scaled), on the trainer's device. They begin with the same
+        noise in every preview of a run, so that pictures can be compared.
+    """
+    device = trainer.device
+    noise = torch.randn(data.latents[:1].shape, generator=seeded(trainer.settings.seed, "preview", 0)).to(device)
+    prompts = {name: rows[:1].to(device) for name, rows in data.prompts.items()}
+    empty = None if data.empty is None else {name: rows.to(device) for name, rows in data.empty.items()}
+    return denoise(trainer.denoiser, trainer.features(data.images[:1].to(device)), prompts, noise, empty, steps)
+
+
+def denoise(
+    denoiser: Denoiser, features: list[Tensor], prompts: Prompts, noise: Tensor, empty: Prompts | None, steps: int
+) -> Tensor:
+    """Denoise by DDIM, without fresh noise.
+
+    Args:
+        denoiser: The frozen diffusion model.
+        features: Of the adapter, one row.
+        prompts: One row each.
+        noise: (1, C, h, w), normally distributed.
+        empty: The empty prompt, for classifier-free guidance; None for none.
+        steps: From the noisiest time evenly down to none.
+
+    Returns:
+        (1, C, h, w).
+
+    Source: arXiv 2010.02502, equation 12 with sigma = 0; arXiv 2207.12598 (guidance).
+    """
+    rows = 1
+    if empty is not None:
+        rows, prompts = 2, {name: torch.cat([one, empty[name]]) for name, one in prompts.items()}
+        features = [torch.cat([level, level]) for level in features]
+    times = torch.linspace(len(denoiser.alphas) - 1, 0, steps + 1)[:-1].round().long().tolist()
+    alphas = denoiser.alphas.to(noise)
+    noisy = clean = noise
+    for time, following in zip(times, [*times[1:], None], strict=True):
+        keep, lose = alphas[time].sqrt(), (1 - alphas[time]).sqrt()
+        at = torch.full((rows,), time, device=noise.device)
+        predicted = denoiser.denoise(noisy.expand(rows, -1, -1, -1), at, prompts, features)
+        if rows == 2:
+            with_prompt, without = predicted.chunk(2)
+            predicted = without + GUIDANCE * (with_prompt - without)
+        clean = denoiser.prediction.clean(noisy, predicted, keep, lose)
+        if following is not None:
+            direction = (noisy - keep * clean) / lose
+            noisy = alphas[following].sqrt() * clean + (1 - alphas[following]).sqrt() * direction
+    return clean

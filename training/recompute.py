@@ -1,0 +1,92 @@
+"""Less memory for the backward pass: what need not be kept of a frozen network, and what can be computed again."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+
+@contextlib.contextmanager
+def recomputing(blocks: Iterable[nn.Module]) -> Iterator[None]:
+    """Have blocks keep their inputs alone of a forward, and compute the rest again in its backward.
+
+    Gradients are the same, bit for bit where the blocks' operations are deterministic. Only the forward has to happen
+    inside. Afterwards the blocks are as they were, also after an error.
+
+    Args:
+        blocks: Modules none of which lies in another, without randomness (dropout) in them.
+    """
+    with contextlib.ExitStack() as stack:
+        for block in blocks:
+            again = functools.partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+            _hang(stack, block, "forward", again)
+        yield
+
+
+@contextlib.contextmanager
+def lean_convolutions(network: Iterable[nn.Module]) -> Iterator[None]:
+    """Have the frozen convolutions of a network keep their weights alone of a forward.
+
+    The gradient of a convolution's input follows from the weights. torch keeps the input too, which only the gradient
+    of the weights needs. Results are the same. The forward has to happen inside, and the backward too where blocks are
+    computed again in it. Afterwards the convolutions are as they were, also after an error. Those that another hand has
+    changed are left alone.
+
+    Args:
+        network: Its blocks, or the network itself.
+    """
+    with contextlib.ExitStack() as stack:
+        for layer in (layer for block in network for layer in block.modules()):
+            if isinstance(layer, nn.Conv2d) and _is_plain(layer):
+                _hang(stack, layer, "_conv_forward", functools.partial(_convolve, layer))
+        yield
+
+
+def _hang(stack: contextlib.ExitStack, module: nn.Module, name: str, function: Callable[..., Any]) -> None:
+    """Put a function in the place of a method. On the instance, where it hides the class's own."""
+    stack.callback(_put_back, module, name, module.__dict__.get(name))
+    setattr(module, name, function)
+
+
+def _put_back(module: nn.Module, name: str, function: object) -> None:
+    if function is None:
+        delattr(module, name)
+    else:
+        module.__dict__[name] = function
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    changed = "_conv_forward" in layer.__dict__ or type(layer)._conv_forward is not nn.Conv2d._conv_forward
+    return not changed and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _convolve(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    frozen = not weight.requires_grad and (bias is None or not bias.requires_grad)
+    if not frozen or not x.requires_grad or not torch.is_grad_enabled():
+        return nn.Conv2d._conv_forward(layer, x, weight, bias)
+    how = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return _FrozenConvolution.apply(x, weight, bias, *how)  # type: ignore[no-any-return]
+
+
+class _FrozenConvolution(torch.autograd.Function):
+    """A convolution that keeps its weights alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.how = x.shape, how
+        return functional.conv2d(x, weight, bias, *how)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        # Of the input the shape is enough.
+        found = torch.nn.grad.conv2d_input(ctx.shape, weight, gradients[0], *ctx.how)
+        return (found, *(None,) * 6)
