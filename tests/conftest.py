@@ -5,7 +5,7 @@
 - fixture `comfyui`: the real ComfyUI in this process. After it, `import comfy.sd` and `import folder_paths` work.
 - fixture `comfy_server`: the real ComfyUI as a server, with the pack, the companion and the miniature's weights.
 
-A test that skips fails: what can't run here must say so through a marker (see `gpu`), which is counted.
+A test that skips fails: what can't run here must say so through a marker (see NEEDS), which is counted.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import types
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,16 +110,40 @@ def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -
         yield running
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and count, what needs a GPU where there is none."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if not marked:
-        return
+def missing_gpu() -> str | None:
+    """Say what is missing for tests on a GPU, or None."""
     import torch
 
-    if not torch.cuda.is_available():
-        items[:] = [item for item in items if item not in marked]
-        config.hook.pytest_deselected(items=marked)
+    return None if torch.cuda.is_available() else "gpu: got no CUDA device; expected one. Tests on it are left out."
+
+
+def missing_browser() -> str | None:
+    """Say what is missing for tests of ComfyUI's page, or None."""
+    from t2i_adapter_pack.tasks import browser
+
+    return None if browser.find(os.environ) else browser.ADVICE
+
+
+# What can't run everywhere: by its marker, what says why it can't run here.
+NEEDS: dict[str, Callable[[], str | None]] = {"gpu": missing_gpu, "browser": missing_browser}
+MISSING = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and count, what can't run on this machine."""
+    reasons = config.stash.setdefault(MISSING, [])
+    for marker, missing in NEEDS.items():
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        reason = missing() if marked else None
+        if reason is not None:
+            items[:] = [item for item in items if item not in marked]
+            config.hook.pytest_deselected(items=marked)
+            reasons.append(f"{len(marked)} deselected: {reason}")
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say why tests were left out."""
+    return config.stash.get(MISSING, [])
 
 
 @pytest.hookimpl(wrapper=True)
