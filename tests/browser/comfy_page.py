@@ -24,7 +24,6 @@ SETTINGS = {
 SIZE = {"width": 1600, "height": 1000}
 # Milliseconds, on a busy machine: for what the page does by itself, and for what the server has to do.
 SOON, LATER = 20_000.0, 120_000.0
-NOBODY = (800, 940)  # a place of the canvas below all nodes
 EMPTY = {"nodes": [], "links": [], "version": 0.4, "last_node_id": 0, "last_link_id": 0}
 
 READY = """() => window.app?.extensionManager && app.vueAppReady && app.graph?.nodes.length
@@ -98,7 +97,7 @@ class ComfyPage:
 
     def show_all(self) -> None:
         """Fit the graph to the window, with the key for it."""
-        self.page.mouse.click(*NOBODY)
+        self.page.evaluate("() => document.activeElement.blur()")
         if self.page.evaluate("() => app.graph.nodes.length"):
             before = self._view()
             self.page.keyboard.press(".")
@@ -171,7 +170,7 @@ class ComfyPage:
         return {
             str(node): [self.fetch(image) for image in output["images"]]
             for node, output in outputs.items()
-            if output.get("images")
+            if output.get("images") and output["images"][0]["type"] != "input"  # what Load Image shows
         }
 
     def fetch(self, image: Mapping[str, str]) -> np.ndarray:
