@@ -33,7 +33,7 @@ PASSES: dict[str, dict[str, str]] = {
     "T2IAnnotateSketch": {"image": "image"},
     "T2IAnnotateSoftEdge": {"image": "image"},
     "T2ICleanSketch": {"image": "image"},
-    "T2IDetectPose": {"image": "image"},
+    "T2IDetectPose": {},
     "T2IDrawPose": {},
     "T2INormalizeDepth": {"image": "image"},
     "T2IPaintSegmentation": {"image": "canvas"},
@@ -41,51 +41,56 @@ PASSES: dict[str, dict[str, str]] = {
 }
 NORMAL, MUTED, BYPASSED = 0, 2, 4
 
-# The node between a source for each socket and a consumer of each output; which source each consumer has.
-AMONG_OTHERS = """async ([kind, sources, mode]) => {
+# The node between a source for each socket and a consumer of each output; which input's source each consumer has.
+AMONG_OTHERS = """async ([kind, sources, consumers, mode]) => {
     app.graph.clear()
     const add = (kind) => { const node = LiteGraph.createNode(kind); app.graph.add(node); return node }
     const node = add(kind)
-    const from = {}
+    const inputOf = {}
     node.inputs.forEach((input, index) => {
         if (input.widget) return
         const [kind, slot] = sources[input.type]
         const source = add(kind)
-        from[source.id] = input.name
+        inputOf[source.id] = input.name
         source.connect(slot, node, index)
     })
-    const consumers = node.outputs.map((output, slot) => {
-        const consumer = add('PreviewAny')
-        node.connect(slot, consumer, 0)
-        return [output.name, consumer.id]
+    const links = node.outputs.map((output, slot) => {
+        const [kind, input] = consumers[output.type]
+        const consumer = add(kind)
+        node.connect(slot, consumer, consumer.findInputSlot(input))
+        return [output.name, consumer.id, input]
     })
     node.mode = mode
     const {output} = await app.graphToPrompt()
-    return Object.fromEntries(consumers
-        .map(([name, id]) => [name, output[id].inputs.source])
-        .filter(([name, link]) => link && link[0] != node.id)
-        .map(([name, link]) => [name, from[link[0]]]))
+    return Object.fromEntries(links
+        .map(([name, id, input]) => [name, output[id].inputs[input]])
+        .filter(([name, link]) => Array.isArray(link))
+        .map(([name, link]) => [name, inputOf[link[0]] ?? 'the node itself']))
 }"""
 
 
 @pytest.fixture(scope="module")
-def sources(stage):
-    """For each type of socket, a node that makes it, and of which output."""
-    found = {}
+def others(stage):
+    """For each type of socket, a node and output that makes it, and a node and input that takes it."""
+    sources, consumers = {}, {}
     for kind, about in stage.get("/object_info").items():
         for slot, output in enumerate(about["output"]):
-            found.setdefault(output, [kind, slot])
-    return found
+            sources.setdefault(output, [kind, slot])
+        for name, (socket, *_) in {**about["input"].get("required", {}), **about["input"].get("optional", {})}.items():
+            if isinstance(socket, str):
+                consumers.setdefault(socket, [kind, name])
+    return sources, consumers
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_a_bypassed_node_hands_on_what_it_changes_and_a_muted_one_nothing(kind, classic, sources):
-    def handed_on(mode):
-        return classic.page.evaluate(AMONG_OTHERS, [kind, sources, mode])
+def test_a_bypassed_node_hands_on_what_it_changes_and_a_muted_one_nothing(kind, classic, others, stage):
+    def arriving(mode):
+        return classic.page.evaluate(AMONG_OTHERS, [kind, *others, mode])
 
-    assert handed_on(NORMAL) == {}
-    assert handed_on(BYPASSED) == PASSES[kind]
-    assert handed_on(MUTED) == {}
+    outputs = stage.get(f"/object_info/{kind}")[kind]["output_name"]
+    assert arriving(NORMAL) == dict.fromkeys(outputs, "the node itself")
+    assert arriving(BYPASSED) == PASSES[kind]
+    assert arriving(MUTED) == {}
 
 
 def picture(page):

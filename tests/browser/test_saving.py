@@ -48,8 +48,8 @@ def test_saved_reopened_and_run_again(page, chromium, stage, screenshots, reques
 def test_a_picture_dropped_onto_the_page_brings_its_workflow(classic, stage):
     classic.open(graphs.drawing(weights=graphs.CUSTOM))
     saved_picture(classic)
-    (images,) = (output["images"] for output in classic.page.evaluate("() => app.nodeOutputs").values())
-    answer = classic.context.request.get(f"{stage.url}/view", params=images[0])
+    save = "() => app.nodeOutputs[app.graph.nodes.find((node) => node.type === 'SaveImage').id].images[0]"
+    answer = classic.context.request.get(f"{stage.url}/view", params=classic.page.evaluate(save))
     assert "workflow" in Image.open(io.BytesIO(answer.body())).info
     before = classic.prompt()
     classic.use("classic")
