@@ -1,0 +1,226 @@
+"""The same workflows on the miniature: each file as it is, with other names, sizes and pictures put into it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...miniature import measure, scenes
+from ...tasks import client
+from ...tasks.client import Workflow
+from ...tasks.server import ComfyServer
+from .. import workflows
+from . import inputs, published, stand_ins
+from .catalogue import TEMPLATES, Template
+from .convert import to_prompt
+from .definitions import Definitions
+from .parts import NEGATIVE, PROMPT, SAVED, SEEN
+from .together import PALETTE
+
+MINIATURE, SKETCH, COLOUR, SEGMENTATION = (
+    "miniature.safetensors",
+    *(f"t2iadapter_{kind}_miniature.safetensors" for kind in ("sketch", "color", "seg")),
+)
+# What stands for the published files.
+NAMES: Mapping[str, str] = {
+    published.SD15.name: MINIATURE,
+    published.SDXL.name: MINIATURE,
+    published.SKETCH.name: SKETCH,
+    published.CANNY.name: SKETCH,
+    published.LINEART.name: SKETCH,
+    published.POSE.name: SKETCH,
+    published.COADAPTER_SKETCH.name: SKETCH,
+    published.COLOUR.name: COLOUR,
+    published.COADAPTER_COLOUR.name: COLOUR,
+    published.SEGMENTATION.name: SEGMENTATION,
+    published.DEPTH.name: SEGMENTATION,
+    published.STYLE.name: stand_ins.STYLE,
+    published.FUSER.name: stand_ins.FUSER,
+    published.CLIP_VISION.name: stand_ins.CLIP_VISION,
+}
+# Pixels, which shrink with the picture; and what the miniature draws well with.
+PIXELS = ("width", "height", "x", "y", "cell", "resolution")
+SETTINGS: Mapping[tuple[str, str], Any] = {
+    ("KSampler", "steps"): 16,
+    ("KSampler", "cfg"): 3.0,
+    ("CreateT2IAdapter", "size"): "tiny",
+    ("TrainT2IAdapter", "steps"): 12,
+    ("TrainT2IAdapter", "batch_size"): 2,
+    ("TrainT2IAdapter", "save_every"): 0,
+}
+# COCO-Stuff's names for the colours in which the miniature's segmentation knows its kinds of shapes.
+LABELS = ("person", "bicycle", "car", "motorcycle")
+FOLDER = "lessons"
+Value = Callable[[scenes.Scenes], Any]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """How a workflow runs on the miniature.
+
+    Attributes:
+        name: Of its template.
+        first: Number of its first scene among those that no training has seen.
+        count: How many scenes it shows.
+        files: By title and input, what makes the file that a box names, as bytes.
+        values: By title and input, what makes a box's value.
+        result: Title of the node with the pictures.
+        seen: Titles of the nodes with what the adapter saw, or of a picture that was given.
+    """
+
+    name: str
+    first: int
+    count: int = 1
+    files: Mapping[tuple[str, str], Callable[[scenes.Scenes], bytes]] = field(default_factory=dict)
+    values: Mapping[tuple[str, str], Value] = field(default_factory=dict)
+    result: str = SAVED
+    seen: tuple[str, ...] = (SEEN,)
+
+    @property
+    def template(self) -> Template:
+        """Return the workflow itself."""
+        return next(one for one in TEMPLATES if one.name == self.name)
+
+    @property
+    def scenes(self) -> scenes.Scenes:
+        """Return what is to be seen."""
+        return measure.held_out(self.count, self.first)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A twin that has run.
+
+    Attributes:
+        prompt: What was queued.
+        images: Files by the title of the node that made them.
+    """
+
+    prompt: Workflow
+    images: Mapping[str, list[bytes]]
+
+
+def drawn(drawing: Callable[[scenes.Scenes], inputs.Image.Image]) -> Callable[[scenes.Scenes], bytes]:
+    """Return what makes the file of a picture."""
+    return lambda shown: inputs.png(drawing(shown))
+
+
+def label(slot: int) -> Value:
+    """Return what names the kind of a shape."""
+    return lambda shown: LABELS[int(shown.kind[0, slot])]
+
+
+def half(number: int) -> Value:
+    """Return what writes the prompt of one of two scenes."""
+    return lambda shown: inputs.text(shown.pick(slice(number, number + 1)))
+
+
+def repainted(shown: scenes.Scenes) -> str:
+    """Return the prompt with the last shape in a colour that the scene has not."""
+    used = {int(shown.background[0]), *shown.colour[0, : int(shown.count[0])].tolist()}
+    colour = shown.colour.clone()
+    colour[0, int(shown.count[0]) - 1] = min(set(range(len(scenes.RGB))) - used)
+    return inputs.text(scenes.Scenes(**{**vars(shown), "colour": colour}))
+
+
+WORDS: Mapping[tuple[str, str], Value] = {(PROMPT, "text"): inputs.text, (NEGATIVE, "text"): lambda _: ""}
+COLOURLESS = {**WORDS, (PROMPT, "text"): lambda shown: inputs.text(shown, colours=False)}
+DRAWING = {("Drawing", "image"): drawn(inputs.drawing)}
+DRAWN_AND_COLOURED = {**DRAWING, ("Colours", "image"): drawn(inputs.painting)}
+THINGS = {
+    ("Ground", "value"): lambda _: 0.0,
+    ("Paint house", "label"): label(0),
+    ("Paint tree", "label"): label(1),
+}
+STROKES = {
+    (title, "mask"): drawn(lambda shown, slot=slot: inputs.stroke(shown, slot))
+    for slot, title in enumerate(("First thing", "Second thing"))
+}
+SIDES = {(f"{side} prompt", "text"): half(number) for number, side in enumerate(("Left", "Right"))}
+TWINS = (
+    Twin("Sketch", 5, files=DRAWING, values=WORDS),
+    Twin("Canny edges", 1, files={("Picture", "image"): drawn(inputs.painting)}, values=WORDS),
+    Twin("Depth", 2, files={("Depth map or photograph", "image"): drawn(inputs.depth)}, values=WORDS),
+    Twin("Colour palette", 3, files={("Colours", "image"): drawn(inputs.painting)}, values=COLOURLESS),
+    Twin("Segmentation painted by hand", 1, files=STROKES, values={**WORDS, **THINGS}),
+    Twin("Pose", 4, files={("Skeleton or photograph", "image"): drawn(lambda _: inputs.skeleton())}, values=WORDS),
+    Twin("Line art with SDXL", 0, files=DRAWING, values=WORDS),
+    Twin("Style of a picture", 7, files={("Reference", "image"): drawn(inputs.painting)}, values=WORDS,
+         seen=("Reference",)),
+    Twin("Two adapters together", 7, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
+    Twin("CoAdapter", 6, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
+    Twin("A prompt for each region", 4, 2, files=DRAWING, values={**WORDS, **SIDES}),
+    Twin("Schedule and level weights", 1, files=DRAWING, values=WORDS),
+    Twin("Inpainting", 1, files={("Picture with a mask", "image"): drawn(lambda shown: inputs.masked(shown, 1))},
+         values={**WORDS, (PROMPT, "text"): repainted}, seen=("Picture with a mask",)),
+    Twin("Video frames", 2, files={("Video", "file"): lambda shown: inputs.video(inputs.moving(shown))}, values=WORDS,
+         result="Frames"),
+    Twin("Train your own adapter", 0, 4, values={("Pictures and captions", "folder"): lambda _: FOLDER},
+         result="Loss"),
+)  # fmt: skip
+
+
+def prepare(server: ComfyServer) -> Definitions:
+    """Put what the twins share into a server's folders; return its nodes."""
+    stand_ins.write(server.base / "models")
+    inputs.lessons(measure.held_out(4), server.base / "input" / FOLDER)
+    return Definitions(server.get("/object_info"))
+
+
+def prompt_of(twin: Twin, known: Definitions) -> tuple[Workflow, dict[str, bytes]]:
+    """Return a twin as a prompt, and the files that it names.
+
+    Args:
+        twin: Which one.
+        known: The server's nodes.
+    """
+    document, shown = twin.template.load(), twin.scenes
+    files = {(title, name): (file_name(twin, title, name), make(shown)) for (title, name), make in twin.files.items()}
+    values = {place: name for place, (name, _) in files.items()}
+    values |= {place: make(shown) for place, make in twin.values.items()}
+    prompt = workflows.put(shrunk(to_prompt(document, known)), values)
+    return prompt, dict(files.values())
+
+
+def shrunk(prompt: Workflow) -> Workflow:
+    """Return a prompt with the miniature's names, sizes and settings."""
+    wide = any(published.SDXL.name in node["inputs"].values() for node in prompt.values())
+    scale = (1024 if wide else 512) // scenes.SIZE
+    made: Workflow = {}
+    for number, node in prompt.items():
+        changed = dict(node["inputs"])
+        for name, value in changed.items():
+            if isinstance(value, str):
+                changed[name] = NAMES.get(value, value)
+            elif name in PIXELS and isinstance(value, int):
+                changed[name] = value // scale
+            changed[name] = SETTINGS.get((node["class_type"], name), changed[name])
+        made[number] = {**node, "inputs": changed}
+    return made
+
+
+def file_name(twin: Twin, title: str, name: str) -> str:
+    """Return the name of a file that a twin needs."""
+    plain = re.sub(r"\W+", "-", f"{twin.name} {title}".lower())
+    return f"{plain}.{'mp4' if name == 'file' else 'png'}"
+
+
+def run(server: ComfyServer, twin: Twin, known: Definitions, values: Mapping[tuple[str, str], Any] = {}) -> Run:
+    """Run a twin on a server.
+
+    Args:
+        server: A server that was prepared.
+        twin: Which one.
+        known: The server's nodes.
+        values: More values by title and input.
+    """
+    prompt, files = prompt_of(twin, known)
+    prompt = workflows.put(prompt, dict(values))
+    folder = Path(server.base) / "input"
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    result = client.run(server.url, prompt)
+    given = {title: [data] for (title, _), data in zip(twin.files, files.values(), strict=True)}
+    made = {prompt[node]["_meta"]["title"]: images for node, images in result.images.items()}
+    return Run(prompt, {**given, **made})
