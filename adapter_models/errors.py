@@ -16,7 +16,7 @@ class AdapterError(ValueError):
         fix: A full sentence: what the user can do about it.
     """
 
-    # ComfyUI's page puts an error's module before its message, and the real one begins with the pack's path on the disk.
+    # ComfyUI's page puts an error's module before its message; the real one begins with the pack's path on disk.
     __module__ = "t2i_adapter"
 
     def __init_subclass__(cls, **kwargs: object) -> None:

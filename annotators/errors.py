@@ -15,7 +15,7 @@ class AnnotatorError(ValueError):
         fix: A full sentence: what the user can do about it.
     """
 
-    # ComfyUI's page puts an error's module before its message, and the real one begins with the pack's path on the disk.
+    # ComfyUI's page puts an error's module before its message; the real one begins with the pack's path on disk.
     __module__ = "t2i_adapter"
 
     def __init__(self, where: str, got: str, expected: str, fix: str = "") -> None:

@@ -97,7 +97,7 @@ class ComfyPage:
 
     def show_all(self) -> None:
         """Fit the graph to the window, with the key for it."""
-        self.page.evaluate("() => document.activeElement.blur()")
+        self.page.evaluate("() => app.canvas.canvas.focus()")
         if self.page.evaluate("() => app.graph.nodes.length"):
             before = self._view()
             self.page.keyboard.press(".")
@@ -124,7 +124,9 @@ class ComfyPage:
     def select(self, node: str) -> None:
         """Click on a node's title."""
         self.page.mouse.click(*self.page.evaluate(TITLE_OF, node))
-        self.page.wait_for_function("(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)", arg=node)
+        self.page.wait_for_function(
+            "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)", arg=node
+        )
 
     def node(self, title: str) -> str:
         """Return the id of the node with a title."""
@@ -183,7 +185,9 @@ class ComfyPage:
         """Wait until a node shows its pictures."""
         if self.is_vue:
             self.drawn(node).locator("img").first.wait_for()
-            arrived = "(id) => [...document.querySelectorAll(`[data-node-id='${id}'] img`)].every((i) => i.naturalWidth)"
+            arrived = (
+                "(id) => [...document.querySelectorAll(`[data-node-id='${id}'] img`)].every((i) => i.naturalWidth)"
+            )
         else:
             arrived = "(id) => app.graph.getNodeById(id).imgs?.every((image) => image.naturalWidth)"
         self.page.wait_for_function(arrived, arg=node)

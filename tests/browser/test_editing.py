@@ -27,9 +27,9 @@ WIDGET_AT = """([id, name]) => {
 CHANGE = """() => {
     const node = app.graph.nodes[0]
     for (const widget of node.widgets ?? []) {
-        const values = widget.options.values
+        const {values, min, max} = widget.options
         if (Array.isArray(values) && values.length) widget.value = values.at(-1)
-        else if (typeof widget.value === 'number') widget.value = widget.value === widget.options.min ? widget.options.max : widget.options.min
+        else if (typeof widget.value === 'number') widget.value = widget.value === min ? max : min
         else if (typeof widget.value === 'boolean') widget.value = !widget.value
         else if (typeof widget.value === 'string') widget.value = 'changed'
     }

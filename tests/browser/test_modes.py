@@ -110,7 +110,9 @@ def test_pictures_with_a_node_bypassed_or_muted(page):
     ):
         page.open(graph)
         drawn[name] = picture(page)
-    different = [np.array_equal(drawn[one], drawn[other]) for one, other in (("plain", "adapter"), ("adapter", "weights"))]
+    different = [
+        np.array_equal(drawn[one], drawn[other]) for one, other in (("plain", "adapter"), ("adapter", "weights"))
+    ]
     assert different == [False, False]
 
     weights, apply = page.node("Weights"), page.node("Apply the adapter")

@@ -26,7 +26,9 @@ def test_saved_reopened_and_run_again(page, chromium, stage, screenshots, reques
     page.press("Control+s")
     page.page.get_by_role("textbox", name="Enter the filename").fill(name)
     page.press("Enter")
-    page.page.wait_for_function("(name) => app.extensionManager.workflow.activeWorkflow.path.endsWith(`${name}.json`)", arg=name)
+    page.page.wait_for_function(
+        "(name) => app.extensionManager.workflow.activeWorkflow.path.endsWith(`${name}.json`)", arg=name
+    )
 
     another_day = ComfyPage(chromium, stage.url, screenshots)
     another_day.use(request.node.callspec.params["page"])

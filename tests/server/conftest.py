@@ -19,7 +19,10 @@ from ..adapter_models import samples
 
 WIDTHS = (32, 64, 128, 128)  # of the miniature's UNet
 # Adapters of other layouts beside the miniature's own three: their weights are random, which does not matter here.
-OTHERS = {"other-light": (samples.light(3, channels=WIDTHS), "original"), "other-full": (samples.full(1, channels=WIDTHS), "diffusers")}
+OTHERS = {
+    "other-light": (samples.light(3, channels=WIDTHS), "original"),
+    "other-full": (samples.full(1, channels=WIDTHS), "diffusers"),
+}
 
 
 class LongServer(server.ComfyServer):
