@@ -16,6 +16,14 @@ class AdapterError(ValueError):
         fix: A full sentence: what the user can do about it.
     """
 
+    # ComfyUI's page puts an error's module before its message; the real one begins with the pack's path on disk.
+    __module__ = "t2i_adapter"
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Let every kind of it be shown so."""
+        super().__init_subclass__(**kwargs)
+        cls.__module__ = AdapterError.__module__
+
     def __init__(self, where: str, got: str, expected: str, fix: str = "") -> None:
         self.where = where
         self.got = got

@@ -15,6 +15,9 @@ class AnnotatorError(ValueError):
         fix: A full sentence: what the user can do about it.
     """
 
+    # ComfyUI's page puts an error's module before its message; the real one begins with the pack's path on disk.
+    __module__ = "t2i_adapter"
+
     def __init__(self, where: str, got: str, expected: str, fix: str = "") -> None:
         self.where = where
         self.got = got

@@ -5,7 +5,7 @@
 - fixture `comfyui`: the real ComfyUI in this process. After it, `import comfy.sd` and `import folder_paths` work.
 - fixture `comfy_server`: the real ComfyUI as a server, with the pack, the companion and the miniature's weights.
 
-A test that skips fails: what can't run here must say so through a marker (see `gpu`), which is counted.
+A test that skips fails: what can't run here must say so through a marker (see NEEDS), which is counted.
 A test that reaches for the network fails, in whatever process: see loopback/sitecustomize.py.
 """
 
@@ -15,7 +15,8 @@ import json
 import os
 import sys
 import types
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,45 +165,60 @@ def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -
         yield running
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and count, what needs a GPU or a part of ComfyUI where there is none."""
-    left_out = [*without_gpu(items), *without_feature(items)]
-    if left_out:
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
-
-
-def without_gpu(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests that need a GPU, where there is none."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if not marked:
-        return []
+def missing_gpu() -> str | None:
+    """Say what is missing for tests on a GPU, or None."""
     import torch
 
-    return [] if torch.cuda.is_available() else marked
+    return None if torch.cuda.is_available() else "gpu: got no CUDA device; expected one. Tests on it are left out."
 
 
-def without_feature(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests of what this ComfyUI is too old for."""
-    marked = [(item, marker.args[0]) for item in items for marker in item.iter_markers("needs")]
-    if not marked:
-        return []
+def missing_browser() -> str | None:
+    """Say what is missing for tests of ComfyUI's page, or None."""
+    from t2i_adapter_pack.tasks import browser
+
+    return None if browser.find(os.environ) else browser.ADVICE
+
+
+def missing_feature(name: str) -> str | None:
+    """Say what this ComfyUI is too old for, or None."""
     from t2i_adapter_pack.tasks import locate
 
-    since = {feature.name: locate.numbers(feature.since) for feature in FEATURES}
+    feature = next(row for row in FEATURES if row.name == name)
     version = locate.version_of(find_comfyui())
-    return [item for item, feature in marked if version < since[feature]]
+    if version >= locate.numbers(feature.since):
+        return None
+    return f"this ComfyUI has no {name} ({feature.part})"
 
 
-def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
-    """Say in the report what the ComfyUI under test lacks."""
-    if not any(item.get_closest_marker("host") for item in items):
-        return []
-    from t2i_adapter_pack.tasks import locate
+# What can't run everywhere: by its marker, with that marker's arguments, what says why it can't run here.
+NEEDS: dict[str, Callable[..., str | None]] = {
+    "gpu": missing_gpu,
+    "browser": missing_browser,
+    "needs": missing_feature,
+}
+MISSING = pytest.StashKey[list[str]]()
 
-    version = locate.version_of(find_comfyui())
-    lacking = [feature for feature in FEATURES if version < locate.numbers(feature.since)]
-    return [f"not tested, for this ComfyUI has no {feature.name}: {feature.part}" for feature in lacking]
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and count, what can't run on this machine."""
+    wanted = {
+        (marker.name, marker.args): None for item in items for name in NEEDS for marker in item.iter_markers(name)
+    }
+    reasons = {need: NEEDS[need[0]](*need[1]) for need in wanted}
+    lacking = {need: reason for need, reason in reasons.items() if reason is not None}
+    left_out: dict[pytest.Item, str] = {}
+    for item in items:
+        for need, reason in lacking.items():
+            if any(marker.args == need[1] for marker in item.iter_markers(need[0])):
+                left_out.setdefault(item, reason)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
+    config.stash[MISSING] = [f"{count} deselected: {reason}" for reason, count in Counter(left_out.values()).items()]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say why tests were left out."""
+    return config.stash.get(MISSING, [])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,129 @@
+"""A long session on one server: memory stays bounded, cancelled runs leave nothing wrong, clients keep apart."""
+
+from __future__ import annotations
+
+import io
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from t2i_adapter_pack.demo import workflows
+from t2i_adapter_pack.tasks import client
+
+from .conftest import OTHERS, sketch
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+ADAPTERS = (*(f"t2iadapter_{kind}_miniature" for kind in ("sketch", "color", "seg")), *OTHERS)
+SIZES = (64, 128, 192)
+PROMPTS, CANCELS, STEPS = 50, 30, 3
+MEGABYTE = 2**20
+
+
+def drawing(name: str, adapter: str = ADAPTERS[0], **values: Any) -> client.Workflow:
+    """A picture of a few steps, after the sketch of a name."""
+    sampler = {("Sampler", key): value for key, value in {"steps": STEPS, **values}.items()}
+    chosen = {("Sketch", "image"): name, ("Adapter", "adapter_name"): f"{adapter}.safetensors"}
+    return workflows.put(workflows.load(workflows.WITH), {**sampler, **chosen})
+
+
+def once_more(workflow: client.Workflow, number: int) -> client.Workflow:
+    """The same picture, but not the same to ComfyUI, which would give the old one out of its cache."""
+    apply = next(node for node in workflow.values() if node["class_type"] == "ApplyT2IAdapter")
+    sampler = next(node for node in workflow.values() if node["class_type"] == "KSampler")
+    nothing = {**apply["inputs"], "model": sampler["inputs"]["model"], "strength": 0.0, "start_percent": number / 1000}
+    again = {"class_type": "ApplyT2IAdapter", "inputs": nothing, "_meta": {"title": f"Nothing {number}"}}
+    changed = {**sampler, "inputs": {**sampler["inputs"], "model": ["nothing", 0]}}
+    return {**{key: changed if node is sampler else node for key, node in workflow.items()}, "nothing": again}
+
+
+def draw(server: Any, workflow: client.Workflow, uploads: dict[str, bytes] | None = None) -> np.ndarray:
+    """Run a workflow; return its picture."""
+    ((png,),) = client.run(server.url, workflow, uploads).images.values()
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_fifty_prompts_with_other_pictures_adapters_and_sizes(long_server):
+    chance = random.Random(0)
+
+    def prompt(number: int) -> tuple[int, int]:
+        """Queue one, and return the size that was asked for and the size that came."""
+        adapter, size = (ADAPTERS * PROMPTS)[number], SIZES[order[number]]
+        name = f"picture-{number}.png"
+        picture = draw(long_server, drawing(name, adapter, seed=number), {name: sketch(number, size)})
+        return size, picture.shape[0]
+
+    warm_up = 2 * len(ADAPTERS)
+    order = [chance.randrange(len(SIZES)) for _ in range(warm_up + PROMPTS)]
+    for number in range(warm_up):
+        prompt(number)
+    largest = max(long_server.get("/probe")["caches"])
+    bound = largest // 2  # less than what two pictures of the larger sizes take
+    assert long_server.get(f"/probe/bound/{bound}") == {"caches": len(ADAPTERS)}
+    before = long_server.resident()
+    with ThreadPoolExecutor(4) as clients:  # so that several are queued at any time
+        for asked, came in clients.map(prompt, range(warm_up, warm_up + PROMPTS)):
+            assert came == asked
+            assert max(long_server.get("/probe")["caches"]) <= max(bound, largest)
+    grown = long_server.resident() - before
+    print(f"{PROMPTS} prompts: {grown / MEGABYTE:.1f} MB more")
+    told = long_server.get("/probe")
+    print(told)
+    assert all(nbytes <= bound for nbytes in told["caches"])
+    assert told["alive"]["T2IAdapter"] == len(ADAPTERS)
+    assert told["alive"]["StackRun"] == told["alive"]["Run"] == 0
+    assert grown < 64 * MEGABYTE
+
+
+def test_nothing_of_ours_stays_when_memory_is_freed(long_server):
+    draw(long_server, drawing("freed.png"), {"freed.png": sketch(1)})
+    assert long_server.get("/probe")["alive"]["AdapterFeatures"] > 0
+    long_server.post("/free", unload_models=True, free_memory=True)
+    # ComfyUI frees when its queue comes to rest after the next prompt.
+    empty = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+             "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}  # fmt: skip
+    client.run(long_server.url, empty)
+    assert set(long_server.get("/probe")["alive"].values()) == {0}
+
+
+def test_cancelled_at_random_moments_the_next_run_is_right(long_server):
+    import time
+
+    chance = random.Random(1)
+    workflow, uploads = drawing("cancel.png"), {"cancel.png": sketch(2)}
+    expected = draw(long_server, workflow, uploads)
+    begun = time.monotonic()
+    assert np.array_equal(draw(long_server, once_more(workflow, 0), uploads), expected)
+    duration = time.monotonic() - begun
+    cancelled = 0
+    for number in range(CANCELS):
+        timer = threading.Timer(chance.uniform(0, duration), long_server.post, ["/interrupt"])
+        timer.start()
+        try:
+            draw(long_server, once_more(workflow, 2 * number + 1), uploads)
+        except client.WorkflowError as error:
+            assert "got interrupted" in str(error)
+            cancelled += 1
+        timer.join()
+        assert np.array_equal(draw(long_server, once_more(workflow, 2 * number + 2), uploads), expected)
+    assert cancelled > 0
+    assert long_server.get("/probe")["alive"]["Run"] == 0
+
+
+def test_two_clients_at_once_each_get_their_own_pictures(long_server):
+    names = [f"client-{number}.png" for number in range(6)]
+    uploads = {name: sketch(number) for number, name in enumerate(names, start=100)}
+    jobs = [drawing(name, ADAPTERS[number % len(ADAPTERS)], seed=number) for number, name in enumerate(names)]
+    alone = [draw(long_server, job, uploads) for job in jobs]
+    assert len({picture.tobytes() for picture in alone}) == len(jobs)
+
+    def work(mine: range) -> list[np.ndarray]:
+        return [draw(long_server, once_more(jobs[number], number)) for number in mine]
+
+    with ThreadPoolExecutor(2) as clients:
+        even, odd = clients.map(work, (range(0, len(jobs), 2), range(1, len(jobs), 2)))
+    for number, picture in enumerate(alone):
+        assert np.array_equal((even, odd)[number % 2][number // 2], picture)
