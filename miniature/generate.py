@@ -53,7 +53,7 @@ class Studio:
         self._load_companion()
         for folder in ("checkpoints", "controlnet"):
             folder_paths.add_model_folder_path(folder, str(weights.resolve()))
-        self.nodes = nodes
+        self.nodes, self.weights = nodes, weights
         self.model, self.clip, self.vae = nodes.CheckpointLoaderSimple().load_checkpoint(CHECKPOINT)
 
     @staticmethod
