@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class Answers(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(SEED)
         self.layers = nn.ModuleList()
-        for before, after in zip(WIDTHS, WIDTHS[1:], strict=False):
+        for before, after in pairwise(WIDTHS):
             layer = nn.Conv2d(before, after, 3, stride=2, padding=1)
             weight = torch.randn(layer.weight.shape, generator=generator) * (2 / (before * 9)) ** 0.5
             layer.weight = nn.Parameter(weight, requires_grad=False)

@@ -74,7 +74,8 @@ GROUPS = (
         "Each adapter, weights 0.25 to 1.5",
         "With an adapter pictures follow the condition, and their quality does not suffer (its FID and CLIP scores "
         "are better than those of earlier methods). A weight multiplies the features.",
-        (CEILING, NONE, COLOURLESS, *(f"{kind} {weight:g}" for kind in ("sketch", "color", "seg") for weight in WEIGHTS)),
+        (CEILING, NONE, COLOURLESS,
+         *(f"{kind} {weight:g}" for kind in ("sketch", "color", "seg") for weight in WEIGHTS)),
         (
             Claim("The sketch is followed", "sketch 1", NONE, SILHOUETTE),
             Claim("The palette is followed", "color 1", COLOURLESS, PALETTE),
