@@ -7,7 +7,7 @@ from typing import Any
 
 from ..report import Table
 from .groups import GROUPS, Claim, Group
-from .recipes import EXAMPLES, RECIPES
+from .recipes import RECIPES
 from .results import AGREES, DISAGREES, OPEN, TRUTH
 from .scores import Measure
 
@@ -116,6 +116,6 @@ def _training(steps: int) -> str:
         table.add(row.name, row.kind, row.size, row.timesteps, row.place.name, *settings)
     return (
         "## How the compared adapters were trained\n\nBy Create T2I-Adapter and Train T2I-Adapter, on "
-        f"{min(EXAMPLES, steps * RECIPES[0].batch)} scenes, {RECIPES[0].prompt_dropout:.0%} of the prompts empty. The "
+        f"{RECIPES[0].lessons(steps)[1]} scenes, {RECIPES[0].prompt_dropout:.0%} of the prompts empty. The "
         f"adapters *sketch*, *color* and *seg* are the miniature's own, trained for longer.\n\n{table.markdown()}\n"
     )

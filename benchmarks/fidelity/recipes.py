@@ -14,7 +14,7 @@ from ...miniature import checkpoint, lessons, stages
 from .places import ENCODER, Place, placed
 
 STEPS = 1200
-EXAMPLES = 6144
+EXAMPLES = 4096
 SAVE_EVERY = 200
 
 
@@ -45,6 +45,10 @@ class Recipe:
     ema: float = 0.995
     prompt_dropout: float = 0.15
     seed: int = 7
+
+    def lessons(self, steps: int) -> tuple[str, int, int]:
+        """Return what it learns from: the kind, the number and the seed of `lessons.lessons`."""
+        return self.kind, min(EXAMPLES, steps * self.batch), self.seed
 
     def run_name(self, steps: int, denoiser: str) -> str:
         """Name the training run: another one for other settings or another denoiser.
@@ -79,12 +83,13 @@ def trained_file(run_name: str, steps: int) -> Path:
     return Path(run_name, f"{run_name}_step_{steps:08}.safetensors")
 
 
-def train(studio: Any, recipe: Recipe, steps: int, run_name: str) -> None:
+def train(studio: Any, recipe: Recipe, made: lessons.Lessons, steps: int, run_name: str) -> None:
     """Train an adapter with the pack's nodes; a run that was cut goes on.
 
     Args:
         studio: The miniature in ComfyUI.
         recipe: What to train.
+        made: What it learns from.
         steps: For how long.
         run_name: Its folder.
     """
@@ -94,7 +99,6 @@ def train(studio: Any, recipe: Recipe, steps: int, run_name: str) -> None:
     from ...training.settings import Settings
 
     condition = stages.ADAPTERS[recipe.kind]
-    made = lessons.lessons(studio, recipe.kind, min(EXAMPLES, steps * recipe.batch), recipe.seed)
     fresh = CreateT2IAdapter.execute(
         studio.model, recipe.size, str(condition.channels), checkpoint.CONDITIONS[recipe.kind], recipe.seed
     )[0]

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...miniature import checkpoint, generate, measure
+from ...miniature import checkpoint, generate, lessons, measure
 from ...tasks import paths
 from . import recipes
 from .drawing import apply, latent_for
@@ -54,6 +54,7 @@ class Workshop:
     scenes: int
     steps: int
     _studios: dict[str, Any] = field(default_factory=dict, compare=False)
+    _lessons: dict[tuple[str, int, int], lessons.Lessons] = field(default_factory=dict, compare=False)
     _digests: dict[Path, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -104,8 +105,14 @@ class Workshop:
 
     def train(self, recipe: recipes.Recipe) -> None:
         """Train an adapter, unless it is there."""
-        if not (self.runs / self.adapter(recipe.name)).is_file():
-            recipes.train(self.studio(MINIATURE), recipe, self.steps, self.run_name(recipe))
+        if (self.runs / self.adapter(recipe.name)).is_file():
+            return
+        studio, wanted = self.studio(MINIATURE), recipe.lessons(self.steps)
+        if wanted not in self._lessons:
+            # The last ones alone: two kinds at once take too much memory.
+            self._lessons.clear()
+            self._lessons[wanted] = lessons.lessons(studio, *wanted)
+        recipes.train(studio, recipe, self._lessons[wanted], self.steps, self.run_name(recipe))
 
     def folder(self, variant: Variant) -> Path:
         """Return the folder of a variant's pictures: another one for other weights, scenes or sampling."""
