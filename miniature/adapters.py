@@ -9,14 +9,12 @@ from typing import Any
 
 import torch
 
-from .checkpoint import adapter_file
+from .checkpoint import CONDITIONS, adapter_file
 from .generate import Studio
 from .host import load_pack
 from .lessons import ADAPTERS, lessons
 
 PART = 250  # steps between reports and checkpoints
-# What the pack calls the conditions whose files the miniature names otherwise.
-KINDS = {"seg": "segmentation"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     save = importlib.import_module("t2i_adapter_pack.nodes.save")
     studio.write_into(work)
     made = lessons(studio, plan.kind, plan.pictures, plan.seed)
-    kind, channels = KINDS.get(plan.kind, plan.kind), str(ADAPTERS[plan.kind].channels)
+    kind, channels = CONDITIONS[plan.kind], str(ADAPTERS[plan.kind].channels)
     begin = train.CreateT2IAdapter.execute(studio.model, "base", channels, kind, plan.seed)[0]
     # Every input of this node is a list.
     lists = {name: [value] for name, value in plan.settings.items()}

@@ -13,6 +13,8 @@ UNET, TEXT, VAE = "model.diffusion_model.", "cond_stage_model.transformer.", "fi
 TOKENS = "cond_stage_model.token_ids"
 CHECKPOINT = "miniature.safetensors"
 SECOND = "second.safetensors"
+# What the pack calls the kinds of adapters.
+CONDITIONS = {"sketch": "sketch", "color": "color", "seg": "segmentation"}
 
 State = dict[str, torch.Tensor]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,9 +41,10 @@ class Studio:
     Args:
         comfyui: ComfyUI's folder, or None for the variable COMFYUI_PATH.
         weights: folder with the checkpoint and the adapters.
+        checkpoint: name of the checkpoint.
     """
 
-    def __init__(self, comfyui: str | None, weights: Path) -> None:
+    def __init__(self, comfyui: str | None, weights: Path, checkpoint: str = CHECKPOINT) -> None:
         use_comfyui(comfyui)
         import comfy.utils
         import folder_paths
@@ -53,9 +55,8 @@ class Studio:
         self._load_companion()
         for folder in ("checkpoints", "controlnet"):
             folder_paths.add_model_folder_path(folder, str(weights.resolve()))
-        self.nodes = nodes
-        self.checkpoint = weights / CHECKPOINT
-        self.model, self.clip, self.vae = nodes.CheckpointLoaderSimple().load_checkpoint(CHECKPOINT)
+        self.nodes, self.weights = nodes, weights
+        self.model, self.clip, self.vae = nodes.CheckpointLoaderSimple().load_checkpoint(checkpoint)
 
     @staticmethod
     def _load_companion() -> None:
@@ -91,19 +92,29 @@ class Studio:
         return torch.cat(made).clone()
 
     def _batch(self, scenes: Scenes, kind: str | None, strength: float, colour_words: bool, seed: int) -> torch.Tensor:
-        rows = prompts.word_rows(scenes)
-        texts = prompts.texts(rows if colour_words else prompts.without_colours(rows))
-        encode = self.nodes.CLIPTextEncode().encode
-        # One conditioning for the whole batch, with one row per picture: the sampler takes it as it is.
-        context = torch.cat([encode(self.clip, text)[0][0][0] for text in texts])
-        positive, negative = [[context, {}]], encode(self.clip, "")[0]
+        positive, negative = self.conditioning(scenes, colour_words)
         if kind is not None:
             net = self.nodes.ControlNetLoader().load_controlnet(adapter_file(kind))[0]
             apply = self.nodes.ControlNetApplyAdvanced().apply_controlnet
             positive, negative = apply(positive, negative, net, exact_hint(kind, scenes), strength, 0.0, 1.0)
         latent = self.nodes.EmptyLatentImage().generate(SIZE, SIZE, len(scenes))[0]
+        return self.sample(self.model, seed, positive, negative, latent)
+
+    def conditioning(self, scenes: Scenes, colour_words: bool = True) -> tuple[list[Any], list[Any]]:
+        """Encode the scenes' prompts, and the empty one."""
+        rows = prompts.word_rows(scenes)
+        texts = prompts.texts(rows if colour_words else prompts.without_colours(rows))
+        encode = self.nodes.CLIPTextEncode().encode
+        # One conditioning for the whole batch, with one row per picture: the sampler takes it as it is.
+        context = torch.cat([encode(self.clip, text)[0][0][0] for text in texts])
+        return [[context, {}]], encode(self.clip, "")[0]
+
+    def sample(
+        self, model: Any, seed: int, positive: list[Any], negative: list[Any], latent: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Run KSampler and VAE Decode; (B, 128, 128, 3)."""
         sample = self.nodes.KSampler().sample
-        out = sample(self.model, seed, STEPS, CFG, SAMPLER, SCHEDULER, positive, negative, latent)[0]
+        out = sample(model, seed, STEPS, CFG, SAMPLER, SCHEDULER, positive, negative, latent)[0]
         return self.nodes.VAEDecode().decode(self.vae, out)[0].cpu()
 
     @torch.inference_mode()

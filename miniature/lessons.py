@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from . import conditions, model, prompts, scenes, stages
-from .checkpoint import read_parts
+from .checkpoint import CHECKPOINT, read_parts
 
 if TYPE_CHECKING:
     from .generate import Studio
@@ -90,7 +90,7 @@ def lessons(studio: Studio, kind: str, count: int, seed: int = 0) -> Lessons:
     condition = ADAPTERS[kind]
     generator = torch.Generator().manual_seed(seed)
     # ComfyUI's VAE Encode gives the same, seven times slower: its class is wider, and the rest of it is zeros.
-    vae = stages.loaded_vae(read_parts(studio.checkpoint)[0], torch.device("cpu"))
+    vae = stages.loaded_vae(read_parts(studio.weights / CHECKPOINT)[0], torch.device("cpu"))
     latents, images, texts = [], [], []
     for numbers in torch.arange(first_seed(count, seed), first_seed(count, seed) + count).split(CHUNK):
         drawn = scenes.draw_scenes(numbers)

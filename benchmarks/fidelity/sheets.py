@@ -1,0 +1,42 @@
+"""Contact sheets: some scenes, their conditions, and what each variant made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...demo import gallery
+from ...miniature import generate, measure
+from .groups import Group
+from .variants import variant_named
+from .workshop import Workshop
+
+ROWS = 3
+QUALITY = 72
+# What is shorter above a picture than in a table.
+SHORT = (("second UNet, ", "2nd: "), ("inpainting, ", ""), (", no colour words", ""), (" third", ""))
+
+
+def label(name: str) -> str:
+    """Shorten a variant's name to the width of a picture."""
+    for long, short in SHORT:
+        name = name.replace(long, short)
+    return name
+
+
+def write(workshop: Workshop, group: Group, folder: Path) -> Path:
+    """Write a group's sheet as a JPEG of some tens of kilobytes.
+
+    Args:
+        workshop: Where the pictures lie.
+        group: What is shown.
+        folder: Where to.
+    """
+    first = slice(0, min(ROWS, workshop.scenes))
+    drawn = measure.held_out(workshop.scenes).pick(first)
+    columns = [("scene", measure.truth(drawn))]
+    columns += [(f"{kind} map", generate.exact_hint(kind, drawn)) for kind in group.hints]
+    columns += [(label(name), workshop.pictures(variant_named(name))[first]) for name in group.shown]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{group.name}.jpg"
+    gallery.sheet(columns).save(file, quality=QUALITY)
+    return file
