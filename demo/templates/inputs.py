@@ -24,7 +24,8 @@ STAR_POSE = (
 def text(drawn: scenes.Scenes, *, colours: bool = True) -> str:
     """Return the prompt of the first scene."""
     rows = prompts.word_rows(drawn)
-    return prompts.texts(rows if colours else prompts.without_colours(rows))[0]
+    line: str = prompts.texts(rows if colours else prompts.without_colours(rows))[0]
+    return line
 
 
 def picture(planes: torch.Tensor) -> Image.Image:
