@@ -24,7 +24,6 @@ PICTURES: Mapping[str, int] = {
     "PreviewImage": 230,
     "SaveVideo": 280,
     "LossGraphNode": 230,
-    "Painter": 560,
 }
 NOTE_SIZE = (420, 560)
 NOTE_COLOURS = {"color": "#432", "bgcolor": "#653"}

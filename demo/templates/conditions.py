@@ -113,8 +113,8 @@ def segmentation(canvas: Canvas) -> None:
         "Paint what is where: each picture with a mask is one thing, and the order is from back to front.",
         (published.SD15, published.SEGMENTATION),
         (
-            "**First thing** and **Second thing**: right-click, *Open in Mask Editor*, and paint where it is. The picture "
-            "below is only a guide; it must be square.",
+            "**First thing** and **Second thing**: right-click, *Open in Mask Editor*, paint where it is. The picture "
+            "below is only a guide, and must be square.",
             "Choose in each **T2I Paint Segmentation** what it is, out of 182 names.",
             "**Ground** fills the lower third already. Set its `value` to 0 to leave it out.",
             f"Look at *{SEEN}*. Black is open: there the prompt decides.",

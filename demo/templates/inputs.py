@@ -57,10 +57,10 @@ def slot_mask(drawn: scenes.Scenes, slot: int, grow: float = 0.0) -> Image.Image
 
 
 def stroke(drawn: scenes.Scenes, slot: int) -> Image.Image:
-    """Return a shape as **Painter** keeps what was painted: opaque on nothing."""
+    """Return a shape as the mask editor keeps it on a plain picture: transparent where it was painted."""
     mask = slot_mask(drawn, slot)
     made = Image.new("RGBA", mask.size, "white")
-    made.putalpha(mask)
+    made.putalpha(ImageChops.invert(mask))
     return made
 
 
