@@ -70,7 +70,7 @@ def load(language: str) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # type: ignore[no-any-return]
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def leaves(texts: Texts, above: str = "") -> dict[str, str]:

@@ -24,7 +24,8 @@ STAR_POSE = (
 def text(drawn: scenes.Scenes, *, colours: bool = True) -> str:
     """Return the prompt of the first scene."""
     rows = prompts.word_rows(drawn)
-    return prompts.texts(rows if colours else prompts.without_colours(rows))[0]
+    line: str = prompts.texts(rows if colours else prompts.without_colours(rows))[0]
+    return line
 
 
 def picture(planes: torch.Tensor) -> Image.Image:
@@ -56,10 +57,10 @@ def slot_mask(drawn: scenes.Scenes, slot: int, grow: float = 0.0) -> Image.Image
 
 
 def stroke(drawn: scenes.Scenes, slot: int) -> Image.Image:
-    """Return a shape as **Painter** keeps what was painted: opaque on nothing."""
+    """Return a shape as the mask editor keeps it on a plain picture: transparent where it was painted."""
     mask = slot_mask(drawn, slot)
     made = Image.new("RGBA", mask.size, "white")
-    made.putalpha(mask)
+    made.putalpha(ImageChops.invert(mask))
     return made
 
 

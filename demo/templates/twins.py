@@ -10,7 +10,7 @@ from ...tasks import client
 from ...tasks.client import Workflow
 from ...tasks.server import ComfyServer
 from .. import workflows
-from . import inputs, published, stand_ins
+from . import conditions, inputs, published, stand_ins
 from .catalogue import TEMPLATES, Template
 from .convert import to_prompt
 from .definitions import Definitions
@@ -133,8 +133,8 @@ THINGS = {
     ("Paint tree", "label"): label(1),
 }
 STROKES = {
-    (title, "mask"): drawn(lambda shown, slot=slot: inputs.stroke(shown, slot))
-    for slot, title in enumerate(("First thing", "Second thing"))
+    (title, "image"): drawn(lambda shown, slot=slot: inputs.stroke(shown, slot))
+    for slot, title in enumerate(conditions.THINGS)
 }
 SIDES = {(f"{side} prompt", "text"): half(number) for number, side in enumerate(("Left", "Right"))}
 TWINS = (
