@@ -48,6 +48,7 @@ class Options:
     ema: float
     gradient_accumulation: int
     precision: str
+    gradient_checkpointing: bool
     seed: int
     name: str
     output: Path | None
@@ -74,6 +75,7 @@ class Options:
             self.gradient_accumulation,
             self.precision,
             self.seed,
+            gradient_checkpointing=self.gradient_checkpointing,
         )
 
 
@@ -172,6 +174,11 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
         default=PRECISIONS[0].name,
         choices=[row.name for row in PRECISIONS],
         help="what the adapter computes in; fp32 (default) is the surest, bf16 quicker on newer GPUs, fp16 on older",
+    )
+    group.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="needs much less memory and a third more time, for the same result",
     )
     group.add_argument(
         "--ema", type=float, default=0.0, help="decay of a moving average, which is then the result; default 0, off"
