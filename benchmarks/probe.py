@@ -66,7 +66,7 @@ def _sample(device: torch.device, variant: str, family: str, tiny: bool, size: i
 
 
 def _train(device: torch.device, variant: str, plan: dict[str, Any], steps: int) -> dict[str, Any]:
-    from .train import LOOPS, Plan
+    from .training_loops import LOOPS, Plan
 
     # What is imported and set up once is no part of it.
     with contextlib.ExitStack() as stack:
