@@ -15,7 +15,7 @@ from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
 from . import host
 from .sockets import T2IAdapterSocket, WeightsSocket
-from .versions import other_version
+from .versions import warn_of_version
 
 WHERE = "Apply T2I-Adapter"
 
@@ -65,9 +65,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
         check_hint(f"{WHERE}, image", hint)
         sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
-        warning = other_version(model, adapter)
-        if warning is not None:
-            host.warn(warning, cls.hidden.unique_id if cls.hidden else None)
+        warn_of_version(model, adapter, cls.hidden.unique_id if cls.hidden else None)
         if start_percent > end_percent:
             raise AdapterError(
                 WHERE,

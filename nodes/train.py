@@ -16,7 +16,7 @@ from .sockets import LossSocket, T2IAdapterSocket
 from .train_inputs import seed_input, training_inputs
 from .trained import KINDS, new_adapter
 from .training_run import Materials, Saving, train
-from .versions import other_version, version_of
+from .versions import version_of, warn_of_version
 
 CATEGORY = "T2I-Adapter/training"
 
@@ -119,9 +119,7 @@ class TrainT2IAdapter(io.ComfyNode):
         preview_every: Sequence[int] = (0,),
     ) -> io.NodeOutput:
         """Train the adapter. Every input is a list, because data sets come as lists; settings have one entry."""
-        warning = other_version(model[0], adapter[0])
-        if warning is not None:
-            host.warn(warning, cls.hidden.unique_id if cls.hidden else None)
+        warn_of_version(model[0], adapter[0], cls.hidden.unique_id if cls.hidden else None)
         settings = Settings(
             steps[0],
             batch_size[0],

@@ -34,7 +34,9 @@ def shown(trainer: Trainer, model: Any, data: TrainingSet, image: Tensor, every:
     def after(step: int, _loss: float) -> None:
         done(step)
         if decode is not None and step % every == 0:
-            done(step, picture=beside(image, decode(preview(trainer, data))))
+            with torch.no_grad():
+                picture = decode(preview(trainer, data))
+            done(step, picture=beside(image, picture))
 
     return after
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..adapter_models.adapter import T2IAdapter
+from . import host
 
 
 def version_of(model: Any) -> str | None:
@@ -23,3 +24,10 @@ def other_version(model: Any, adapter: T2IAdapter) -> str | None:
     if version is None or made_for not in ("SD1.x", "SD2.x") or made_for == version:
         return None
     return f"{adapter.about.name} is made for {made_for}, and this MODEL is {version}: it may follow badly."
+
+
+def warn_of_version(model: Any, adapter: T2IAdapter, node_id: str | None) -> None:
+    """Show on a node what :func:`other_version` says, if anything."""
+    warning = other_version(model, adapter)
+    if warning is not None:
+        host.warn(warning, node_id)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 from torch.utils.checkpoint import checkpoint
 
 
@@ -69,10 +70,12 @@ def _is_plain(layer: nn.Conv2d) -> bool:
 
 def _convolve(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     frozen = not weight.requires_grad and (bias is None or not bias.requires_grad)
-    if not frozen or not x.requires_grad or not torch.is_grad_enabled():
-        return nn.Conv2d._conv_forward(layer, x, weight, bias)
-    how = (layer.stride, layer.padding, layer.dilation, layer.groups)
-    return _FrozenConvolution.apply(x, weight, bias, *how)  # type: ignore[no-any-return]
+    if frozen and x.requires_grad and torch.is_grad_enabled():
+        how = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        result: Tensor = _FrozenConvolution.apply(x, weight, bias, *how)
+    else:
+        result = nn.Conv2d._conv_forward(layer, x, weight, bias)
+    return result
 
 
 class _FrozenConvolution(torch.autograd.Function):
@@ -88,5 +91,5 @@ class _FrozenConvolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         # Of the input the shape is enough.
-        found = torch.nn.grad.conv2d_input(ctx.shape, weight, gradients[0], *ctx.how)
+        found = conv2d_input(ctx.shape, weight, gradients[0], *ctx.how)
         return (found, *(None,) * 6)

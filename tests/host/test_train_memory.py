@@ -73,3 +73,15 @@ def test_nothing_stays_after_a_cancel_and_the_run_goes_on_without_it(sd, monkeyp
     resumed, again = train(sd, adapter).args
     assert again == losses
     assert equal(resumed, whole)
+
+
+def test_attention_that_knows_no_gradients_is_not_used(sd, monkeypatch):
+    """As with --use-sage-attention, whose kernels end every gradient."""
+    from comfy.ldm.modules import attention
+
+    @attention.wrap_attn
+    def quantised(q, k, v, heads, **_):
+        pytest.fail("attended without gradients")
+
+    monkeypatch.setattr(attention, "optimized_attention", quantised)
+    assert len(train(sd, create(sd), steps=1).args[1]["loss"]) == 1
