@@ -1,7 +1,7 @@
 """The workflows in which an adapter has company: of a style, of another adapter, or of the CoAdapter fuser."""
 
 from . import published
-from .canvas import Canvas, Output
+from .canvas import Canvas, ModelFile, Output
 from .parts import (
     CONDITION,
     CONTROL,
@@ -90,9 +90,7 @@ def coadapter(canvas: Canvas) -> None:
     save(canvas, draw(canvas, fused, texts, latent, rest[1]), "coadapter")
 
 
-def sketched_and_coloured(
-    canvas: Canvas, sketch: published.ModelFile, colour: published.ModelFile
-) -> tuple[Output, tuple[Output, Output]]:
+def sketched_and_coloured(canvas: Canvas, sketch: ModelFile, colour: ModelFile) -> tuple[Output, tuple[Output, Output]]:
     """Apply a sketch and a palette.
 
     Returns:

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from PIL import Image
 
 from ...miniature import measure, scenes
 from ...tasks import client
@@ -100,7 +103,7 @@ class Run:
     images: Mapping[str, list[bytes]]
 
 
-def drawn(drawing: Callable[[scenes.Scenes], inputs.Image.Image]) -> Callable[[scenes.Scenes], bytes]:
+def drawn(drawing: Callable[[scenes.Scenes], Image.Image]) -> Callable[[scenes.Scenes], bytes]:
     """Return what makes the file of a picture."""
     return lambda shown: inputs.png(drawing(shown))
 
@@ -132,10 +135,7 @@ THINGS = {
     ("Paint house", "label"): label(0),
     ("Paint tree", "label"): label(1),
 }
-STROKES = {
-    (title, "image"): drawn(lambda shown, slot=slot: inputs.stroke(shown, slot))
-    for slot, title in enumerate(conditions.THINGS)
-}
+STROKES = {(title, "image"): drawn(partial(inputs.stroke, slot=slot)) for slot, title in enumerate(conditions.THINGS)}
 SIDES = {(f"{side} prompt", "text"): half(number) for number, side in enumerate(("Left", "Right"))}
 TWINS = (
     Twin("Sketch", 36, files=DRAWING, values=WORDS),
