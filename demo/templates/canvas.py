@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .convert import BYPASSED, Document
-from .definitions import Definition, Definitions, boxes
+from .definitions import Definition, Definitions, Input, boxes
 
 # In the page's units. A node's position is below its title bar.
 TITLE_BAR = 30
@@ -14,6 +14,8 @@ SLOT_ROW, BOX_ROW, BOX_MARGIN, FOOT = 20, 24, 8, 6
 LINES = 120
 WIDTH, WIDE = 315, 400
 GAP, COLUMN_GAP, GROUP_MARGIN, GROUP_HEAD = 40, 80, 20, 50
+# Boxes that sockets of a type bring with them.
+SOCKET_BOXES: Mapping[str, int] = {"BOUNDING_BOX": 5}
 # What a picture or a video below the boxes takes.
 PICTURES: Mapping[str, int] = {
     "LoadImage": 250,
@@ -22,7 +24,6 @@ PICTURES: Mapping[str, int] = {
     "PreviewImage": 230,
     "SaveVideo": 280,
     "LossGraphNode": 230,
-    "Painter": 560,
 }
 NOTE_SIZE = (420, 560)
 NOTE_COLOURS = {"color": "#432", "bgcolor": "#653"}
@@ -132,14 +133,16 @@ class Canvas:
         definition = self.definitions[class_type]
         chosen = {name: value for name, value in inputs.items() if not isinstance(value, Output)}
         shown = list(boxes(definition, lambda one: chosen.get(one.name, one.default)))
-        if unknown := set(inputs) - {one.name for one in definition.inputs}:
+        if unknown := set(inputs) - {one.name for one in (*definition.inputs, *(one for one, _ in shown))}:
             raise KeyError(f"{class_type}: got inputs {sorted(unknown)}; expected some of its own.")
         pack = self.core if definition.is_core else self.ours
         properties: dict[str, Any] = {"cnr_id": pack.cnr_id, "ver": pack.ver, "Node name for S&R": class_type}
         if models:
             properties["models"] = [vars(one) for one in models]
         more = {"title": title} if title else {}
-        node = self._node(class_type, size_of(definition), {**more, "properties": properties})
+        node = self._node(
+            class_type, size_of(definition, [one for one, _ in shown]), {**more, "properties": properties}
+        )
         node["mode"] = BYPASSED if bypassed else 0
         node["widgets_values"] = saved_values(shown)
         node["inputs"] = self._slots(node["id"], definition, inputs)
@@ -210,7 +213,7 @@ class Canvas:
         return groups
 
 
-def saved_values(shown: Sequence[tuple[Any, Any]]) -> list[Any]:
+def saved_values(shown: Sequence[tuple[Input, Any]]) -> list[Any]:
     """Return a node's values as files have them: with what follows seeds, and upload buttons last."""
     values: list[Any] = []
     for one, value in shown:
@@ -220,12 +223,12 @@ def saved_values(shown: Sequence[tuple[Any, Any]]) -> list[Any]:
     return values + ["image" for one, _ in shown if one.has_upload]
 
 
-def size_of(definition: Definition) -> tuple[int, int]:
-    """Return the size that a node needs."""
-    shown = [one for one, _ in boxes(definition, lambda one: one.default)]
+def size_of(definition: Definition, shown: Sequence[Input]) -> tuple[int, int]:
+    """Return the size that a node with these boxes needs."""
     rows = max(len(definition.inputs) - len(shown), len(definition.outputs))
     lines = [one for one in shown if one.options.get("multiline")]
     count = sum(1 + one.has_control + one.has_upload for one in shown) - len(lines)
+    count += sum(SOCKET_BOXES.get(one.type, 0) for one in definition.inputs)
     height = rows * SLOT_ROW + count * BOX_ROW + (BOX_MARGIN if shown else 0) + FOOT
     height += len(lines) * LINES + PICTURES.get(definition.class_type, 0)
     return WIDE if lines else WIDTH, height

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...tasks import paths
 from ...tasks.server import ComfyServer
@@ -15,6 +14,8 @@ from .convert import Document
 from .definitions import Definitions
 
 FOLDER = paths.ROOT / "example_workflows"
+# The ComfyUI whose nodes they were made with.
+CORE = Pack("comfy-core", "0.30.0")
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Template:
     name: str
     build: Callable[[Canvas], None]
 
-    def path(self, folder: Path = FOLDER) -> Path:
+    def path(self) -> Path:
         """Return its file."""
-        return folder / f"{self.name}.json"
+        return FOLDER / f"{self.name}.json"
 
-    def thumbnail(self, folder: Path = FOLDER) -> Path:
+    def thumbnail(self) -> Path:
         """Return its picture in the browser of templates."""
-        return folder / f"{self.name}.jpg"
+        return FOLDER / f"{self.name}.jpg"
 
     def load(self) -> Document:
         """Return what is in its file."""
@@ -67,15 +68,14 @@ def definitions(server: ComfyServer) -> Definitions:
     return Definitions(server.get("/object_info"))
 
 
-def build(template: Template, known: Definitions, comfyui_version: str) -> str:
+def build(template: Template, known: Definitions) -> str:
     """Return what a workflow's file holds.
 
     Args:
         template: The workflow.
         known: The nodes of a server.
-        comfyui_version: The server's.
     """
-    canvas = Canvas(known, Pack("comfy-core", comfyui_version), our_pack())
+    canvas = Canvas(known, CORE, our_pack())
     template.build(canvas)
     return json.dumps(canvas.document(template.name), indent=1, ensure_ascii=False) + "\n"
 
@@ -92,9 +92,3 @@ def _field(text: str, key: str) -> str:
     if found is None:
         raise ValueError(f"pyproject.toml: got no {key}; expected one in [project].")
     return found[1]
-
-
-def version_of(server: ComfyServer) -> str:
-    """Return the version of a running ComfyUI."""
-    stats: Any = server.get("/system_stats")
-    return str(stats["system"]["comfyui_version"])

@@ -6,6 +6,7 @@ from . import published
 from .canvas import Canvas, Output
 from .parts import CONDITION, EXAMPLE, SEEN, Sampling, checkpoint, load_adapter, note, one_adapter
 
+THINGS = ("First thing", "Second thing")
 XL = Sampling(1024, 1024, "euler_ancestral", "normal", 30, 7.5)
 
 
@@ -109,17 +110,18 @@ def segmentation(canvas: Canvas) -> None:
     """What is where, painted by hand."""
     note(
         canvas,
-        "Paint what is where: each **Painter** is one thing, and the order is from back to front.",
+        "Paint what is where: each picture with a mask is one thing, and the order is from back to front.",
         (published.SD15, published.SEGMENTATION),
         (
-            "Paint on **First thing** and **Second thing**: any colour, only the shape counts.",
+            "**First thing** and **Second thing**: right-click, *Open in Mask Editor*, paint where it is. The picture "
+            "below is only a guide, and must be square.",
             "Choose in each **T2I Paint Segmentation** what it is, out of 182 names.",
             "**Ground** fills the lower third already. Set its `value` to 0 to leave it out.",
             f"Look at *{SEEN}*. Black is open: there the prompt decides.",
             "Name the same things in **Prompt** and queue.",
         ),
-        ("More things: copy a **Painter** with its **T2I Paint Segmentation** and hang it into the chain.",
-         "Masks of the mask editor, of SAM or of other nodes do as well."),
+        ("More things: copy a picture with its **T2I Paint Segmentation** and hang it into the chain.",
+         "Masks of SAM, of **Painter** or of other nodes do as well."),
     )  # fmt: skip
     loaded = checkpoint(canvas, published.SD15)
     adapter = load_adapter(canvas, published.SEGMENTATION)
@@ -127,7 +129,7 @@ def segmentation(canvas: Canvas) -> None:
     whole = canvas.add("SolidMask", "Nothing", value=0.0)[0]
     strip = canvas.add("SolidMask", "Ground", width=512, height=176)[0]
     ground = canvas.add("MaskComposite", "Ground below", destination=whole, source=strip, y=336, operation="add")[0]
-    masks = [ground, *(canvas.add("Painter", title)[1] for title in ("First thing", "Second thing"))]
+    masks = [ground, *(canvas.add("LoadImage", title, image=EXAMPLE)[1] for title in THINGS)]
     canvas.column(CONDITION)
     painted: dict[str, Any] = {}
     for mask, label in zip(masks, ("grass", "house", "tree"), strict=True):

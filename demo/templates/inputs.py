@@ -24,7 +24,8 @@ STAR_POSE = (
 def text(drawn: scenes.Scenes, *, colours: bool = True) -> str:
     """Return the prompt of the first scene."""
     rows = prompts.word_rows(drawn)
-    return prompts.texts(rows if colours else prompts.without_colours(rows))[0]
+    line: str = prompts.texts(rows if colours else prompts.without_colours(rows))[0]
+    return line
 
 
 def picture(planes: torch.Tensor) -> Image.Image:
@@ -56,17 +57,17 @@ def slot_mask(drawn: scenes.Scenes, slot: int, grow: float = 0.0) -> Image.Image
 
 
 def stroke(drawn: scenes.Scenes, slot: int) -> Image.Image:
-    """Return a shape as **Painter** keeps what was painted: opaque on nothing."""
+    """Return a shape as the mask editor keeps it on a plain picture: transparent where it was painted."""
     mask = slot_mask(drawn, slot)
     made = Image.new("RGBA", mask.size, "white")
-    made.putalpha(mask)
+    made.putalpha(ImageChops.invert(mask))
     return made
 
 
 def masked(drawn: scenes.Scenes, slot: int) -> Image.Image:
     """Return the scene with a shape marked, as the mask editor does: transparent where it was painted over."""
     made = painting(drawn).convert("RGBA")
-    made.putalpha(ImageChops.invert(slot_mask(drawn, slot, grow=6.0)))
+    made.putalpha(ImageChops.invert(slot_mask(drawn, slot, grow=10.0)))
     return made
 
 
@@ -77,7 +78,7 @@ def skeleton(size: int = scenes.SIZE) -> Image.Image:
     points = [(middle + math.sin(turn) * far, middle - math.cos(turn) * far) for turn, far in angles]
     flat = [value for x, y in points for value in (x, y, 1.0)]
     person = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": size, "canvas_height": size}
-    return picture(draw_poses(read_poses([person]), stick_width=1)[0])
+    return picture(draw_poses(read_poses([person]), stick_width=2)[0])
 
 
 def moving(drawn: scenes.Scenes) -> list[Image.Image]:

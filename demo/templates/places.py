@@ -72,12 +72,12 @@ def schedule(canvas: Canvas) -> None:
     """Strength over time and over scales."""
     note(
         canvas,
-        "The adapter decides the composition, then lets go: strong at first, fading, and softer on fine details.",
+        "The adapter decides the composition, then lets go: strong at first and then fading, softer on fine details.",
         (published.SD15, published.SKETCH),
         (
             "**Drawing**: choose a drawing.",
-            "**T2I-Adapter Level Weights**: `soft` lets the prompt come first; `coarse only` keeps the composition "
-            "alone; `custom` has a number for each of the four scales.",
+            "**T2I-Adapter Level Weights**: a number for each of the four scales, fine to coarse. The presets: `soft` "
+            "lets the prompt come first, `coarse only` keeps the composition alone.",
             "**T2I-Adapter Schedule**: from which strength to which, and between which parts of the run.",
             "Queue, change, compare.",
         ),
@@ -90,13 +90,9 @@ def schedule(canvas: Canvas) -> None:
     lines = canvas.add("T2ICleanSketch", image=picture(canvas, "Drawing"), mode="line art")[0]
     hint = seen(canvas, lines)
     canvas.column("Levels and time")
-    levels = canvas.add("T2IAdapterWeights", preset="soft (prompt first)")[0]
-    fading: dict[str, Any] = {
-        "end_strength": 0.0,
-        "interpolation": "ease out",
-        "end_percent": 0.8,
-        "unit": "sampling steps",
-    }
+    softer: dict[str, Any] = {"preset": "custom", "preset.level_1": 0.7, "preset.level_2": 0.85}
+    levels = canvas.add("T2IAdapterWeights", **softer)[0]
+    fading: dict[str, Any] = {"end_strength": 0.2, "interpolation": "ease in", "unit": "sampling steps"}
     weights = canvas.add("T2IAdapterSchedule", weights=levels, **fading)[0]
     one_adapter(canvas, loaded, hint, adapter, "a fox in a forest, watercolour, soft light", weights=weights)
 

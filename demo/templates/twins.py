@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ...miniature import measure, scenes
@@ -11,7 +10,7 @@ from ...tasks import client
 from ...tasks.client import Workflow
 from ...tasks.server import ComfyServer
 from .. import workflows
-from . import inputs, published, stand_ins
+from . import conditions, inputs, published, stand_ins
 from .catalogue import TEMPLATES, Template
 from .convert import to_prompt
 from .definitions import Definitions
@@ -29,12 +28,12 @@ NAMES: Mapping[str, str] = {
     published.SKETCH.name: SKETCH,
     published.CANNY.name: SKETCH,
     published.LINEART.name: SKETCH,
-    published.POSE.name: SKETCH,
+    published.POSE.name: SEGMENTATION,
     published.COADAPTER_SKETCH.name: SKETCH,
     published.COLOUR.name: COLOUR,
     published.COADAPTER_COLOUR.name: COLOUR,
     published.SEGMENTATION.name: SEGMENTATION,
-    published.DEPTH.name: SEGMENTATION,
+    published.DEPTH.name: SKETCH,
     published.STYLE.name: stand_ins.STYLE,
     published.FUSER.name: stand_ins.FUSER,
     published.CLIP_VISION.name: stand_ins.CLIP_VISION,
@@ -45,7 +44,7 @@ SETTINGS: Mapping[tuple[str, str], Any] = {
     ("KSampler", "steps"): 16,
     ("KSampler", "cfg"): 3.0,
     ("CreateT2IAdapter", "size"): "tiny",
-    ("TrainT2IAdapter", "steps"): 12,
+    ("TrainT2IAdapter", "steps"): 24,
     ("TrainT2IAdapter", "batch_size"): 2,
     ("TrainT2IAdapter", "save_every"): 0,
 }
@@ -134,27 +133,27 @@ THINGS = {
     ("Paint tree", "label"): label(1),
 }
 STROKES = {
-    (title, "mask"): drawn(lambda shown, slot=slot: inputs.stroke(shown, slot))
-    for slot, title in enumerate(("First thing", "Second thing"))
+    (title, "image"): drawn(lambda shown, slot=slot: inputs.stroke(shown, slot))
+    for slot, title in enumerate(conditions.THINGS)
 }
 SIDES = {(f"{side} prompt", "text"): half(number) for number, side in enumerate(("Left", "Right"))}
 TWINS = (
-    Twin("Sketch", 5, files=DRAWING, values=WORDS),
-    Twin("Canny edges", 1, files={("Picture", "image"): drawn(inputs.painting)}, values=WORDS),
-    Twin("Depth", 2, files={("Depth map or photograph", "image"): drawn(inputs.depth)}, values=WORDS),
-    Twin("Colour palette", 3, files={("Colours", "image"): drawn(inputs.painting)}, values=COLOURLESS),
-    Twin("Segmentation painted by hand", 1, files=STROKES, values={**WORDS, **THINGS}),
-    Twin("Pose", 4, files={("Skeleton or photograph", "image"): drawn(lambda _: inputs.skeleton())}, values=WORDS),
-    Twin("Line art with SDXL", 0, files=DRAWING, values=WORDS),
-    Twin("Style of a picture", 7, files={("Reference", "image"): drawn(inputs.painting)}, values=WORDS,
+    Twin("Sketch", 36, files=DRAWING, values=WORDS),
+    Twin("Canny edges", 26, files={("Picture", "image"): drawn(inputs.painting)}, values=WORDS),
+    Twin("Depth", 34, files={("Depth map or photograph", "image"): drawn(inputs.depth)}, values=WORDS),
+    Twin("Colour palette", 79, files={("Colours", "image"): drawn(inputs.painting)}, values=COLOURLESS),
+    Twin("Segmentation painted by hand", 31, files=STROKES, values={**WORDS, **THINGS}),
+    Twin("Pose", 53, files={("Skeleton or photograph", "image"): drawn(lambda _: inputs.skeleton())}, values=WORDS),
+    Twin("Line art with SDXL", 74, files=DRAWING, values=WORDS),
+    Twin("Style of a picture", 69, files={("Reference", "image"): drawn(inputs.painting)}, values=WORDS,
          seen=("Reference",)),
-    Twin("Two adapters together", 7, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
-    Twin("CoAdapter", 6, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
-    Twin("A prompt for each region", 4, 2, files=DRAWING, values={**WORDS, **SIDES}),
-    Twin("Schedule and level weights", 1, files=DRAWING, values=WORDS),
-    Twin("Inpainting", 1, files={("Picture with a mask", "image"): drawn(lambda shown: inputs.masked(shown, 1))},
+    Twin("Two adapters together", 13, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
+    Twin("CoAdapter", 58, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
+    Twin("A prompt for each region", 69, 2, files=DRAWING, values={**WORDS, **SIDES}),
+    Twin("Schedule and level weights", 42, files=DRAWING, values=WORDS),
+    Twin("Inpainting", 23, files={("Picture with a mask", "image"): drawn(lambda shown: inputs.masked(shown, 1))},
          values={**WORDS, (PROMPT, "text"): repainted}, seen=("Picture with a mask",)),
-    Twin("Video frames", 2, files={("Video", "file"): lambda shown: inputs.video(inputs.moving(shown))}, values=WORDS,
+    Twin("Video frames", 72, files={("Video", "file"): lambda shown: inputs.video(inputs.moving(shown))}, values=WORDS,
          result="Frames"),
     Twin("Train your own adapter", 0, 4, values={("Pictures and captions", "folder"): lambda _: FOLDER},
          result="Loss"),
@@ -206,7 +205,7 @@ def file_name(twin: Twin, title: str, name: str) -> str:
     return f"{plain}.{'mp4' if name == 'file' else 'png'}"
 
 
-def run(server: ComfyServer, twin: Twin, known: Definitions, values: Mapping[tuple[str, str], Any] = {}) -> Run:
+def run(server: ComfyServer, twin: Twin, known: Definitions, values: dict[tuple[str, str], Any] | None = None) -> Run:
     """Run a twin on a server.
 
     Args:
@@ -216,10 +215,9 @@ def run(server: ComfyServer, twin: Twin, known: Definitions, values: Mapping[tup
         values: More values by title and input.
     """
     prompt, files = prompt_of(twin, known)
-    prompt = workflows.put(prompt, dict(values))
-    folder = Path(server.base) / "input"
+    prompt = workflows.put(prompt, values or {})
     for name, data in files.items():
-        (folder / name).write_bytes(data)
+        (server.base / "input" / name).write_bytes(data)
     result = client.run(server.url, prompt)
     given = {title: [data] for (title, _), data in zip(twin.files, files.values(), strict=True)}
     made = {prompt[node]["_meta"]["title"]: images for node, images in result.images.items()}

@@ -1,0 +1,42 @@
+"""Write example_workflows/ again, workflows and thumbnails: `python3 run.py gallery`.
+
+A real ComfyUI says what its nodes are, and draws the thumbnails with the miniature.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from ...tasks import base_directory
+from ...tasks.server import ONE_THREAD, ComfyServer, device_arguments
+from . import catalogue, thumbnails, twins
+
+
+def main(arguments: list[str]) -> int:
+    """Write the workflows, run their twins, and write what they drew."""
+    parser = argparse.ArgumentParser(prog="templates", description="Write example_workflows/ again.")
+    parser.add_argument("--only", action="append", choices=[one.name for one in twins.TWINS], help="only this one")
+    parser.add_argument("--no-thumbnails", action="store_true", help="write the workflows, run nothing")
+    asked = parser.parse_args(arguments)
+    catalogue.FOLDER.mkdir(exist_ok=True)
+    comfyui = Path(os.environ["COMFYUI_PATH"])
+    with tempfile.TemporaryDirectory(prefix="templates-") as folder:
+        base = base_directory.prepare(Path(folder) / "base", comfyui)
+        with ComfyServer(comfyui, base, device_arguments(), ONE_THREAD) as server:
+            known = catalogue.definitions(server)
+            for template in catalogue.TEMPLATES:
+                template.path().write_text(catalogue.build(template, known), encoding="utf-8")
+            if not asked.no_thumbnails:
+                draw(server, asked.only or [one.name for one in twins.TWINS])
+    return 0
+
+
+def draw(server: ComfyServer, names: list[str]) -> None:
+    """Run the twins of these names and write their thumbnails."""
+    known = twins.prepare(server)
+    for twin in twins.TWINS:
+        if twin.name in names:
+            path = twin.template.thumbnail()
+            thumbnails.save(thumbnails.thumbnail(twin, twins.run(server, twin, known)), path)
+            print(path, flush=True)

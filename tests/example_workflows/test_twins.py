@@ -1,0 +1,135 @@
+"""Each example workflow on the real server, with the miniature in the place of the published models."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from t2i_adapter_pack.adapter_models.loading import load
+from t2i_adapter_pack.demo.templates import catalogue, thumbnails, twins
+from t2i_adapter_pack.demo.templates.convert import to_prompt
+from t2i_adapter_pack.miniature import measure, scenes
+from t2i_adapter_pack.tasks import client
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+BY_NAME = {twin.name: twin for twin in twins.TWINS}
+# Least overlap of what is drawn with the shapes of the scene. The others draw what no measure of the miniature knows.
+OBEYED = {
+    "Sketch": 0.6,
+    "Canny edges": 0.6,
+    "Colour palette": 0.6,
+    "Segmentation painted by hand": 0.6,
+    "Line art with SDXL": 0.6,
+    "Two adapters together": 0.6,
+    "CoAdapter": 0.6,
+    "A prompt for each region": 0.6,
+    "Schedule and level weights": 0.6,
+    "Inpainting": 0.6,
+    "Video frames": 0.6,
+}
+ADAPTER_OFF = {("Apply T2I-Adapter", "strength"): 0.0}
+
+
+@pytest.fixture(scope="module")
+def runs(comfy_server, known):
+    """Run a twin once, whichever tests ask for it."""
+    made = {}
+
+    def run(name):
+        if name not in made:
+            made[name] = twins.run(comfy_server, BY_NAME[name], known)
+        return made[name]
+
+    return run
+
+
+def pixels(data: bytes) -> torch.Tensor:
+    """A file as (H, W, 3) in [0, 1]."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return torch.from_numpy(np.asarray(picture.convert("RGB")).copy()) / 255
+
+
+def shown(twin: twins.Twin, run: twins.Run) -> torch.Tensor:
+    """What was drawn, one picture per scene: (B, 128, 128, 3)."""
+    first = pixels(run.images[twin.result][0])
+    return torch.stack(first.split(scenes.SIZE, dim=1))
+
+
+def obedience(twin: twins.Twin, run: twins.Run) -> float:
+    truth = twin.scenes
+    if twin.result == "Frames":
+        truth = measure.held_out(1, twin.first)
+        truth = scenes.Scenes(**{**vars(truth), "centre": truth.centre - torch.tensor([12.0, 0.0])})
+    return float(measure.silhouette_iou(shown(twin, run), truth).min())
+
+
+def test_every_workflow_has_a_twin():
+    assert [twin.name for twin in twins.TWINS] == [template.name for template in catalogue.TEMPLATES]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_it_differs_from_its_workflow_by_names_and_numbers_only(known, name):
+    twin = BY_NAME[name]
+    original = to_prompt(twin.template.load(), known)
+    prompt, _ = twins.prompt_of(twin, known)
+    assert prompt.keys() == original.keys()
+    for number, node in prompt.items():
+        there = original[number]
+        assert (node["class_type"], node["_meta"]) == (there["class_type"], there["_meta"])
+        assert node["inputs"].keys() == there["inputs"].keys()
+        for key, value in node["inputs"].items():
+            assert type(value) is type(there["inputs"][key])
+            assert not isinstance(value, list) or value == there["inputs"][key], "a link"
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_it_runs_and_pictures_come_out(runs, name):
+    run, twin = runs(name), BY_NAME[name]
+    drawn = pixels(run.images[twin.result][0])
+    assert drawn.std() > 0.02, "something is on it"
+    assert all(run.images[title] for title in twin.seen)
+    assert thumbnails.thumbnail(twin, run).size == (thumbnails.SIDE, thumbnails.SIDE)
+
+
+@pytest.mark.parametrize("name", OBEYED)
+def test_the_picture_follows_its_condition(runs, name):
+    assert obedience(BY_NAME[name], runs(name)) > OBEYED[name]
+
+
+@pytest.mark.parametrize("name", ["Sketch", "Colour palette", "Segmentation painted by hand"])
+def test_without_the_adapter_it_does_not(comfy_server, known, name):
+    twin = BY_NAME[name]
+    assert obedience(twin, twins.run(comfy_server, twin, known, ADAPTER_OFF)) < 0.4
+
+
+def test_inpainting_leaves_alone_what_is_not_masked(runs):
+    twin = BY_NAME["Inpainting"]
+    truth, drawn = measure.truth(twin.scenes)[0], shown(twin, runs(twin.name))[0]
+    with Image.open(io.BytesIO(runs(twin.name).images["Picture with a mask"][0])) as picture:
+        kept = torch.from_numpy(np.asarray(picture.getchannel("A")).copy()) == 255
+    changed = (drawn - truth).abs().mean(-1)
+    # The autoencoder alone changes a little everywhere, and its pixels share latents at the mask's edge.
+    assert changed[kept].mean() < 0.03
+    assert changed[~kept].mean() > 0.1
+
+
+def test_training_leaves_an_adapter_of_the_asked_kind(comfy_server, runs):
+    runs("Train your own adapter")
+    (path,) = (comfy_server.base / "output" / "t2i_adapter").glob("my_canny*.safetensors")
+    _, about = load(path)
+    assert (about.condition.name, about.dtype) == ("canny", "float16")
+
+
+def test_the_video_has_a_frame_for_each_of_the_given(runs):
+    run = runs("Video frames")
+    assert len(run.images["Frames"]) == len(run.images["What the adapter sees"]) == 4
+    (video,) = run.images["Save Video"]
+    assert b"ftyp" in video[:16]
+
+
+def test_a_refused_prompt_is_not_taken_for_a_run(comfy_server, known):
+    with pytest.raises(client.WorkflowError, match="missing"):
+        twins.run(comfy_server, BY_NAME["Sketch"], known, {("Load T2I-Adapter", "adapter_name"): "missing.pth"})
