@@ -60,6 +60,7 @@ class T2IDetectPose(io.ComfyNode):
                 BoxSocket.Input(
                     "bboxes",
                     optional=True,
+                    extra_dict={"forceInput": True},  # the page would make a box out of it, and always send one
                     tooltip="Where the people are, of RT-DETR Detection or another detector: needed for several, and "
                     "better for small ones. Boxes of other labels than person are left out.",
                 ),

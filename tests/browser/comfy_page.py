@@ -20,6 +20,7 @@ SETTINGS = {
     "Comfy.Minimap.Visible": False,
     "Comfy.RightSidePanel.IsOpen": False,
     "Comfy.Workflow.Persist": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # texts also where they are small
 }
 SIZE = {"width": 1600, "height": 1000}
 # Milliseconds, on a busy machine: for what the page does by itself, and for what the server has to do.

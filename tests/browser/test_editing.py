@@ -49,14 +49,13 @@ def choose(page, node, name, value):
 def type_number(page, node, name, value):
     """Type a number into a widget."""
     if page.is_vue:
-        box = page.drawn(node).get_by_role("spinbutton", name=name.rpartition(".")[2])
-        box.fill(str(value))
-        box.press("Enter")
+        (values,) = page.values(KIND)
+        box = page.drawn(node).get_by_role("spinbutton").nth(list(values).index(name) - 1)  # the first is a combo
     else:
         page.page.mouse.click(*page.page.evaluate(WIDGET_AT, [node, name]))
         box = page.page.locator(".graphdialog input")
-        box.fill(str(value))
-        box.press("Enter")
+    box.fill(str(value))
+    box.press("Enter")
 
 
 def test_dynamic_inputs_survive_undo_redo_copy_and_paste(page):

@@ -33,7 +33,7 @@ PASSES: dict[str, dict[str, str]] = {
     "T2IAnnotateSketch": {"image": "image"},
     "T2IAnnotateSoftEdge": {"image": "image"},
     "T2ICleanSketch": {"image": "image"},
-    "T2IDetectPose": {},
+    "T2IDetectPose": {"image": "image"},
     "T2IDrawPose": {},
     "T2INormalizeDepth": {"image": "image"},
     "T2IPaintSegmentation": {"image": "canvas"},

@@ -18,6 +18,9 @@ from t2i_adapter_pack.tasks import base_directory, server
 from ..adapter_models import samples
 
 WIDTHS = (32, 64, 128, 128)  # of the miniature's UNet
+# Results of nodes that ComfyUI keeps, pictures among them: of about a dozen prompts. By default it would depend on how
+# much memory other programs leave.
+KEPT = 100
 # Adapters of other layouts beside the miniature's own three: their weights are random, which does not matter here.
 OTHERS = {
     "other-light": (samples.light(3, channels=WIDTHS), "original"),
@@ -48,7 +51,8 @@ def long_server(comfyui_path, tmp_path_factory) -> Iterator[LongServer]:
     for name, (config, naming) in OTHERS.items():
         tensors = samples.named(samples.weights(config), config, naming)
         samples.save(base / "models" / "controlnet", tensors, name=name)
-    with LongServer(comfyui_path, base, server.device_arguments(), server.ONE_THREAD) as running:
+    arguments = [*server.device_arguments(), "--cache-lru", str(KEPT)]
+    with LongServer(comfyui_path, base, arguments, server.ONE_THREAD) as running:
         yield running
 
 

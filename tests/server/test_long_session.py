@@ -19,7 +19,7 @@ from .conftest import OTHERS, sketch
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 ADAPTERS = (*(f"t2iadapter_{kind}_miniature" for kind in ("sketch", "color", "seg")), *OTHERS)
 SIZES = (64, 128, 192)
-PROMPTS, CANCELS, STEPS = 50, 30, 3
+PROMPTS, CANCELS, STEPS = 50, 30, 2
 MEGABYTE = 2**20
 
 
@@ -69,9 +69,8 @@ def test_fifty_prompts_with_other_pictures_adapters_and_sizes(long_server):
             assert came == asked
             assert max(long_server.get("/probe")["caches"]) <= max(bound, largest)
     grown = long_server.resident() - before
-    print(f"{PROMPTS} prompts: {grown / MEGABYTE:.1f} MB more")
+    print(f"{PROMPTS} prompts: {grown / MEGABYTE:.1f} MB more", long_server.get("/probe"), largest)
     told = long_server.get("/probe")
-    print(told)
     assert all(nbytes <= bound for nbytes in told["caches"])
     assert told["alive"]["T2IAdapter"] == len(ADAPTERS)
     assert told["alive"]["StackRun"] == told["alive"]["Run"] == 0
