@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
 from ...demo import gallery
 from ...miniature import generate, measure
 from .groups import Group
@@ -11,7 +13,8 @@ from .variants import variant_named
 from .workshop import Workshop
 
 ROWS = 3
-QUALITY = 72
+QUALITY = 80
+SCALE = 0.7  # of the gallery's pictures: nine sheets shall weigh less than 400 KB
 # What is shorter above a picture than in a table.
 SHORT = (("second UNet, ", "2nd: "), ("inpainting, ", ""), (", no colour words", ""), (" third", ""))
 
@@ -24,7 +27,7 @@ def label(name: str) -> str:
 
 
 def write(workshop: Workshop, group: Group, folder: Path) -> Path:
-    """Write a group's sheet as a JPEG of some tens of kilobytes.
+    """Write a group's sheet as a JPEG.
 
     Args:
         workshop: Where the pictures lie.
@@ -38,5 +41,7 @@ def write(workshop: Workshop, group: Group, folder: Path) -> Path:
     columns += [(label(name), workshop.pictures(variant_named(name))[first]) for name in group.shown]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{group.name}.jpg"
-    gallery.sheet(columns).save(file, quality=QUALITY)
+    sheet = gallery.sheet(columns)
+    small = (round(sheet.width * SCALE), round(sheet.height * SCALE))
+    sheet.resize(small, Image.Resampling.LANCZOS).save(file, quality=QUALITY)
     return file
