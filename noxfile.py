@@ -37,6 +37,8 @@ def gallery(session: nox.Session) -> None:
     place = set_up(session)
     launch(session, place, "demo.gallery", *session.posargs)
     launch(session, place, "docs.sheet_annotators")
+    launch(session, place, "docs.help_pictures")
+    launch(session, place, "demo.templates.main")
 
 
 @nox.session
@@ -93,6 +95,12 @@ def lint(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure, and write benchmarks/RESULTS.md."""
     launch(session, set_up(session), "benchmarks.main", *session.posargs)
+
+
+@nox.session
+def fidelity(session: nox.Session) -> None:
+    """Measure how well adapters are obeyed, and write docs/fidelity.md."""
+    launch(session, set_up(session), "benchmarks.fidelity.main", *session.posargs)
 
 
 @nox.session
