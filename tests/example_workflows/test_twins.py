@@ -12,7 +12,6 @@ from t2i_adapter_pack.adapter_models.loading import load
 from t2i_adapter_pack.demo.templates import catalogue, thumbnails, twins
 from t2i_adapter_pack.demo.templates.convert import to_prompt
 from t2i_adapter_pack.miniature import measure, scenes
-from t2i_adapter_pack.tasks import client
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 BY_NAME = {twin.name: twin for twin in twins.TWINS}
@@ -128,8 +127,3 @@ def test_the_video_has_a_frame_for_each_of_the_given(runs):
     assert len(run.images["Frames"]) == len(run.images["What the adapter sees"]) == 4
     (video,) = run.images["Save Video"]
     assert b"ftyp" in video[:16]
-
-
-def test_a_refused_prompt_is_not_taken_for_a_run(comfy_server, known):
-    with pytest.raises(client.WorkflowError, match="missing"):
-        twins.run(comfy_server, BY_NAME["Sketch"], known, {("Load T2I-Adapter", "adapter_name"): "missing.pth"})
