@@ -11,25 +11,34 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {}
 KINDS = ("T2IAdapter", "FeatureCache", "StackRun", "Run", "AdapterFeatures")
 
 
-def alive(kind: str) -> list[object]:
-    """Return the pack's living objects of a class."""
-    return [
-        found for found in gc.get_objects() if type(found).__name__ == kind and "T2I-Adapter" in type(found).__module__
-    ]
+def alive() -> dict[str, list[object]]:
+    """Return the pack's living objects by class, in one pass over everything that lives."""
+    found: dict[str, list[object]] = {kind: [] for kind in KINDS}
+    for one in gc.get_objects():
+        if type(one).__name__ in found and "T2I-Adapter" in type(one).__module__:
+            found[type(one).__name__].append(one)
+    return found
 
 
 @PromptServer.instance.routes.get("/probe")
 async def tell(request: web.Request) -> web.Response:
     """Return the number of living objects by class, and the bytes in each cache of features."""
+    found = alive()
+    counts = {kind: len(objects) for kind, objects in found.items()}
+    return web.json_response({"alive": counts, "caches": [cache.nbytes for cache in found["FeatureCache"]]})
+
+
+@PromptServer.instance.routes.get("/probe/collected")
+async def tell_collected(request: web.Request) -> web.Response:
+    """Return the same after a collection: what is held, not what waits for the collector."""
     gc.collect()
-    counts = {kind: len(alive(kind)) for kind in KINDS}
-    return web.json_response({"alive": counts, "caches": [cache.nbytes for cache in alive("FeatureCache")]})
+    return await tell(request)
 
 
 @PromptServer.instance.routes.get("/probe/bound/{size}")
 async def bound(request: web.Request) -> web.Response:
     """Bound every cache of features, from its next entry on."""
-    caches = alive("FeatureCache")
+    caches = alive()["FeatureCache"]
     for cache in caches:
         cache.max_bytes = int(request.match_info["size"])
     return web.json_response({"caches": len(caches)})
