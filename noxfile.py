@@ -55,6 +55,7 @@ def tests(session: nox.Session) -> None:
             run_oldest(session, place, "-m", QUICK)
         except CommandFailed:
             troubles.append("a test with the oldest ComfyUI")
+    launch(session, place, "tasks.browser")
     run(session, place, script(place, "pytest"), *session.posargs)
     if troubles:
         session.error(f"{' and '.join(troubles)} failed, see above pytest's last output")
