@@ -28,10 +28,10 @@ SECOND = "second"
 PLANS: dict[str, Plan] = {
     "vae": Plan(steps=8000, batch=64, rate=2e-3, seed=1),
     "denoiser": Plan(steps=9000, batch=256, rate=8e-4, warmup=500, decay=0.9993, seed=2),
-    SECOND: Plan(steps=700, batch=32, rate=4e-4, warmup=50, decay=0.995, seed=6),
+    SECOND: Plan(steps=300, batch=32, rate=4e-4, warmup=30, decay=0.99, seed=6),
 }
 POOL = 262144
-SECOND_POOL = 16384
+SECOND_POOL = 4096
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 from ...miniature import checkpoint, lessons
 from .places import ENCODER, Place, placed
 
-STEPS = 1200
-EXAMPLES = 4096
+STEPS = 400
+EXAMPLES = 2048
 SAVE_EVERY = 200
 
 
