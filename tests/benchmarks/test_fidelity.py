@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import pytest
 import torch
 from t2i_adapter_pack.benchmarks.fidelity import features, groups, main, page, recipes, results, scores, statistics
-from t2i_adapter_pack.benchmarks.fidelity.places import Mirrored
+from t2i_adapter_pack.benchmarks.fidelity.places import INPUT, OUTPUT, Mirrored, placed
 from t2i_adapter_pack.benchmarks.fidelity.results import AGREES, DISAGREES, OPEN
 from t2i_adapter_pack.benchmarks.fidelity.variants import VARIANTS
 from t2i_adapter_pack.miniature import measure
@@ -181,6 +182,31 @@ def test_an_encoder_s_patch_meets_the_decoder_s_maps_of_its_size():
         mirrored(0, "skip", {"block": ("output", number)})
     assert [number for number, block in enumerate(asked) if block[1] in (2, 5, 8, 11)] == [1, 4, 7, 10]
     assert mirrored(0, "skip", {"block": ("output", 1)}) == (1, "skip")
+
+
+@pytest.mark.parametrize("row", recipes.RECIPES, ids=lambda row: row.name)
+def test_patches_are_where_the_place_says_and_back_afterwards(row):
+    class UNet(torch.nn.Module):
+        input_blocks = range(12)
+
+        def forward(self, x, transformer_options):
+            return {name: len(found) for name, found in transformer_options["patches"].items()}
+
+    model = types.SimpleNamespace(model=types.SimpleNamespace(diffusion_model=UNet()))
+    given = {"patches": {INPUT: [lambda h, options: h]}}
+    with placed(model, row.place):
+        found = model.model.diffusion_model(0, transformer_options=given)
+    assert (found[INPUT], found.get(OUTPUT, 0)) == (int(row.place.encoder), int(row.place.decoder))
+    assert model.model.diffusion_model(0, transformer_options=given) == {INPUT: 1}
+
+
+def test_a_place_that_no_forward_came_by_is_an_error():
+    model = types.SimpleNamespace(model=types.SimpleNamespace(diffusion_model=torch.nn.Identity()))
+    with (
+        pytest.raises(RuntimeError, match="no forward"),
+        placed(model, recipes.recipe_named("sketch-decoder").place),
+    ):
+        pass
 
 
 def test_the_page_says_where_the_miniature_disagrees():
