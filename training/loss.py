@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, autocast, nn
 from torch.nn import functional
 
 from ..adapter_models.networks import Adapter
@@ -93,14 +93,14 @@ class Batch:
         return Batch(latents, images, prompts, noise, times)
 
 
-def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, autocast: torch.dtype | None = None) -> Tensor:
+def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
     """Compute the mean squared error of the prediction.
 
     Args:
         network: The adapter.
         denoiser: The frozen diffusion model.
         batch: What to denoise, and under which conditions.
-        autocast: Precision that the adapter computes in; None for that of its weights.
+        dtype: Precision that the adapter computes in; None for that of its weights.
 
     Returns:
         A scalar in fp32, with gradients to the adapter.
@@ -110,7 +110,7 @@ def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, autocast: t
     alphas = denoiser.alphas.to(batch.latents)[batch.times].view(-1, 1, 1, 1)
     keep, lose = alphas.sqrt(), (1 - alphas).sqrt()
     noisy = keep * batch.latents + lose * batch.noise
-    with torch.autocast(batch.images.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+    with autocast(batch.images.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
         features = network(batch.images)
     predicted = denoiser.denoise(noisy, batch.times, batch.prompts, features)
     target = denoiser.prediction.target(batch.latents, batch.noise, keep, lose)
