@@ -11,7 +11,7 @@ from . import checkpoint, model, prompts, scenes, stages
 if TYPE_CHECKING:
     from .generate import Studio
 
-CHUNK = 512  # pictures at a time: what is painted in between must not weigh more than what is kept
+CHUNK = 128  # pictures at a time: what is painted in between must not weigh more than what is kept
 PARTLY = 0.04  # chance of each word to be left out or made vague
 
 
