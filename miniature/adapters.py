@@ -49,8 +49,8 @@ class AdapterPlan:
 
 PLANS = (
     AdapterPlan("sketch", pictures=4096, steps=3000, seed=3),
-    AdapterPlan("color", pictures=3072, steps=1000, seed=4),
-    AdapterPlan("seg", pictures=4096, steps=2000, seed=5),
+    AdapterPlan("color", pictures=4096, steps=12000, seed=4),
+    AdapterPlan("seg", pictures=4096, steps=12000, seed=5),
 )
 
 
