@@ -136,8 +136,6 @@ def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
     import torch
 
     sys.path.insert(0, str(comfyui_path))
-    # As main.py does: later, nodes.py puts comfy/ first on the path, which has a utils.py.
-    importlib.import_module("utils.extra_config")
     from comfy.cli_args import args
 
     # ComfyUI reads these while it is imported.
@@ -146,6 +144,8 @@ def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
     args.use_pytorch_cross_attention = True
     args.disable_api_nodes = True
     args.database_url = "sqlite:///:memory:"
+    # As main.py does: later, nodes.py puts comfy/ first on the path, which has a utils.py.
+    importlib.import_module("utils.extra_config")
     import comfy.model_management
 
     assert comfy.model_management.get_torch_device().type == ("cpu" if args.cpu else "cuda")
