@@ -21,7 +21,7 @@ ROOT = Path(__file__).absolute().parent
 LAUNCH = ROOT / "tasks" / "launch.py"
 # Ctrl-C must leave a running server the time to end.
 PATIENCE = 30.0
-# Of the tests inside the oldest ComfyUI, which run along with all tests: where the pack meets it. `tests-oldest` has all.
+# The tests that run with the oldest ComfyUI too: where the pack meets it. `tests-oldest` runs all of them.
 SEAMS = (
     "areas", "base_check", "control", "create", "isolation", "loader", "masks", "memory", "nodes", "packing", "parity",
     "roles", "sizes", "stack", "style", "weights",
