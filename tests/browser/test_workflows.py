@@ -14,6 +14,8 @@ from .comfy_page import RENDERERS
 
 EXAMPLES = Path(__file__).absolute().parents[2] / "example_workflows"
 STEPS = 4
+# The page's player of videos writes itself into the prompt; the server knows no such input.
+PLAYER = "video-preview"
 PUT = """(prompt) => {
     for (const [id, {inputs}] of Object.entries(prompt))
         for (const [name, value] of Object.entries(inputs)) {
@@ -67,7 +69,10 @@ def test_an_example_opens_and_runs_and_shows_its_picture(name, page, stage, requ
         if node["class_type"] == "TrainT2IAdapter":
             node["inputs"].update(steps=STEPS, run_name=f"browser-{renderer}")
     page.page.evaluate(PUT, prompt)
-    assert page.prompt() == prompt
+    sent = page.prompt()
+    for node in sent.values():
+        node["inputs"].pop(PLAYER, None)
+    assert sent == prompt
 
     seen = page.run()
     assert seen["events"][-1][0] == "execution_success"
