@@ -173,7 +173,8 @@ class ComfyPage:
         return {
             str(node): [self.fetch(image) for image in output["images"]]
             for node, output in outputs.items()
-            if output.get("images") and output["images"][0]["type"] != "input"  # what Load Image shows
+            # Neither what Load Image shows nor videos.
+            if output.get("images") and output["images"][0]["type"] != "input" and not output.get("animated")
         }
 
     def fetch(self, image: Mapping[str, str]) -> np.ndarray:
