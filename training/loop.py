@@ -54,21 +54,7 @@ class Trainer:
         device: torch.device,
         processes: Processes = ALONE,
     ) -> None:
-        settings.check()
-        if settings.batch_size % processes.count:
-            raise TrainingError(
-                "batch_size",
-                f"{settings.batch_size} for {processes.count} processes",
-                "a multiple of their number",
-                "Give each process as many examples as the others.",
-            )
-        if settings.prompt_dropout > 0 and data.empty is None:
-            raise TrainingError(
-                "prompt_dropout",
-                f"{settings.prompt_dropout} and no empty prompt",
-                "an empty prompt to put in the place of the dropped ones",
-                "Connect an encoded prompt without text, or set prompt_dropout to 0.",
-            )
+        _check(settings, data, processes)
         self.data, self.denoiser, self.settings, self.device = data, denoiser, settings, device
         self.processes = processes
         self.draw = replace(settings.draw, process=processes.index, processes=processes.count)
@@ -234,6 +220,24 @@ class Trainer:
                 f"{then} that it began with",
                 "Choose another run_name for a new run, or restore them to continue this one.",
             )
+
+
+def _check(settings: Settings, data: Examples, processes: Processes) -> None:
+    settings.check()
+    if settings.batch_size % processes.count:
+        raise TrainingError(
+            "batch_size",
+            f"{settings.batch_size} for {processes.count} processes",
+            "a multiple of their number",
+            "Give each process as many examples as the others.",
+        )
+    if settings.prompt_dropout > 0 and data.empty is None:
+        raise TrainingError(
+            "prompt_dropout",
+            f"{settings.prompt_dropout} and no empty prompt",
+            "an empty prompt to put in the place of the dropped ones",
+            "Connect an encoded prompt without text, or set prompt_dropout to 0.",
+        )
 
 
 def fit(
