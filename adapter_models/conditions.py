@@ -44,6 +44,8 @@ CONDITIONS = (
     Condition("recolor", ("recolor",), "the picture in gray"),
     Condition("style", ("style",), "any picture", task=STYLE),
 )
+# Those of adapters that take an image; a style adapter is another kind of network.
+IMAGE_CONDITIONS = tuple(row.name for row in CONDITIONS if row.name != "style")
 FAMILY_WORDS = (
     ("SDXL", r"sdxl|(?<![a-z])xl(?![a-z])"),
     ("SD2.x", r"sd-?2[01]|sd-?v?2(?![0-9])"),

@@ -39,6 +39,8 @@ LAYOUTS = (
     Layout("original", "original (TencentARC)"),
     Layout("diffusers", "diffusers", prefix="adapter.", folder=True),
 )
+# What a file can hold, by the names that users know; the first is the default.
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def layout_named(name: str) -> Layout:

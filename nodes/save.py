@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.saving import LAYOUTS
+from ..adapter_models.saving import DTYPES, LAYOUTS
 from ..training.checkpoints import check_prefix, require_inside
 from . import host
 from .sockets import T2IAdapterSocket
 from .trained import write_adapter
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class SaveT2IAdapter(io.ComfyNode):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS
+from ..adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS
 from ..adapter_models.loading import AdapterFile, assemble
 from ..adapter_models.networks import AdapterConfig, build
 from ..adapter_models.saving import (
@@ -27,8 +27,7 @@ from . import host
 
 # For conditions that no published adapter has.
 OTHER = "other"
-# A style adapter is another kind of network.
-KINDS = (*(row.name for row in CONDITIONS if row.name != "style"), OTHER)
+KINDS = (*IMAGE_CONDITIONS, OTHER)
 
 
 def new_adapter(config: AdapterConfig, kind: str, family: str | None, seed: int) -> T2IAdapter:

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..adapter_models.conditions import CONDITIONS
-from ..adapter_models.saving import LAYOUTS
+from ..adapter_models.conditions import IMAGE_CONDITIONS
+from ..adapter_models.saving import DTYPES, LAYOUTS
 from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIME_SAMPLINGS
 
-# A style adapter is another kind of network.
-CONDITION_NAMES = tuple(row.name for row in CONDITIONS if row.name != "style")
 AUTO = "auto"
 # Beside those that the published adapters were trained with, which have the names of their conditions.
 MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
-DTYPES = ("fp32", "fp16", "bf16")
 EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/trainer --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
@@ -115,13 +112,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--condition",
-        choices=CONDITION_NAMES,
+        choices=IMAGE_CONDITIONS,
         help="what the condition maps show; written into the adapter's file, and decides the annotator",
     )
     group.add_argument(
         "--annotator",
         default=AUTO,
-        choices=(AUTO, *CONDITION_NAMES, *MORE_ANNOTATORS),
+        choices=(AUTO, *IMAGE_CONDITIONS, *MORE_ANNOTATORS),
         help="what draws maps for pictures without one; canny, color, recolor and clean-sketch (drawings) need no "
         "weights. auto (default): what published adapters of the condition were trained with",
     )
@@ -217,6 +214,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         choices=[row.name for row in LAYOUTS],
         help="of the finished adapter: original (default), one file that every program takes, or a diffusers folder",
     )
-    group.add_argument("--dtype", default=DTYPES[0], choices=DTYPES, help="precision of that file; default fp32")
+    group.add_argument(
+        "--dtype", default=next(iter(DTYPES)), choices=tuple(DTYPES), help="precision of that file; default fp32"
+    )
     group.add_argument("--comfyui", help="ComfyUI's folder; default: COMFYUI_PATH, or the one that this pack lies in")
     group.add_argument("--cpu", action="store_true", help="compute on the CPU even where there is a GPU")

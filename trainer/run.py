@@ -14,10 +14,9 @@ from tqdm import tqdm
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import CONDITIONS
 from ..adapter_models.families import sites_for
-from ..adapter_models.saving import diffusers_config, layout_named
+from ..adapter_models.saving import DTYPES, diffusers_config, layout_named
 from ..nodes import host
 from ..nodes.frozen import frozen_denoiser
-from ..nodes.save import DTYPES
 from ..nodes.train import CreateT2IAdapter
 from ..nodes.trained import OTHER, write_adapter
 from ..nodes.training_run import RUNS, check_model, result, save_progress

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from t2i_adapter_pack.adapter_models.conditions import IMAGE_CONDITIONS
 from t2i_adapter_pack.trainer import comfyui as starter
-from t2i_adapter_pack.trainer.options import CONDITION_NAMES, MORE_ANNOTATORS, parse
+from t2i_adapter_pack.trainer.options import MORE_ANNOTATORS, parse
 from t2i_adapter_pack.trainer.stopping import Stopping
 from t2i_adapter_pack.training.errors import TrainingError
 
@@ -97,6 +98,6 @@ def test_every_annotator_that_can_be_named_is_known():
     from t2i_adapter_pack.trainer.annotate import preset_named
 
     adapter = SimpleNamespace(about=SimpleNamespace(family="SDXL", condition=None))
-    for name in (*CONDITION_NAMES, *MORE_ANNOTATORS):
+    for name in (*IMAGE_CONDITIONS, *MORE_ANNOTATORS):
         assert preset_named(name, adapter).condition == name
     assert preset_named("auto", adapter) is None
