@@ -19,6 +19,8 @@ nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).absolute().parent
 LAUNCH = ROOT / "tasks" / "launch.py"
+# As many processes as cores, each with whole files of tests; more than four would want too much memory.
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 # Ctrl-C must leave a running server the time to end.
 PATIENCE = 30.0
 # The tests that run with the oldest ComfyUI too: where the pack meets it. `tests-oldest` runs all of them.
@@ -55,11 +57,12 @@ def tests(session: nox.Session) -> None:
         troubles.append("ruff or mypy")
     if not session.posargs:
         try:
-            run_oldest(session, place, "-m", "not slow", *(f"tests/host/test_{name}.py" for name in SEAMS))
+            seams = (f"tests/host/test_{name}.py" for name in SEAMS)
+            run_oldest(session, place, *SIDE_BY_SIDE, "-m", "not slow", *seams)
         except CommandFailed:
             troubles.append("a test with the oldest ComfyUI")
     launch(session, place, "tasks.browser")
-    run(session, place, script(place, "pytest"), *session.posargs)
+    run(session, place, script(place, "pytest"), *(session.posargs or SIDE_BY_SIDE))
     if troubles:
         session.error(f"{' and '.join(troubles)} failed, see above pytest's last output")
 
@@ -67,7 +70,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="tests-oldest")
 def tests_oldest(session: nox.Session) -> None:
     """Run the tests inside ComfyUI with the oldest one that the pack works with."""
-    run_oldest(session, set_up(session, "--oldest"), *(session.posargs or ["tests/host"]))
+    run_oldest(session, set_up(session, "--oldest"), *(session.posargs or [*SIDE_BY_SIDE, "tests/host"]))
 
 
 @nox.session(name="tests-frontend")

@@ -5,6 +5,7 @@
 - fixture `comfyui`: the real ComfyUI in this process. After it, `import comfy.sd` and `import folder_paths` work.
 - fixture `comfy_server`: the real ComfyUI as a server, with the pack, the companion and the miniature's weights.
 
+The test command runs files side by side, in as many processes as there are cores; each has its own fixtures.
 A test that skips fails: what can't run here must say so through a marker (see NEEDS), which is counted.
 A test that reaches for the network fails, in whatever process: see loopback/sitecustomize.py.
 """
@@ -24,6 +25,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).absolute().parents[1]
+PROCESSES = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+if PROCESSES:  # before torch is imported: the cores are shared
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(PROCESSES))))
+# One process runs all of these: a second browser at the same time would make both slow.
+TOGETHER = ("tests/browser",)
 PACK = "t2i_adapter_pack"
 MINIATURE = "t2i_adapter_miniature"
 
@@ -196,7 +202,7 @@ NEEDS: dict[str, Callable[..., str | None]] = {
     "browser": missing_browser,
     "needs": missing_feature,
 }
-MISSING = pytest.StashKey[list[str]]()
+MISSING = pytest.StashKey[Counter[str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -213,12 +219,41 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 left_out.setdefault(item, reason)
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
-    config.stash[MISSING] = [f"{count} deselected: {reason}" for reason, count in Counter(left_out.values()).items()]
+    config.stash[MISSING] = Counter(left_out.values())
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, in their order: the tests of a file share fixtures."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class WholeFiles(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+
+    return WholeFiles(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what was left out from a process of several to the one that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["missing"] = dict(session.config.stash.get(MISSING, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Count what a process left out, once: each has left out the same."""
+    missing = Counter(getattr(node, "workeroutput", {}).get("missing", {}))
+    if missing and not node.config.stash.get(MISSING, None):
+        node.config.stash[MISSING] = missing
+        node.config.hook.pytest_deselected(items=[types.SimpleNamespace()] * missing.total())
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say why tests were left out."""
-    return config.stash.get(MISSING, [])
+    for reason, count in config.stash.get(MISSING, {}).items():
+        terminalreporter.write_line(f"{count} deselected: {reason}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,7 @@ WIDTH, WIDE = 315, 400
 GAP, COLUMN_GAP, GROUP_MARGIN, GROUP_HEAD = 40, 80, 20, 50
 # Boxes that sockets of a type bring with them.
 SOCKET_BOXES: Mapping[str, int] = {"BOUNDING_BOX": 5}
-# What a picture or a video below the boxes takes.
+# What a picture, a video or a text below the boxes takes, once the workflow has run.
 PICTURES: Mapping[str, int] = {
     "LoadImage": 250,
     "LoadVideo": 250,
@@ -24,6 +24,7 @@ PICTURES: Mapping[str, int] = {
     "PreviewImage": 230,
     "SaveVideo": 280,
     "LossGraphNode": 230,
+    "SaveT2IAdapter": 80,
 }
 NOTE_SIZE = (420, 560)
 NOTE_COLOURS = {"color": "#432", "bgcolor": "#653"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ SETTINGS = {
 SIZE = {"width": 1600, "height": 1000}
 # Milliseconds, on a busy machine: for what the page does by itself, and for what the server has to do.
 SOON, LATER = 20_000.0, 120_000.0
+# How often something is tried.
+PATIENCE = 5
 EMPTY = {"nodes": [], "links": [], "version": 0.4, "last_node_id": 0, "last_link_id": 0}
 
 READY = """() => window.app?.extensionManager && app.vueAppReady && app.graph?.nodes.length
@@ -49,6 +51,7 @@ TITLE_OF = """(id) => {
     const {left, top} = app.canvas.canvas.getBoundingClientRect()
     return [x + left, y + top]
 }"""
+SELECTED = "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)"
 VALUES = """(type) => app.graph.nodes.filter((node) => node.type === type)
     .map((node) => Object.fromEntries(node.widgets.map((widget) => [widget.name, widget.value])))"""
 
@@ -124,10 +127,27 @@ class ComfyPage:
 
     def select(self, node: str) -> None:
         """Click on a node's title."""
-        self.page.mouse.click(*self.page.evaluate(TITLE_OF, node))
-        self.page.wait_for_function(
-            "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)", arg=node
+        self.insist(
+            lambda: self.page.mouse.click(*self.page.evaluate(TITLE_OF, node)),
+            lambda timeout: self.page.wait_for_function(SELECTED, arg=node, timeout=timeout),
         )
+
+    def insist(self, action: Callable[[], object], seen: Callable[[float], object]) -> None:
+        """Do something again until its effect is seen, as people do: a busy page loses clicks.
+
+        Args:
+            action: what to do; done twice, it must have the same effect.
+            seen: waits for the effect, at most as many milliseconds as it is given.
+        """
+        from playwright.sync_api import TimeoutError as Unseen
+
+        for _ in range(PATIENCE - 1):
+            action()
+            with suppress(Unseen):
+                seen(SOON / PATIENCE)
+                return
+        action()
+        seen(SOON)
 
     def node(self, title: str) -> str:
         """Return the id of the node with a title."""
@@ -174,7 +194,7 @@ class ComfyPage:
             str(node): [self.fetch(image) for image in output["images"]]
             for node, output in outputs.items()
             # Neither what Load Image shows nor videos.
-            if output.get("images") and output["images"][0]["type"] != "input" and not output.get("animated")
+            if output.get("images") and output["images"][0]["type"] != "input" and not any(output.get("animated", ()))
         }
 
     def fetch(self, image: Mapping[str, str]) -> np.ndarray:

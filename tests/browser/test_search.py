@@ -26,9 +26,8 @@ def look_up(page, box, words, title):
 def test_a_node_is_found_by_each_of_its_aliases_and_added(node_id, classic, stage):
     about = stage.get(f"/object_info/{node_id}")[node_id]
     title, page = about["display_name"], classic.page
-    page.mouse.dblclick(800, 500)
     box = page.get_by_role("combobox", name="Add a node...")
-    box.wait_for()
+    classic.insist(lambda: page.mouse.dblclick(800, 500), lambda timeout: box.wait_for(timeout=timeout))
     words = [node_id, title, *about["search_aliases"]]
     rows = {word: look_up(page, box, word, title) for word in words}
     assert [word for word, row in rows.items() if row is None] == []
