@@ -1,13 +1,14 @@
 """Canny edges, pixel for pixel those of OpenCV, which the published adapters were trained with.
 
-All of it is arithmetic on small integers. A mask is an integer that is -1 (all bits set) or 0, so that choosing is
-``and`` and ``xor``: several times faster than comparing to booleans and ``torch.where``.
+Gradients are computed everywhere; what follows, only where they are above the lower threshold, as OpenCV does: few
+pixels of a photograph are. All of it is arithmetic on small whole numbers: int16, or float32 (exact up to 2**24) where
+lengths are squared.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from .images import check_images, strip_rows
 
 TAN_22_5 = 13573 / 2**15  # as OpenCV rounds it
 GREATEST = 32767.0  # OpenCV's bound on thresholds
+STRIPS = 2  # at a time: there are so many small steps that calling them counts
 EIGHT_NEIGHBOURS = ((1, 1, 1), (1, 1, 1), (1, 1, 1))
 
 
@@ -29,8 +31,8 @@ class Strip:
     """Some rows of a picture, with what their edges depend on around them.
 
     Attributes:
-        values: (3, h, w + 2) bytes as int16: one column more at each side, and two rows of the neighbours above and
-            below. At the picture's border the border is repeated, by one.
+        values: (3, h, w + 2) bytes as int16 or float32: one column more at each side, and two rows of the neighbours
+            above and below. At the picture's border the border is repeated, by one.
         outside: Whether the picture ends above and below: 1 or 0 each.
     """
 
@@ -58,12 +60,14 @@ def canny(images: Tensor, low: float = 100.0, high: float = 200.0, l2_gradient: 
     """
     color = check_images("Canny, image", images)
     bounds = _thresholds(low, high, l2_gradient)
-    rows = strip_rows(color)
+    rows = STRIPS * strip_rows(color)
+    dtype = torch.float32 if l2_gradient else torch.int16
     edges = []
     for picture in color:
-        strips = [_candidates(strip, *bounds, l2_gradient) for strip in _strips(picture, rows)]
-        weak, strong = (torch.cat(parts) for parts in zip(*strips, strict=True))
-        edges.append(connect(weak, strong))
+        strips = [_candidates(strip, *bounds, l2_gradient) for strip in _strips(picture, rows, dtype)]
+        size = picture.shape[-1] * rows
+        weak = torch.cat([pixels + number * size for number, (pixels, _) in enumerate(strips)])
+        edges.append(connect(weak, torch.cat([strong for _, strong in strips]), picture.shape[-2:]))
     return torch.stack(edges).unsqueeze(1).to(images.dtype).expand(-1, 3, -1, -1)
 
 
@@ -78,16 +82,19 @@ def _thresholds(low: float, high: float, l2_gradient: bool) -> tuple[int, int]:
     return math.floor(low), math.floor(high)
 
 
-def _strips(picture: Tensor, rows: int) -> Iterator[Strip]:
-    """Cut a picture (3, H, W) in [0, 1] into strips of a number of rows."""
+def _strips(picture: Tensor, rows: int, dtype: torch.dtype) -> Iterator[Strip]:
+    """Cut a picture (3, H, W) in [0, 1] into strips of a number of rows, and of a type."""
     height = picture.shape[-2]
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        values = (picture[:, max(top - 2, 0) : bottom + 2] * 255).round().to(torch.int16)
+        values = (picture[:, max(top - 2, 0) : bottom + 2] * 255).round_().to(dtype)
         # Nodes hand over pixels with their channels side by side; joining puts each channel by itself, which is quick.
         wide = torch.cat([values[..., :1], values, values[..., -1:]], -1)
-        above, below = wide[:, : int(top == 0)], wide[:, wide.shape[1] - int(bottom >= height - 1) :]
-        yield Strip(torch.cat([above, wide, below], 1), (int(top == 0), int(bottom == height)))
+        if top == 0:
+            wide = torch.cat([wide[:, :1], wide], 1)
+        if bottom >= height - 1:
+            wide = torch.cat([wide, wide[:, -1:]], 1)
+        yield Strip(wide, (int(top == 0), int(bottom == height)))
 
 
 def _candidates(strip: Strip, low: int, high: int, l2_gradient: bool) -> tuple[Tensor, Tensor]:
@@ -100,89 +107,88 @@ def _candidates(strip: Strip, low: int, high: int, l2_gradient: bool) -> tuple[T
         l2_gradient: See :func:`canny`.
 
     Returns:
-        Two masks (h, w) of bool.
+        (n,) int32, the pixels that continue or begin an edge, counted row by row; and (n,) bool, which begin one.
     """
-    dx, dy, norm = _gradient(strip.values, l2_gradient)
+    dx, dy, norms = _gradients(strip.values, l2_gradient)
     # Nothing is greater than what lies outside of the picture.
-    norm = functional.pad(norm, (1, 1, *strip.outside))
-    rows = slice(1 - strip.outside[0], dx.shape[-2] - 1 + strip.outside[1])
-    ridge = _ridge(dx[rows], dy[rows], norm)
-    middle = norm[1:-1, 1:-1]
-    greatest = int(torch.iinfo(norm.dtype).max) // 2
-    return tuple((ridge & _less(min(bound, greatest), middle)).bool() for bound in (low, high))  # type: ignore[return-value]
+    norm = functional.pad(torch.maximum(torch.maximum(norms[0], norms[1]), norms[2]), (1, 1, *strip.outside))
+    inner = norm[1:-1, 1:-1]
+    width, line = inner.shape[-1], inner.shape[-1] + 2
+    pixels = (inner > low).flatten().nonzero().squeeze(-1).to(torch.int32)  # half as long as int64 to go through
+    # The same pixels in the gradients, which have a row of neighbours inside the picture, and in the padded norm.
+    channel, middle = _greatest(norms.flatten(1), here := pixels + (1 - strip.outside[0]) * width)
+    here += channel * dx[0].numel()
+    there = pixels + pixels.div(width, rounding_mode="floor").mul_(2).add_(line + 1)
+    step, strict = _direction(dx.flatten().index_select(0, here), dy.flatten().index_select(0, here), line)
+    values = norm.flatten()
+    before, after = values.index_select(0, there - step), values.index_select(0, there + step)
+    weak = (middle > before) & ((middle > after) | (middle == after) & ~strict)
+    return pixels[weak], middle[weak] > high
 
 
-def _gradient(values: Tensor, l2_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Sobel's dx and dy of the channel where their norm is greatest (the first of equals), and the norm."""
-    across = torch.add(values[:, :-2], values[:, 1:-1], alpha=2) + values[:, 2:]
-    down = torch.add(values[..., :-2], values[..., 1:-1], alpha=2) + values[..., 2:]
-    all_dx, all_dy = across[..., 2:] - across[..., :-2], down[:, 2:] - down[:, :-2]
-    norms = _squares(all_dx) + _squares(all_dy) if l2_gradient else all_dx.abs() + all_dy.abs()
-    dx, dy, norm = all_dx[0], all_dy[0], norms[0]
-    for channel in (1, 2):
-        greater = _less(norm, norms[channel]).to(dx.dtype)
-        dx, dy = _choose(greater, all_dx[channel], dx), _choose(greater, all_dy[channel], dy)
-        norm = torch.maximum(norm, norms[channel])
-    return dx, dy, norm
+def _gradients(values: Tensor, l2_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Sobel's dx and dy of each channel, and their norm (squared, where it is a length)."""
+    across = torch.add(values[:, :-2], values[:, 1:-1], alpha=2).add_(values[:, 2:])
+    down = torch.add(values[..., :-2], values[..., 1:-1], alpha=2).add_(values[..., 2:])
+    dx, dy = across[..., 2:] - across[..., :-2], down[:, 2:] - down[:, :-2]
+    return dx, dy, (dx * dx).addcmul_(dy, dy) if l2_gradient else dx.abs().add_(dy.abs())
 
 
-def _squares(values: Tensor) -> Tensor:
-    wide = values.to(torch.int32)
-    return wide * wide
-
-
-def _ridge(dx: Tensor, dy: Tensor, norm: Tensor) -> Tensor:
-    """Mark the pixels whose norm is greatest across the edge.
+def _greatest(norms: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the channel where the norm is greatest, the first of equals, and that norm.
 
     Args:
-        dx: (h, w) int16.
-        dy: (h, w) int16.
-        norm: (h + 2, w + 2), with the neighbours of the outermost pixels.
+        norms: (3, h * w).
+        pixels: (n,) int32.
 
     Returns:
-        A mask (h, w).
+        (n,) int32 and (n,).
+    """
+    first, second, third = (channel.index_select(0, pixels) for channel in norms)
+    of_two = torch.maximum(first, second)
+    channel = (second > first).to(pixels.dtype).masked_fill_(third > of_two, 2)
+    return channel, torch.maximum(of_two, third)
+
+
+def _direction(dx: Tensor, dy: Tensor, line: int) -> tuple[Tensor, Tensor]:
+    """Say which neighbours lie across an edge.
+
+    Args:
+        dx: (n,).
+        dy: (n,).
+        line: How far the pixel below is.
+
+    Returns:
+        (n,) int32, how far one neighbour is; the other lies opposite. And (n,) bool, whether an edge must be greater
+        than both: of two equal ones the first is taken, but not on a slant.
     """
     width, height = dx.abs(), dy.abs()
     # Exact in float32: a factor of 14 bits times one of 10. Where dx is 0 the edge is crossed vertically.
-    flat = (width.to(torch.float32) * TAN_22_5).ceil().to(torch.int16)
-    across, upright = _less(height, flat), ~_less(height, flat + width + width)
-    falling = ~((dx ^ dy) >> 15)
-
-    def neighbour(row: int, column: int) -> Tensor:
-        return norm[1 + row : norm.shape[0] - 1 + row, 1 + column : norm.shape[1] - 1 + column]
-
-    def along(side: int) -> Tensor:
-        slanted = _choose(falling, neighbour(side, side), neighbour(side, -side))
-        return _choose(across, neighbour(0, side), _choose(upright, neighbour(side, 0), slanted))
-
-    middle = neighbour(0, 0)
-    # Of two equal neighbours across or upright the first is taken; slanted, neither is.
-    strict = ~(across | upright) & 1
-    return _less(along(-1), middle) & ~_less(middle, along(1) + strict)
+    flat = (width.to(torch.float32) * TAN_22_5).ceil_().to(dx.dtype)
+    across, upright = height < flat, height >= flat + width + width
+    slanted = ((dx < 0) != (dy < 0)).to(torch.int32).mul_(-2).add_(line + 1)
+    step = slanted.masked_fill_(upright, line).masked_fill_(across, 1)
+    return step, ~(across | upright)
 
 
-def _less(first: Tensor | int, second: Tensor) -> Tensor:
-    """Return -1 where the first is less, else 0: the sign of the difference, which never overflows here."""
-    difference = first - second
-    return difference >> (8 * difference.element_size() - 1)
-
-
-def _choose(mask: Tensor, then: Tensor, otherwise: Tensor) -> Tensor:
-    return otherwise ^ ((then ^ otherwise) & mask)
-
-
-def connect(weak: Tensor, strong: Tensor) -> Tensor:
+def connect(weak: Tensor, strong: Tensor, shape: Sequence[int]) -> Tensor:
     """Keep the weak pixels that touch strong ones, through other weak ones too.
 
     Args:
-        weak: (H, W) bool; the strong pixels are among them.
-        strong: (H, W) bool.
+        weak: (n,) int32, pixels counted row by row.
+        strong: (n,) bool, which of them are strong.
+        shape: (H, W).
 
     Returns:
         (H, W) bool, on the input's device. It is worked out on the CPU: bits are quickly copied, and one pass over
         them beats a hundred rounds of growing.
     """
-    labels, count = ndimage.label(weak.cpu().numpy(), EIGHT_NEIGHBOURS)
+    pixels = weak.cpu().numpy()
+    edges = np.zeros(math.prod(shape), dtype=bool)
+    edges[pixels] = True
+    labels, count = ndimage.label(edges.reshape(shape), EIGHT_NEIGHBOURS)
+    found = labels.reshape(-1)[pixels]
     kept = np.zeros(count + 1, dtype=bool)
-    kept[labels[strong.cpu().numpy()]] = True
-    return torch.from_numpy(kept[labels]).to(weak.device)
+    kept[found[strong.cpu().numpy()]] = True
+    edges[pixels] = kept[found]
+    return torch.from_numpy(edges.reshape(shape)).to(weak.device)

@@ -68,7 +68,7 @@ def start_comfyui(device: str) -> torch.device:
     from comfy.cli_args import args
 
     # ComfyUI reads these while it is imported.
-    args.base_directory = tempfile.mkdtemp(prefix="benchmarks-")
+    args.base_directory = _scratch()
     args.cpu = device == "cpu"
     args.use_pytorch_cross_attention = True
     args.disable_api_nodes = True

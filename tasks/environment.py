@@ -96,7 +96,8 @@ def create(environment: Path) -> None:
 
 def install(python: Path, arguments: Sequence[str]) -> None:
     """Run pip install in the environment."""
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    # Python compiles what it imports anyway; all of these packages would take minutes, and few of their files are used.
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", *arguments]
     if subprocess.run(command, check=False).returncode != 0:
         raise SetupError(
             "environment: got an error from pip, shown above; expected ComfyUI's requirements and the test tools to "

@@ -52,6 +52,15 @@ TITLE_OF = """(id) => {
     return [x + left, y + top]
 }"""
 SELECTED = "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)"
+# The page fits its view to where nodes were drawn last.
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+VIEW = "() => [app.canvas.ds.scale, ...app.canvas.ds.offset]"
+GRAPH = "() => JSON.stringify(app.graph.serialize().nodes)"
+IN_VIEW = """() => {
+    const [left, top, width, height] = app.canvas.ds.visible_area
+    return app.graph.nodes.every(({pos, size}) => pos[0] >= left && pos[1] >= top
+        && pos[0] + size[0] <= left + width && pos[1] + size[1] <= top + height)
+}"""
 VALUES = """(type) => app.graph.nodes.filter((node) => node.type === type)
     .map((node) => Object.fromEntries(node.widgets.map((widget) => [widget.name, widget.value])))"""
 
@@ -103,22 +112,26 @@ class ComfyPage:
         """Fit the graph to the window, with the key for it."""
         self.page.evaluate("() => app.canvas.canvas.focus()")
         if self.page.evaluate("() => app.graph.nodes.length"):
-            before = self._view()
-            self.page.keyboard.press(".")
-            self._settle(before)
+            self.insist(self._fit, lambda timeout: self.page.wait_for_function(IN_VIEW, timeout=timeout))
 
-    def _view(self) -> list[float]:
-        found: list[float] = self.page.evaluate("() => [app.canvas.ds.scale, ...app.canvas.ds.offset]")
-        return found
+    def _fit(self) -> None:
+        self.page.evaluate(DRAWN)
+        self.page.keyboard.press(".")
+        self.settle(VIEW, 2)
 
-    def _settle(self, before: list[float]) -> None:
-        """Wait until the view has moved and stands still again."""
-        for _ in range(20):
+    def settle(self, what: str = GRAPH, rounds: int = 10) -> None:
+        """Wait until something stands still: the graph, whose nodes take their sizes by and by, or the view.
+
+        Args:
+            what: a function of the page that returns it.
+            rounds: for how many tenths of a second, or two frames of a busy page, it has to stay the same.
+        """
+        seen: list[Any] = []
+        while len(seen) <= rounds or any(one != seen[-1] for one in seen[-rounds:]):
+            assert len(seen) < 200, "it never stood still"
             self.page.wait_for_timeout(100)
-            now = self._view()
-            if now == before:
-                return
-            before = now
+            self.page.evaluate(DRAWN)
+            seen.append(self.page.evaluate(what))
 
     def press(self, *keys: str) -> None:
         """Press keys one after the other."""

@@ -62,7 +62,7 @@ def step_until(page, key, wanted, most=8):
     """Undo or redo until the widgets are as wanted: how many steps a click makes is the page's affair."""
     for _ in range(most):
         page.press(key)
-        page.page.wait_for_timeout(400)
+        page.settle()  # sizes that still change would count as a change of the user's, and end what can be redone
         if page.values(KIND) == wanted:
             return
     assert page.values(KIND) == wanted
@@ -80,9 +80,11 @@ def test_dynamic_inputs_survive_undo_redo_copy_and_paste(page):
     assert page.values(KIND) == [changed]
 
     page.show_all()
+    page.settle()
     page.select(node)
     page.press("Control+c", "Control+v")
     page.page.wait_for_function("() => app.graph.nodes.length === 2")
+    page.settle()
     assert page.values(KIND) == [changed, changed]
     page.screenshot(f"copied-{page.is_vue}")
     step_until(page, "Control+z", [changed])
