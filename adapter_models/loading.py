@@ -162,8 +162,15 @@ def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.dtype.is_floating_point:
             raise CorruptFileError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
-        # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
-        values = tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)
-        if not torch.isfinite(values.sum(dtype=torch.float32)) and not torch.isfinite(values).all():
-            bad = int((~torch.isfinite(values)).sum())
+    # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
+    sums = torch.stack([_wide(tensor).sum(dtype=torch.float32) for tensor in tensors.values()])
+    if sums.isfinite().all():
+        return
+    for name, tensor in tensors.items():
+        if bad := int((~torch.isfinite(_wide(tensor))).sum()):
             raise CorruptFileError(where, f"{bad} NaN or infinite numbers in {name}", "finite weights", FETCH_AGAIN)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return an 8-bit tensor in a type that torch can count with, and any other as it is."""
+    return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)
