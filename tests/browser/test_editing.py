@@ -58,11 +58,15 @@ def type_number(page, node, name, value):
     box.press("Enter")
 
 
-def step_until(page, key, wanted, most=8):
-    """Undo or redo until the widgets are as wanted: how many steps a click makes is the page's affair."""
+def step_until(page, command, wanted, most=8):
+    """Undo or redo until the widgets are as wanted: how many steps a click makes is the page's affair.
+
+    As the menu does it, not by keys: with Nodes 2.0 the page also looks for changes at each key, and takes it for one
+    when a node that came back is drawn in another size.
+    """
     for _ in range(most):
-        page.press(key)
-        page.settle()  # sizes that still change would count as a change of the user's, and end what can be redone
+        page.page.evaluate("(command) => app.extensionManager.command.execute(command)", command)
+        page.settle()
         if page.values(KIND) == wanted:
             return
     assert page.values(KIND) == wanted
@@ -87,9 +91,9 @@ def test_dynamic_inputs_survive_undo_redo_copy_and_paste(page):
     page.settle()
     assert page.values(KIND) == [changed, changed]
     page.screenshot(f"copied-{page.is_vue}")
-    step_until(page, "Control+z", [changed])
-    step_until(page, "Control+z", [FRESH])
-    step_until(page, "Control+y", [changed, changed])
+    step_until(page, "Comfy.Undo", [changed])
+    step_until(page, "Comfy.Undo", [FRESH])
+    step_until(page, "Comfy.Redo", [changed, changed])
 
 
 @pytest.mark.parametrize("kind", NODES)
