@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from .errors import AnnotatorError
@@ -37,6 +36,6 @@ def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
 
 def _luma(color: Tensor) -> Tensor:
     """Return Pillow's luma of (3, h, W) as (1, h, W); its whole numbers are exact in float32, being below 2 ** 24."""
-    red, green, blue = (color * 255).round().split(1)
-    total = torch.add(torch.add(red * RED, green, alpha=GREEN), blue, alpha=BLUE) + HALF
-    return (total / 65536).floor() / 255
+    red, green, blue = (color * 255).round_().split(1)
+    total = (red * RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE).add_(HALF)
+    return total.div_(65536).floor_().div_(255)

@@ -83,10 +83,15 @@ def by_rows(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     Returns:
         (B, D, H, W).
     """
-    rows = strip_rows(images)
-    return torch.stack(
-        [torch.cat([function(strip.contiguous()) for strip in one.split(rows, -2)], -2) for one in images]
-    )
+    rows, height = strip_rows(images), images.shape[-2]
+    made: list[Tensor] = []
+    for number, image in enumerate(images):
+        for top in range(0, height, rows):
+            strip = function(image[:, top : top + rows])
+            if not made:  # only now its channels and type are known
+                made.append(strip.new_empty((len(images), strip.shape[0], height, strip.shape[2])))
+            made[0][number, :, top : top + rows] = strip
+    return made[0]
 
 
 def luma(images: Tensor) -> Tensor:
