@@ -37,5 +37,5 @@ def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
 def _luma(color: Tensor) -> Tensor:
     """Return Pillow's luma of (3, h, W) as (1, h, W); its whole numbers are exact in float32, being below 2 ** 24."""
     red, green, blue = (color * 255).round_().split(1)
-    total = (red * RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE).add_(HALF)
+    total: Tensor = (red * RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE).add_(HALF)
     return total.div_(65536).floor_().div_(255)
