@@ -111,6 +111,7 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
     Raises:
         CorruptFileError: Weights that are not those of such a network, or can't give a picture.
     """
+    check_types(where, tensors)
     with ThreadPoolExecutor(1) as beside:  # the weights come from the disk meanwhile
         checked = beside.submit(check_weights, where, tensors)
         try:
@@ -136,7 +137,7 @@ def fill(
         tensors: The weights; kept as they are, mapped from the file and in its precision.
 
     Raises:
-        CorruptFileError: Weights are missing, left over, of another shape, or no floating-point numbers.
+        CorruptFileError: Weights are missing, left over, or of another shape.
     """
     got = {key: tuple(value.shape) for key, value in tensors.items()}
     for key in sorted(expected.keys() | got.keys()):
@@ -147,12 +148,24 @@ def fill(
                 f"{list(expected[key]) if key in expected else 'no such weights'} in {what}",
                 FETCH_AGAIN,
             )
-    for key, tensor in tensors.items():
-        if not tensor.dtype.is_floating_point:
-            raise CorruptFileError(where, f"{key} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
     # assign keeps the mapped tensors and their precision instead of copying them.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     network.eval().requires_grad_(False)
+
+
+def check_types(where: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are no floating-point numbers.
+
+    Args:
+        where: The file, for messages.
+        tensors: The weights.
+
+    Raises:
+        CorruptFileError: Some are not.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.dtype.is_floating_point:
+            raise CorruptFileError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
 
 
 def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
@@ -160,7 +173,7 @@ def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
 
     Args:
         where: The file, for messages.
-        tensors: The weights.
+        tensors: The weights, floating-point numbers.
 
     Raises:
         CorruptFileError: NaN or infinite weights.
