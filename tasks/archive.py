@@ -22,8 +22,8 @@ class ArchiveError(RuntimeError):
 
 def main(arguments: list[str]) -> int:
     """Write the archive, and say what is in it."""
-    if len(arguments) != 1:
-        sys.exit(f"archive: got {len(arguments)} arguments; expected one, the file to write.")
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        sys.exit(f"archive: got {' '.join(arguments) or 'no arguments'}; expected one, the file to write.")
     target = Path(arguments[0])
     files = published(paths.ROOT)
     write(paths.ROOT, files, target)

@@ -28,7 +28,10 @@ def demo(tmp_path):
         command += ["--base", str(tmp_path / "base"), "--sketch", str(tmp_path / "sketch.png"), "--prompt", prompt]
         with (tmp_path / "output.txt").open("wb") as out:
             environ = {**os.environ, "COMFYUI_PATH": str(comfyui)}
+            # Where these tests run in the background Ctrl-C is ignored, and children would inherit that.
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)
             child = subprocess.Popen([*command, *arguments], env=environ, stdout=out, stderr=subprocess.STDOUT)
+            signal.signal(signal.SIGINT, before)
         started.append(child)
         return child
 
