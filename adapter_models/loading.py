@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,15 +111,13 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
         CorruptFileError: Weights that are not those of such a network, or can't give a picture.
     """
     check_types(where, tensors)
-    with ThreadPoolExecutor(1) as beside:  # the weights come from the disk meanwhile
-        checked = beside.submit(check_weights, where, tensors)
-        try:
-            network = build(config, operations, device="meta")
-        except (ValueError, RuntimeError, ArithmeticError) as error:
-            raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
-        expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-        fill(where, f"a {config.kind} adapter", network, expected, tensors)
-        checked.result()
+    try:
+        network = build(config, operations, device="meta")
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    fill(where, f"a {config.kind} adapter", network, expected, tensors)
+    check_weights(where, tensors)
     return network
 
 
