@@ -110,21 +110,19 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
     Raises:
         CorruptFileError: Weights that are not those of such a network, or can't give a picture.
     """
-    check_types(where, tensors)
     try:
         network = build(config, operations, device="meta")
     except (ValueError, RuntimeError, ArithmeticError) as error:
         raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     fill(where, f"a {config.kind} adapter", network, expected, tensors)
-    check_weights(where, tensors)
     return network
 
 
 def fill(
     where: str, what: str, network: nn.Module, expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give a network its weights, whatever numbers they are, and make it ready for use.
+    """Give a network its weights, and make it ready for use.
 
     Args:
         where: The file, for messages.
@@ -134,7 +132,7 @@ def fill(
         tensors: The weights; kept as they are, mapped from the file and in its precision.
 
     Raises:
-        CorruptFileError: Weights are missing, left over, or of another shape.
+        CorruptFileError: Weights are missing, left over, of another shape, or can't give a picture.
     """
     got = {key: tuple(value.shape) for key, value in tensors.items()}
     for key in sorted(expected.keys() | got.keys()):
@@ -145,36 +143,25 @@ def fill(
                 f"{list(expected[key]) if key in expected else 'no such weights'} in {what}",
                 FETCH_AGAIN,
             )
+    check_weights(where, tensors)
     # assign keeps the mapped tensors and their precision instead of copying them.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     network.eval().requires_grad_(False)
 
 
-def check_types(where: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are no floating-point numbers.
+def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that can't give a picture.
 
     Args:
         where: The file, for messages.
         tensors: The weights.
 
     Raises:
-        CorruptFileError: Some are not.
+        CorruptFileError: Weights that are no floating-point numbers, or NaN or infinite ones.
     """
     for name, tensor in tensors.items():
         if not tensor.dtype.is_floating_point:
             raise CorruptFileError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
-
-
-def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that no picture can come from.
-
-    Args:
-        where: The file, for messages.
-        tensors: The weights, floating-point numbers.
-
-    Raises:
-        CorruptFileError: NaN or infinite weights.
-    """
     # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
     sums = torch.stack([_wide(tensor).sum(dtype=torch.float32) for tensor in tensors.values()])
     if sums.isfinite().all():

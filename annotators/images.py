@@ -83,15 +83,9 @@ def by_rows(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     Returns:
         (B, D, H, W).
     """
-    rows, height = strip_rows(images), images.shape[-2]
-    made: list[Tensor] = []
-    for number, image in enumerate(images):
-        for top in range(0, height, rows):
-            strip = function(image[:, top : top + rows])
-            if not made:  # only now its channels and type are known
-                made.append(strip.new_empty((len(images), strip.shape[0], height, strip.shape[2])))
-            made[0][number, :, top : top + rows] = strip
-    return made[0]
+    strips = [function(strip) for image in images for strip in image.split(strip_rows(images), -2)]
+    rows: Tensor = torch.cat(strips, -2).unflatten(-2, (len(images), -1))
+    return rows.movedim(-3, 0)
 
 
 def luma(images: Tensor) -> Tensor:
