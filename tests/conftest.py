@@ -185,6 +185,11 @@ def missing_browser() -> str | None:
     return None if browser.find(os.environ) else browser.ADVICE
 
 
+def missing_signals() -> str | None:
+    """Say what is missing for tests that end a process by a signal, or None."""
+    return "signals: got Windows, where a process is ended in other ways; expected POSIX." if os.name == "nt" else None
+
+
 def missing_feature(name: str) -> str | None:
     """Say what this ComfyUI is too old for, or None."""
     from t2i_adapter_pack.tasks import locate
@@ -200,6 +205,7 @@ def missing_feature(name: str) -> str | None:
 NEEDS: dict[str, Callable[..., str | None]] = {
     "gpu": missing_gpu,
     "browser": missing_browser,
+    "signals": missing_signals,
     "needs": missing_feature,
 }
 MISSING = pytest.StashKey[Counter[str]]()

@@ -9,23 +9,7 @@ from .parts import CONDITION, SEEN, checkpoint, note
 
 def training(canvas: Canvas) -> None:
     """Pictures with captions in, an adapter out."""
-    note(
-        canvas,
-        "Teaches a new adapter from your pictures and their captions. Here the condition is Canny edges; any other way "
-        "to make a condition image of a picture can take their place.",
-        (published.SD15,),
-        (
-            "Make a folder `my_pictures` in ComfyUI's `input` folder. Put pictures into it, each with a text file "
-            "of the same name: `one.png`, `one.txt`. Press `R` and choose it in **Pictures and captions**.",
-            "Queue. A cancelled run goes on where it stopped when it is queued again.",
-            "Move the file from `output/t2i_adapter` to `models/controlnet`, press `R`, and use it in the workflow "
-            "*Canny edges*.",
-        ),
-        ("A handful of pictures takes hundreds of steps; an adapter for everything takes tens of thousands of steps on "
-         "many thousands of pictures.",
-         "`size` `small` or `tiny` of **Create T2I-Adapter** train quicker.",
-         "With another condition change `kind`, and `image_channels` to 3 if it has colours."),
-    )  # fmt: skip
+    _explain_training(canvas)
     loaded = checkpoint(canvas, published.SD15)
     lesson: dict[str, Any] = {"size": "small", "image_channels": "1", "kind": "canny"}
     new = canvas.add("CreateT2IAdapter", model=loaded[0], **lesson)[0]
@@ -54,3 +38,23 @@ def training(canvas: Canvas) -> None:
     canvas.column("Result")
     canvas.add("SaveT2IAdapter", adapter=trained[0], filename_prefix="t2i_adapter/my_canny", dtype="fp16")
     canvas.add("LossGraphNode", "Loss", loss=trained[1])
+
+
+def _explain_training(canvas: Canvas) -> None:
+    note(
+        canvas,
+        "Teaches a new adapter from your pictures and their captions. Here the condition is Canny edges; any other way "
+        "to make a condition image of a picture can take their place.",
+        (published.SD15,),
+        (
+            "Make a folder `my_pictures` in ComfyUI's `input` folder. Put pictures into it, each with a text file "
+            "of the same name: `one.png`, `one.txt`. Press `R` and choose it in **Pictures and captions**.",
+            "Queue. A cancelled run goes on where it stopped when it is queued again.",
+            "Move the file from `output/t2i_adapter` to `models/controlnet`, press `R`, and use it in the workflow "
+            "*Canny edges*.",
+        ),
+        ("A handful of pictures takes hundreds of steps; an adapter for everything takes tens of thousands of steps on "
+         "many thousands of pictures.",
+         "`size` `small` or `tiny` of **Create T2I-Adapter** train quicker.",
+         "With another condition change `kind`, and `image_channels` to 3 if it has colours."),
+    )  # fmt: skip

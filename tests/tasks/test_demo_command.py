@@ -83,7 +83,7 @@ def test_what_goes_wrong_is_told_and_the_server_ends(demo, tmp_path, prompt, sai
     assert not server_is_up(text)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are sent differently there")
+@pytest.mark.signals
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_serving_ends_with_the_server_when_told_to(demo, tmp_path, number, status):
     child = demo("a lighthouse", "--serve")
