@@ -30,6 +30,11 @@ class AdapterPlan:
     seed: int = 0
 
     @property
+    def run_name(self) -> str:
+        """The folder of the run's checkpoints."""
+        return f"{self.kind}_miniature"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The inputs of Train T2I-Adapter that stay the same throughout the run."""
         return {
@@ -43,7 +48,7 @@ class AdapterPlan:
             "precision": "fp32",
             "seed": self.seed,
             "save_every": PART,
-            "run_name": f"{self.kind}_miniature",
+            "run_name": self.run_name,
         }
 
 
@@ -77,7 +82,8 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     # Every input of this node is a list.
     lists = {name: [value] for name, value in plan.settings.items()}
     trained = begin
-    for steps in range(PART, plan.steps + PART, PART):
+    first = min(steps_made(work, plan) + PART, plan.steps)
+    for steps in range(first, plan.steps + PART, PART):
         lists["steps"] = [min(steps, plan.steps)]
         trained, loss = train.TrainT2IAdapter.execute(
             [studio.model], [begin], made.latents, made.images, [made.positive], empty=[made.empty], **lists
@@ -87,3 +93,10 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     save.SaveT2IAdapter.execute(trained, f"finished/{plan.kind}", "original", "fp16")
     newest = max((work / "finished").glob(f"{plan.kind}_*.safetensors"))
     return newest.replace(weights / adapter_file(plan.kind))
+
+
+def steps_made(work: Path, plan: AdapterPlan) -> int:
+    """Return how many steps an earlier, interrupted run has made; the node refuses to be asked for fewer."""
+    checkpoints = importlib.import_module("t2i_adapter_pack.training.checkpoints")
+    state = checkpoints.load_state(checkpoints.run_folder(work / "t2i_adapters", plan.run_name))
+    return len(state["losses"]) if state else 0
