@@ -75,8 +75,8 @@ def join(cpu: bool, environ: Mapping[str, str] = os.environ) -> Processes:
     if max(counts, default=1) == 1:
         return ALONE
     try:
-        from accelerate import PartialState  # type: ignore[import-untyped]
-        from accelerate.utils import reduce  # type: ignore[import-untyped]
+        from accelerate import PartialState
+        from accelerate.utils import reduce
     except ImportError as error:
         raise TrainingError(
             "accelerate",
