@@ -19,8 +19,10 @@ nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).absolute().parent
 LAUNCH = ROOT / "tasks" / "launch.py"
-# As many processes as cores, each with whole files of tests; more than four would want too much memory.
-SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+# Each process runs whole files of tests. One more than cores, since some wait for a server or a browser; more than
+# four would want too much memory.
+PROCESSES = min(4, (os.cpu_count() or 1) + 1)
+SIDE_BY_SIDE = ("-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder")
 # Ctrl-C must leave a running server the time to end.
 PATIENCE = 30.0
 # The tests that run with the oldest ComfyUI too: where the pack meets it. `tests-oldest` runs all of them.

@@ -5,7 +5,7 @@
 - fixture `comfyui`: the real ComfyUI in this process. After it, `import comfy.sd` and `import folder_paths` work.
 - fixture `comfy_server`: the real ComfyUI as a server, with the pack, the companion and the miniature's weights.
 
-The test command runs files side by side, in as many processes as there are cores; each has its own fixtures.
+The test command runs files side by side, in some processes at once; each has its own fixtures.
 A test that skips fails: what can't run here must say so through a marker (see NEEDS), which is counted.
 A test that reaches for the network fails, in whatever process: see loopback/sitecustomize.py.
 """
