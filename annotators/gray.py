@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from .errors import AnnotatorError
-from .images import by_rows, check_images
+from .images import check_images, strip_rows
 
-# BT.601 in parts of 65536, as Pillow rounds it.
-RED, GREEN, BLUE, HALF = 19595, 38470, 7471, 32768
+# BT.601 as Pillow has it: whole parts of 65536.
+RED, GREEN, BLUE = 19595 / 65536, 38470 / 65536, 7471 / 65536
+STRIPS = 2  # at a time
 
 
 def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
@@ -22,7 +24,7 @@ def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
 
     Returns:
         (B, 3, H, W) of the input's type, three equal channels. With a gamma of 1 they are the bytes of Pillow's
-        ``convert("L")``: (19595 R + 38470 G + 7471 B + 32768) / 65536, rounded down.
+        ``convert("L")``: (19595 R + 38470 G + 7471 B) / 65536, rounded, halves up.
 
     Raises:
         AnnotatorError: The input is no picture, or gamma isn't above 0.
@@ -30,12 +32,22 @@ def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
     color = check_images("Gray, image", images)
     if not (math.isfinite(gamma) and gamma > 0):
         raise AnnotatorError("Gray, gamma", str(gamma), "a number above 0")
-    values = by_rows(color, _luma)
+    values = _luma(color)
     return (values if gamma == 1 else values**gamma).to(images.dtype).expand(-1, 3, -1, -1)
 
 
 def _luma(color: Tensor) -> Tensor:
-    """Return Pillow's luma of (3, h, W) as (1, h, W); its whole numbers are exact in float32, being below 2 ** 24."""
-    red, green, blue = (color * 255).round_().split(1)
-    total: Tensor = (red * RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE).add_(HALF)
-    return total.div_(65536).floor_().div_(255)
+    """Return Pillow's luma of (B, 3, H, W) as (B, 1, H, W)."""
+    luma = color.new_empty((len(color), 1, *color.shape[-2:]))
+    half = color.new_tensor(0.5)
+    rows = STRIPS * strip_rows(color)
+    # One strip's bytes at a time, in the same place, that stays in the cache.
+    place = torch.empty_like(color[0, :, :rows])
+    for picture, result in zip(color, luma, strict=True):
+        for strip, out in zip(picture.split(rows, -2), result.split(rows, -2), strict=True):
+            bytes_ = torch.mul(strip, 255, out=place[:, : strip.shape[-2]]).round_()
+            red, green, blue = bytes_.split(1)
+            # Float32 holds the sum exactly: 8 binary places before the point, and 16 after it.
+            torch.add(half, red, alpha=RED, out=out).add_(green, alpha=GREEN).add_(blue, alpha=BLUE)
+            out.floor_().div_(255)
+    return luma

@@ -73,21 +73,6 @@ def strip_rows(images: Tensor) -> int:
     return max(16, STRIP // width) if images.device.type == "cpu" else height
 
 
-def by_rows(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function of single pixels, some rows at a time.
-
-    Args:
-        images: (B, C, H, W).
-        function: From (C, h, W) to (D, h, W).
-
-    Returns:
-        (B, D, H, W).
-    """
-    strips = [function(strip) for image in images for strip in image.split(strip_rows(images), -2)]
-    rows: Tensor = torch.cat(strips, -2).unflatten(-2, (len(images), -1))
-    return rows.movedim(-3, 0)
-
-
 def luma(images: Tensor) -> Tensor:
     """Return the luma of BT.601; gray pixels keep their exact value.
 
