@@ -45,8 +45,8 @@ def _luma(color: Tensor) -> Tensor:
     place = torch.empty_like(color[0, :, :rows])
     for picture, result in zip(color, luma, strict=True):
         for strip, out in zip(picture.split(rows, -2), result.split(rows, -2), strict=True):
-            bytes_ = torch.mul(strip, 255, out=place[:, : strip.shape[-2]]).round_()
-            red, green, blue = bytes_.split(1)
+            rounded = torch.mul(strip, 255, out=place[:, : strip.shape[-2]]).round_()
+            red, green, blue = rounded.split(1)
             # Float32 holds the sum exactly: 8 binary places before the point, and 16 after it.
             torch.add(half, red, alpha=RED, out=out).add_(green, alpha=GREEN).add_(blue, alpha=BLUE)
             out.floor_().div_(255)
