@@ -22,7 +22,6 @@ from .images import check_images, strip_rows
 
 TAN_22_5 = 13573 / 2**15  # as OpenCV rounds it
 GREATEST = 32767.0  # OpenCV's bound on thresholds
-STRIPS = 2  # at a time: there are so many small steps that calling them counts
 EIGHT_NEIGHBOURS = ((1, 1, 1), (1, 1, 1), (1, 1, 1))
 
 
@@ -60,7 +59,7 @@ def canny(images: Tensor, low: float = 100.0, high: float = 200.0, l2_gradient: 
     """
     color = check_images("Canny, image", images)
     bounds = _thresholds(low, high, l2_gradient)
-    rows = STRIPS * strip_rows(color)
+    rows = strip_rows(color)
     dtype = torch.float32 if l2_gradient else torch.int16
     edges = []
     for picture in color:

@@ -12,7 +12,6 @@ from .images import check_images, strip_rows
 
 # BT.601 as Pillow has it: whole parts of 65536.
 RED, GREEN, BLUE = 19595 / 65536, 38470 / 65536, 7471 / 65536
-STRIPS = 2  # at a time
 
 
 def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
@@ -40,7 +39,7 @@ def _luma(color: Tensor) -> Tensor:
     """Return Pillow's luma of (B, 3, H, W) as (B, 1, H, W)."""
     luma = color.new_empty((len(color), 1, *color.shape[-2:]))
     half = color.new_tensor(0.5)
-    rows = STRIPS * strip_rows(color)
+    rows = strip_rows(color)
     # One strip's bytes at a time, in the same place, that stays in the cache.
     place = torch.empty_like(color[0, :, :rows])
     for picture, result in zip(color, luma, strict=True):

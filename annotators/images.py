@@ -15,8 +15,8 @@ from .errors import AnnotatorError
 # Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
 LOWEST, HIGHEST = -0.5, 1.5
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-# Pixels at a time on the CPU: what is computed on the way stays in the processor's cache.
-STRIP = 2**16
+# Pixels at a time on the CPU: few enough for its cache, many enough that calls cost little.
+STRIP = 2**17
 
 
 def check_images(where: str, images: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def from_bytes(values: Tensor, like: Tensor) -> Tensor:
 def strip_rows(images: Tensor) -> int:
     """Return how many rows to compute at a time: few on the CPU, all elsewhere."""
     height, width = images.shape[-2:]
-    return max(16, STRIP // width) if images.device.type == "cpu" else height
+    return max(32, STRIP // width) if images.device.type == "cpu" else height
 
 
 def luma(images: Tensor) -> Tensor:

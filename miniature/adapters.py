@@ -82,7 +82,7 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     # Every input of this node is a list.
     lists = {name: [value] for name, value in plan.settings.items()}
     trained = begin
-    first = min(steps_made(work, plan) + PART, plan.steps)
+    first = min(steps_made(plan) + PART, plan.steps)
     for steps in range(first, plan.steps + PART, PART):
         lists["steps"] = [min(steps, plan.steps)]
         trained, loss = train.TrainT2IAdapter.execute(
@@ -95,8 +95,8 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     return newest.replace(weights / adapter_file(plan.kind))
 
 
-def steps_made(work: Path, plan: AdapterPlan) -> int:
+def steps_made(plan: AdapterPlan) -> int:
     """Return how many steps an earlier, interrupted run has made; the node refuses to be asked for fewer."""
-    checkpoints = importlib.import_module("t2i_adapter_pack.training.checkpoints")
-    state = checkpoints.load_state(checkpoints.run_folder(work / "t2i_adapters", plan.run_name))
+    runs = importlib.import_module("t2i_adapter_pack.nodes.training_run")
+    state = runs.load_state(runs.Saving(plan.run_name).folder)
     return len(state["losses"]) if state else 0

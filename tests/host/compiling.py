@@ -15,7 +15,7 @@ LATENT, PIXELS = (8, 16), (64, 128)
 
 
 class Compiler:
-    """Counts the graphs that Dynamo hands to its backend, from a fresh start: there is one at a time."""
+    """Counts the graphs that Dynamo hands to its backend, from a fresh start; make all before a model runs."""
 
     def __init__(self) -> None:
         torch._dynamo.reset()
