@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..annotators import hed, lineart, pidinet
-from . import models, probe, report
+from . import probe, report
 from .measure import Patience, interleave, ratios, summarise, timed
 from .options import Options
+from .photographs import photographs, pictures
 
 PEER = "controlnet_aux"
 GOAL = 1 / 1.3
 # Side of the pictures, how many of them at once, least number of rounds.
 CASES = ((512, 1, 6), (512, 8, 6), (1024, 1, 6), (1024, 8, 3))
 QUICK = ((64, 2, 2),)
+NOTES = (
+    "Float32, one thread, photographs. Ours is the whole annotator, checks included; theirs is the network and what "
+    "makes lines of its output, without resizing and without the way to Pillow and back.",
+    "Peak: what the process grows by at most during one call, weights not counted.",
+)
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,16 @@ NETWORKS = (
 )
 
 
-def run(options: Options) -> report.Section:
-    """Draw the same pictures by turns, one picture at a time and in a batch, on one thread of a CPU."""
+def run(options: Options) -> Iterator[report.Section]:
+    """Draw the same photographs by turns, one at a time and in a batch, on one thread of a CPU.
+
+    Yields:
+        The results so far, after each case: all of them together take an hour and more.
+    """
     title = "Line annotators, against controlnet_aux"
     if importlib.util.find_spec(PEER) is None:
-        return report.Section(options.key("annotator_networks"), title, [], (f"{PEER} is not installed.",))
+        yield report.Section(options.key("annotator_networks"), title, [], (f"{PEER} is not installed.",))
+        return
     head = (
         "network",
         "size",
@@ -103,13 +114,8 @@ def run(options: Options) -> report.Section:
             figures.add(network.name, size, batch, *(report.spread(figure, 1) for figure in each), *memory)
             ratio = summarise(ratios(times["ours"], times["theirs"]))
             compared.add(network.name, size, batch, report.spread(ratio), report.verdict(ratio, GOAL), f"{differ:.0e}")
+            yield report.Section(options.key("annotator_networks"), title, [figures, compared], NOTES)
     torch.set_num_threads(threads)
-    notes = (
-        "Float32, one thread. Ours is the whole annotator, checks included; theirs is the network and what makes lines "
-        "of its output, without resizing and without the way to Pillow and back.",
-        "Peak: what the process grows by at most during one call, weights not counted.",
-    )
-    return report.Section(options.key("annotator_networks"), title, [figures, compared], notes)
 
 
 def _measure(
@@ -120,18 +126,20 @@ def _measure(
     theirs = network.make(_peer(network.module)).eval()
     ours = network.load(theirs.state_dict()).to(options.device)
     theirs.to(options.device)
-    images = torch.cat([models.picture(size, seed) for seed in range(batch)]).movedim(-1, 1).contiguous()
-    images = images.to(options.device)
+    images = pictures(photographs(size, batch), options.device)
     work = {"ours": lambda: network.draw(ours, images), "theirs": lambda: network.lines(theirs, images)}
 
     def turn(name: str) -> float:
         with torch.inference_mode():
             return timed(work[name], options.device)
 
+    drawn: dict[str, Tensor] = {}
     with torch.inference_mode():
-        # This is the warm-up, too.
-        differ = float((work["ours"]()[:, :1] - work["theirs"]()).abs().max())
-        peaks = {name: probe.extra_memory(each) for name, each in work.items()}
+        # What each sets up once is no part of its peak.
+        corner = images[..., :64, :64]
+        network.draw(ours, corner), network.lines(theirs, corner)
+        peaks = {name: probe.extra_memory(lambda name=name: drawn.update({name: work[name]()})) for name in work}  # type: ignore[misc]
+    differ = float((drawn["ours"][:, :1] - drawn["theirs"]).abs().max())
     patience = Patience(rounds, 40, 0.0 if options.quick else 60.0 * options.patience, 0.01)
     turns = {name: lambda name=name: turn(name) for name in work}  # type: ignore[misc]
     return interleave(turns, patience, [("ours", "theirs")]), peaks, differ

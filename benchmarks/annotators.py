@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,7 @@ from ..annotators.palette import palette
 from . import probe, report
 from .measure import Patience, interleave, ratios, summarise, timed
 from .options import Options
-
-PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+from .photographs import Bytes, photographs, pictures
 
 
 @dataclass(frozen=True)
@@ -63,17 +60,17 @@ def run(options: Options) -> report.Section:
 
 
 def _measure(case: Case, size: int, batch: int, options: Options, table: report.Table) -> None:
-    photographs = _photographs(size, batch)
-    pictures = torch.from_numpy(np.stack(photographs)).movedim(-1, 1).float().div(255).to(options.device)
+    taken = photographs(size, batch)
+    batched = pictures(taken, options.device)
 
     def as_node() -> torch.Tensor:
-        values = pictures.movedim(1, -1).cpu().numpy()
+        values = batched.movedim(1, -1).cpu().numpy()
         made = [case.theirs((value * 255).round().astype(np.uint8)) for value in values]
         return torch.from_numpy(np.stack(made)).to(options.device).float() / 255
 
     turns = {
-        "ours": lambda: timed(lambda: case.ours(pictures), options.device),
-        "theirs": lambda: timed(lambda: [case.theirs(photograph) for photograph in photographs], options.device),
+        "ours": lambda: timed(lambda: case.ours(batched), options.device),
+        "theirs": lambda: timed(lambda: [case.theirs(photograph) for photograph in taken], options.device),
         "as a node": lambda: timed(as_node, options.device),
     }
     for warm_up in turns.values():
@@ -87,8 +84,8 @@ def _measure(case: Case, size: int, batch: int, options: Options, table: report.
     goal = f"≤ {case.goal:g}{' as a node' if case.as_node else ''}"
     holds = report.verdict(node if case.as_node else ratio, case.goal)
     peaks = [report.megabytes(probe.extra_memory(turns[name])) for name in ("ours", "theirs")]
-    expected = np.stack([case.theirs(photograph) for photograph in photographs])
-    got = (case.ours(pictures) * 255).round().byte().movedim(1, -1).cpu().numpy()
+    expected = np.stack([case.theirs(photograph) for photograph in taken])
+    got = (case.ours(batched) * 255).round().byte().movedim(1, -1).cpu().numpy()
     differing = int((got.reshape(*expected.shape, -1) != expected[..., None]).sum()) if expected.ndim == 4 else int(
         (got[..., 0] != expected).sum())  # fmt: skip
     table.add(f"{case.name} / {case.library}", f"{size}×{size}", batch, f"{ours.median:.2f}", f"{theirs.median:.2f}",
@@ -112,17 +109,6 @@ def _cases() -> list[Case]:
         Case("gray", "Pillow", gray, lambda photograph: np.asarray(Image.fromarray(photograph).convert("L")), 1.0,
              as_node=True),
     ]  # fmt: skip
-
-
-def _photographs(size: int, count: int) -> list[Bytes]:
-    """Return photographs of scikit-image, which also comes with the test tools, as squares of one size."""
-    import cv2
-    import skimage.data
-
-    found = [getattr(skimage.data, name)() for name in PHOTOGRAPHS]
-    squares = [photograph[: min(photograph.shape[:2]), : min(photograph.shape[:2])] for photograph in found]
-    scaled = [cv2.resize(square, (size, size), interpolation=cv2.INTER_CUBIC) for square in squares]
-    return [scaled[number % len(scaled)] for number in range(count)]
 
 
 @contextmanager

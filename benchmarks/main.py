@@ -12,7 +12,7 @@ from pathlib import Path
 from . import models, report
 from .options import Options
 
-# Modules with a `run(options)`, in the order in which they run.
+# Modules with a `run(options)` that returns a section or yields it as it grows, in the order in which they run.
 BENCHMARKS = (
     "forwards",
     "allocations",
@@ -42,11 +42,13 @@ def main(arguments: list[str]) -> int:
     machine = report.machine(device)
     for name in asked.only or BENCHMARKS:
         started = time.monotonic()
-        section = importlib.import_module(f".{name}", __package__).run(options)
+        found = importlib.import_module(f".{name}", __package__).run(options)
+        # A long benchmark yields its section again as it grows, so that a run that is cut off leaves something.
+        for section in [found] if isinstance(found, report.Section) else found:
+            if out is not None:
+                report.write(section, machine, out)
         print(section.markdown(machine))
         print(f"{name}: {time.monotonic() - started:.0f} s\n", flush=True)
-        if out is not None:
-            report.write(section, machine, out)
         # The models of one benchmark must not weigh on the memory of the next.
         gc.collect()
     return 0
