@@ -226,6 +226,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
     config.stash[MISSING] = Counter(left_out.values())
+    if hasattr(config, "workerinput"):
+        # Of several processes none must be left alone with a long file at the end.
+        long = {unit(item.nodeid) for item in items if item.get_closest_marker("slow")} | set(TOGETHER)
+        items.sort(key=lambda item: unit(item.nodeid) not in long)
+
+
+def unit(nodeid: str) -> str:
+    """Return what one process runs as a whole: a file, or a folder of TOGETHER."""
+    file = nodeid.split("::", 1)[0]
+    return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -235,8 +245,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class WholeFiles(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+            return unit(nodeid)
 
     return WholeFiles(config, log)
 
