@@ -23,6 +23,7 @@ from ..adapter_models.saving import (
     tensors_for_file,
 )
 from ..training.checkpoints import write_whole
+from ..training.starts import inherited_weights
 from . import host
 
 # For conditions that no published adapter has.
@@ -30,22 +31,31 @@ OTHER = "other"
 KINDS = (*IMAGE_CONDITIONS, OTHER)
 
 
-def new_adapter(config: AdapterConfig, kind: str, family: str | None, seed: int) -> T2IAdapter:
-    """Make an adapter that has learned nothing.
+def new_adapter(
+    config: AdapterConfig, kind: str, family: str | None, seed: int, start: T2IAdapter | None = None
+) -> T2IAdapter:
+    """Make an adapter that has learned nothing, or nothing new.
 
     Args:
         config: Its shape.
         kind: One of :data:`KINDS`.
         family: What it is for, where that is known.
-        seed: Decides its weights.
+        seed: Decides its weights, without a start.
+        start: An adapter whose weights it begins with.
 
     Returns:
-        The adapter, with torch's own initialisation, as the published ones began.
+        The adapter; without a start with torch's own initialisation, as the published ones began.
+
+    Raises:
+        TrainingError: The start is of another shape.
     """
-    # The generator of all else is left where it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        weights = build(config).state_dict()
+    if start is None:
+        # The generator of all else is left where it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            weights = build(config).state_dict()
+    else:
+        weights = inherited_weights(start, config)
     about = AdapterFile(
         name="a new adapter",
         path=Path(),

@@ -33,6 +33,7 @@ class Options:
     annotator: str
     annotator_file: Path | None
     adapter: Path | None
+    start_from: Path | None
     size: str
     image_channels: int
     resolution: int
@@ -137,6 +138,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _add_adapter(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to train")
     group.add_argument("--adapter", type=Path, help="an adapter file to train further; default: a new adapter")
+    group.add_argument(
+        "--start-from",
+        type=Path,
+        help="an adapter file of the same size whose weights a new adapter begins with; its channels may differ",
+    )
     group.add_argument(
         "--size",
         default=SIZES[0].name,

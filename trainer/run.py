@@ -96,7 +96,7 @@ def _begin(folder: Path, options: Options) -> None:
 
 
 def starting_adapter(options: Options, model: Any) -> T2IAdapter:
-    """Return where the adapter begins: a file, or a new one.
+    """Return where the adapter begins: a file, or a new one, perhaps with another one's weights.
 
     Args:
         options: What the user asks for.
@@ -104,15 +104,28 @@ def starting_adapter(options: Options, model: Any) -> T2IAdapter:
     """
     if options.adapter is None:
         kind = options.condition or OTHER
+        start = None if options.start_from is None else _load("start-from", options.start_from)
         made: T2IAdapter = CreateT2IAdapter.execute(
-            model, options.size, str(options.image_channels), kind, options.seed
+            model, options.size, str(options.image_channels), kind, options.seed, start
         )[0]
         return made
-    if not options.adapter.exists():
-        raise TrainingError("adapter", f"{options.adapter}, which is no file", "an adapter", "Correct the path.")
-    loaded: T2IAdapter = host.wrap_adapter(options.adapter, options.adapter.name, None, bgr=None, dtype=None)
+    if options.start_from is not None:
+        raise TrainingError(
+            "start-from",
+            "two adapters, of --adapter and --start-from",
+            "one",
+            "Leave --start-from out to train further; leave --adapter out to make a new one.",
+        )
+    loaded = _load("adapter", options.adapter)
     condition = next((row for row in CONDITIONS if row.name == options.condition), loaded.about.condition)
     return replace(loaded, about=replace(loaded.about, condition=condition))
+
+
+def _load(option: str, file: Path) -> T2IAdapter:
+    if not file.exists():
+        raise TrainingError(option, f"{file}, which is no file", "an adapter", "Correct the path.")
+    loaded: T2IAdapter = host.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
+    return loaded
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from t2i_adapter_pack.adapter_models.errors import AdapterError, FamilyMismatchE
 from t2i_adapter_pack.training.errors import CheckpointError
 
 from . import tiny
-from .lessons import create, equal, features, save, train
+from .lessons import create, equal, features, save, train, weights
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 
@@ -47,6 +47,46 @@ def test_the_kinds_are_those_that_files_can_name(sd):
     for kind in KINDS:
         condition = create(sd, kind=kind).about.condition
         assert (condition.name if condition else "other") == kind
+
+
+def seen(adapter, image):
+    """Features as a picture in RGB gives them: a gray adapter sees its luma, a BGR one has red and blue swapped."""
+    from t2i_adapter_pack.adapter_models.hint import prepare_hint
+
+    channels = adapter.network.config.image_channels
+    return features(adapter, prepare_hint(image, image.shape[-2:], "stretch", channels, bgr=adapter.bgr))
+
+
+@pytest.mark.parametrize("kind", ["SD", "SDXL"])
+@pytest.mark.parametrize("size", ["base", "small"])
+@pytest.mark.parametrize(("have", "want"), [("1", "1"), ("1", "3"), ("3", "3"), ("3", "1")])
+def test_a_new_adapter_begins_as_another_one_sees(models, kind, size, have, want):
+    start = create(models[kind], size=size, image_channels=have, kind="sketch", seed=3)
+    before = {name: tensor.clone() for name, tensor in weights(start).items()}
+    begun = create(models[kind], size=size, image_channels=want, kind="segmentation", seed=4, start_from=start)
+    assert begun.about.condition.name == "segmentation"
+    assert begun.network.config.image_channels == int(want)
+    image = torch.rand(1, 1 if have > want else 3, 64, 64)
+    expected = seen(start, image)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(seen(begun, image), expected, strict=True))
+    # What it learns is its own.
+    train(models[kind], begun, steps=1)
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(start).items())
+
+
+def test_one_that_takes_bgr_begins_one_that_takes_rgb(sdxl):
+    start = dataclasses.replace(create(sdxl, kind="openpose", seed=3), bgr=True)
+    begun = create(sdxl, kind="openpose", start_from=start)
+    assert not begun.bgr
+    image = torch.rand(1, 3, 64, 64)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(seen(begun, image), seen(start, image), strict=True))
+
+
+def test_an_adapter_of_another_shape_begins_none(sd, sdxl):
+    small, other = create(sd, size="small"), create(sdxl)
+    for start in (small, other):
+        with pytest.raises(AdapterError, match=r"start_from: got a new adapter .*; expected an adapter like the new"):
+            create(sd, size="tiny", start_from=start)
 
 
 # --- Save ------------------------------------------------------------------------------------------------------------

@@ -154,6 +154,7 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
             ("image_channels", "COMBO", "3"),
             ("kind", "COMBO", "sketch"),
             ("seed", "INT", 0),
+            ("start_from", "T2I_ADAPTER", None),
         ],
         [("adapter", "T2I_ADAPTER")],
     ),
@@ -242,7 +243,7 @@ def test_only_what_refines_may_be_left_open(nodes):
     assert "mask" in optional
     # Widgets of later versions, which older workflows do not have.
     later = {"gradient_checkpointing", "preview_every"}
-    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty", *later}
+    assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty", "start_from", *later}
 
 
 def test_the_ranges_of_apply_are_those_of_the_contract(nodes):

@@ -71,6 +71,21 @@ def test_shards_train_as_folders_do_and_an_adapter_is_trained_further(command, t
     )
 
 
+def test_a_new_adapter_begins_with_another_ones_weights(command, tmp_path):
+    assert command() == 0
+    first = tmp_path / "runs" / "run" / "run.safetensors"
+    begin = {"start_from": first, "name": "begun", "image_channels": 1, "learning_rate": 1e-9, "steps": 1}
+    assert command(condition="sketch", annotator="clean-sketch", **begin) == 0
+    begun, about = load(tmp_path / "runs" / "begun" / "begun.safetensors")
+    assert about.condition.name == "sketch"
+    assert begun.config.image_channels == 1
+    before = load(first)[0].state_dict()
+    same = [torch.allclose(weight, before[name], atol=1e-6) for name, weight in begun.state_dict().items()
+            if weight.shape == before[name].shape]  # fmt: skip
+    assert all(same)
+    assert len(same) == len(before) - 1
+
+
 def test_diffusers_folders_are_written(command, tmp_path):
     assert command(size="base", format="diffusers", steps=1) == 0
     folder = tmp_path / "runs" / "run" / "run"
@@ -154,6 +169,8 @@ def test_the_weights_of_an_annotator_may_be_named(command, tmp_path):
         ({"data": "nowhere"}, "data, nowhere: got nothing there"),
         ({"checkpoint": "nothing.safetensors"}, "checkpoint: got 'nothing.safetensors', which is no file"),
         ({"adapter": "nothing.pth"}, "adapter: got nothing.pth, which is no file"),
+        ({"start_from": "nothing.pth"}, "start-from: got nothing.pth, which is no file"),
+        ({"start_from": "nothing.pth", "adapter": "nothing.pth"}, "start-from: got two adapters"),
         ({"annotator_file": "nothing.pth"}, "annotator_file: got nothing.pth, which is no file"),
         ({"condition": None}, "condition: got pictures without a condition map"),
         ({"condition": "sketch"}, "table5_pidinet.pth"),
