@@ -19,7 +19,18 @@ PART = 250  # steps between reports and checkpoints
 
 @dataclass(frozen=True)
 class AdapterPlan:
-    """How one adapter is trained: its kind, number of pictures, steps, batch size, learning rate, EMA decay, seed."""
+    """How one adapter is trained.
+
+    Attributes:
+        kind: What it is shown.
+        pictures: How many scenes it learns from.
+        steps: For how long.
+        batch: Pictures in a step.
+        rate: The learning rate.
+        ema: Decay of the average of the weights.
+        seed: Decides the scenes, the batches and the first weights.
+        begin: The kind of a finished adapter that it begins with; None for random weights.
+    """
 
     kind: str
     pictures: int
@@ -28,6 +39,7 @@ class AdapterPlan:
     rate: float = 1e-3
     ema: float = 0.998
     seed: int = 0
+    begin: str | None = None
 
     @property
     def run_name(self) -> str:
@@ -55,7 +67,7 @@ class AdapterPlan:
 PLANS = (
     AdapterPlan("sketch", pictures=4096, steps=3000, seed=3),
     AdapterPlan("color", pictures=4096, steps=12000, seed=4),
-    AdapterPlan("seg", pictures=4096, steps=12000, seed=5),
+    AdapterPlan("seg", pictures=4096, steps=12000, rate=2e-4, seed=5, begin="sketch"),
 )
 
 
@@ -78,7 +90,8 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     studio.write_into(work)
     made = lessons(studio, plan.kind, plan.pictures, plan.seed)
     kind, channels = CONDITIONS[plan.kind], str(ADAPTERS[plan.kind].channels)
-    begin = train.CreateT2IAdapter.execute(studio.model, "base", channels, kind, plan.seed)[0]
+    start = None if plan.begin is None else finished(weights, plan)
+    begin = train.CreateT2IAdapter.execute(studio.model, "base", channels, kind, plan.seed, start)[0]
     # Every input of this node is a list.
     lists = {name: [value] for name, value in plan.settings.items()}
     trained = begin
@@ -93,6 +106,19 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     save.SaveT2IAdapter.execute(trained, f"finished/{plan.kind}", "original", "fp16")
     newest = max((work / "finished").glob(f"{plan.kind}_*.safetensors"))
     return newest.replace(weights / adapter_file(plan.kind))
+
+
+def finished(weights: Path, plan: AdapterPlan) -> Any:
+    """Load the adapter that another one begins with.
+
+    Raises:
+        FileNotFoundError: It is not trained yet.
+    """
+    file = weights / adapter_file(str(plan.begin))
+    if not file.is_file():
+        raise FileNotFoundError(f"{plan.kind} begins with {plan.begin}: got no {file}; expected it. Train it first.")
+    host = importlib.import_module("t2i_adapter_pack.nodes.host")
+    return host.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
 
 
 def steps_made(plan: AdapterPlan) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,18 @@ def test_an_adapter_is_trained_saved_and_named_for_its_condition(studio, tmp_pat
     }
     with safe_open(str(file), framework="pt") as opened:
         assert "segmentation" in opened.metadata().values()
+
+
+def test_one_adapter_begins_with_another(studio, tmp_path):
+    plan = replace(PLAN, steps=1, rate=1e-9, begin="sketch")
+    with pytest.raises(FileNotFoundError, match="seg begins with sketch"):
+        adapters.train_adapter(studio, plan, tmp_path, tmp_path / "work")
+    first = tmp_path / checkpoint.adapter_file("sketch")
+    shutil.copy(WEIGHTS / first.name, first)
+    got, before = load_file(adapters.train_adapter(studio, plan, tmp_path, tmp_path / "work")), load_file(first)
+    widened = [name for name in got if got[name].shape != before[name].shape]
+    assert widened == ["conv_in.weight"]
+    assert all(torch.allclose(got[name], before[name], atol=1e-4) for name in got if name not in widened)
 
 
 def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(studio, tmp_path, monkeypatch):
