@@ -21,14 +21,25 @@ SHRINKS = 4
 WIDTH = 64
 # Side of the last kernel.
 LAST = 7
+# Of which the deviations are worked on together: few enough for a core's cache.
+NUMBERS_AT_ONCE = 2**17
 
 
 def normalise(x: Tensor) -> Tensor:
     """Give every channel of one picture mean 0 and variance 1; (1, C, H, W) -> the same shape.
 
-    For a batch of one this is what the norms of batches compute, which are several times faster on a CPU.
+    For a batch of one this is what the norms of batches compute, which are several times faster on a CPU than those of
+    instances. But they add up a channel's pixels one after the other: the lines of photographs of 1024 pixels came out
+    0.004 wrong. So the moments are added up row by row here.
     """
-    return functional.batch_norm(x, None, None, training=True)
+    if x.device.type != "cpu":
+        return functional.batch_norm(x, None, None, training=True)
+    rows = x.movedim(1, -1)[0]
+    count = rows.shape[0] * rows.shape[1]
+    mean = rows.sum(1, dtype=torch.float32).sum(0) / count
+    parts = rows.split(max(1, NUMBERS_AT_ONCE // (rows.shape[1] * rows.shape[2])))
+    variance = torch.cat([(part - mean).square_().sum(1) for part in parts]).sum(0) / count
+    return functional.batch_norm(x, mean.to(x.dtype), variance.to(x.dtype), training=False)
 
 
 def reflect(x: Tensor, border: int) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from t2i_adapter_pack.annotators import hed, learned, lineart, pidinet, winograd
 from t2i_adapter_pack.annotators.errors import AnnotatorError
+from torch.nn import functional
 
 from . import others
 
@@ -75,6 +76,17 @@ def test_lines_equal_those_of_controlnet_aux(row, theirs, ours, size, fast, monk
     assert float(expected.std()) > 1e-3
     # Random weights leave lines faint; relative to how much they vary, the tolerance is as narrow as in a real picture.
     assert float((found - expected).abs().max()) < min(1e-4, 1e-3 * float(expected.std()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 5, 700, 600), (1, 256, 33, 47), (1, 3, 4, 2)])
+def test_large_pictures_are_normalised_as_exactly_as_small_ones(size, layout):
+    """Half of it is flat, as in photographs: adding its pixels up one by one lost three digits."""
+    x = pictures(*size) * 0.3
+    x[..., : size[-2] // 2, :] = 0.7
+    found = lineart.normalise(x.to(memory_format=layout))
+    assert float((found - functional.instance_norm(x.double())).abs().max()) < 1e-5
 
 
 def test_the_layout_is_the_published_one(row, theirs, ours):
