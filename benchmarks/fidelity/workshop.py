@@ -65,7 +65,9 @@ class Workshop:
     @property
     def runs(self) -> Path:
         """The trainer's folder of runs."""
-        return self.base / "output" / "t2i_adapters"
+        from ...nodes.training_run import RUNS
+
+        return self.base / "output" / RUNS
 
     def start(self) -> None:
         """Import ComfyUI, with its own files in the work folder."""
