@@ -13,7 +13,7 @@ PASSES: dict[str, dict[str, str]] = {
     "ApplyT2IAdapter": {"model": "model"},
     "ApplyT2IStyleAdapter": {"conditioning": "conditioning"},
     "CombineT2IAdapters": {"model": "model", "positive": "positive"},
-    "CreateT2IAdapter": {},
+    "CreateT2IAdapter": {"adapter": "start_from"},
     "LoadCoAdapterFuser": {},
     "LoadT2IAdapter": {},
     "LoadT2IStyleAdapter": {},
