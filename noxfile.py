@@ -27,8 +27,8 @@ SIDE_BY_SIDE = ("-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reor
 PATIENCE = 30.0
 # The tests that run with the oldest ComfyUI too: where the pack meets it. `tests-oldest` runs all of them.
 SEAMS = (
-    "areas", "base_check", "control", "create", "isolation", "loader", "masks", "memory", "nodes", "packing", "parity",
-    "roles", "sizes", "stack", "style", "weights",
+    "areas", "base_check", "control", "isolation", "loader", "masks", "memory", "nodes", "packing", "parity", "roles",
+    "sizes", "stack", "style", "weights",
 )  # fmt: skip
 
 
