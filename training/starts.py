@@ -39,10 +39,12 @@ def inherited_weights(start: T2IAdapter, config: AdapterConfig) -> dict[str, Ten
             f"an adapter like the new one ({_outline(config)})",
             "Choose the size that it has and a MODEL that it fits, or disconnect start_from.",
         )
-    weights = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in start.network.state_dict().items()}
+    weights = {
+        name: tensor.detach().to("cpu", torch.float32, copy=True) for name, tensor in start.network.state_dict().items()
+    }
     first = next(name for name, tensor in weights.items() if tensor.ndim > 1 and tensor.shape[1] == own.in_channels)
     weights[first] = _channels_changed(weights[first], own.image_channels, config.image_channels, start.bgr)
-    return {name: tensor.clone() for name, tensor in weights.items()}
+    return weights
 
 
 def _channels_changed(kernel: Tensor, have: int, want: int, bgr: bool) -> Tensor:
