@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from ..annotators import hed, lineart, pidinet
 from . import probe, report
-from .measure import Patience, interleave, ratios, summarise, timed
+from .measure import Patience, interleave, one_thread, ratios, summarise, timed
 from .options import Options
 from .photographs import photographs, pictures
 
@@ -104,10 +105,8 @@ def run(options: Options) -> Iterator[report.Section]:
     head = ("ours / controlnet_aux", "size", "pictures", "median (quartiles; sure; rounds)", "holds (≤ 1/1.3)",
             "differ by")  # fmt: skip
     compared = report.Table(head)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for network in NETWORKS:
-        for size, batch, rounds in QUICK if options.quick else CASES:
+    with one_thread():
+        for network, (size, batch, rounds) in itertools.product(NETWORKS, QUICK if options.quick else CASES):
             times, peaks, differ = _measure(network, batch, size, rounds, options)
             each = (summarise([1e3 * seconds / batch for seconds in times[name]]) for name in ("ours", "theirs"))
             memory = (report.megabytes(peaks[name]) for name in ("ours", "theirs"))
@@ -115,7 +114,6 @@ def run(options: Options) -> Iterator[report.Section]:
             ratio = summarise(ratios(times["ours"], times["theirs"]))
             compared.add(network.name, size, batch, report.spread(ratio), report.verdict(ratio, GOAL), f"{differ:.0e}")
             yield report.Section(options.key("annotator_networks"), title, [figures, compared], NOTES)
-    torch.set_num_threads(threads)
 
 
 def _measure(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..annotators.canny import canny
 from ..annotators.gray import gray
 from ..annotators.palette import palette
 from . import probe, report
-from .measure import Patience, interleave, ratios, summarise, timed
+from .measure import Patience, interleave, one_thread, ratios, summarise, timed
 from .options import Options
 from .photographs import Bytes, photographs, pictures
 
@@ -46,7 +45,7 @@ def run(options: Options) -> report.Section:
     head = ("annotator", "size", "batch", "ours, ms", "other, ms", "ours / other", "ours / as a node", "goal", "holds",
             "pixels that differ", "peak, ours", "peak, other")  # fmt: skip
     table = report.Table(head, caption="Per picture")
-    with _one_thread():
+    with one_thread():
         for case in _cases():
             for size in sizes:
                 for batch in batches:
@@ -109,17 +108,3 @@ def _cases() -> list[Case]:
         Case("gray", "Pillow", gray, lambda photograph: np.asarray(Image.fromarray(photograph).convert("L")), 1.0,
              as_node=True),
     ]  # fmt: skip
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import cv2
-
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])

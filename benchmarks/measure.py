@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +74,21 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     work()
     synchronise(device)
     return time.perf_counter() - started
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch and OpenCV compute in one thread meanwhile: libraries share work out differently."""
+    import cv2
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 @dataclass(frozen=True)
