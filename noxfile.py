@@ -30,6 +30,8 @@ SEAMS = (
     "areas", "base_check", "control", "isolation", "loader", "masks", "memory", "nodes", "packing", "parity", "roles",
     "sizes", "stack", "style", "weights",
 )  # fmt: skip
+# Of each that runs for several families, the one where the middle block is patched too, which is what 0.20.1 brought.
+MIDDLE_TOO = "SDXL or not SD"
 
 
 @nox.session
@@ -50,17 +52,17 @@ def gallery(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run ruff, mypy and every test; first, some inside the oldest ComfyUI too, unless tests are named."""
+    """Run ruff and every test, mypy among them; first, some inside the oldest ComfyUI too, unless tests are named."""
     place = set_up(session, *([] if session.posargs else ["--oldest"]))
     troubles = []  # told at the end: one run shows everything that is wrong
     try:
         check(session, place)
     except CommandFailed:
-        troubles.append("ruff or mypy")
+        troubles.append("ruff")
     if not session.posargs:
         try:
             seams = (f"tests/host/test_{name}.py" for name in SEAMS)
-            run_oldest(session, place, *SIDE_BY_SIDE, "-m", "not slow", *seams)
+            run_oldest(session, place, *SIDE_BY_SIDE, "-m", "not slow", "-k", MIDDLE_TOO, *seams)
         except CommandFailed:
             troubles.append("a test with the oldest ComfyUI")
     launch(session, place, "tasks.browser")
@@ -97,7 +99,9 @@ def registry(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Run ruff and mypy."""
-    check(session, set_up(session))
+    place = set_up(session)
+    check(session, place)
+    launch(session, place, "tasks.typecheck")
 
 
 @nox.session
@@ -127,10 +131,9 @@ def set_up(session: nox.Session, *options: str) -> dict[str, str]:
 
 
 def check(session: nox.Session, place: dict[str, str]) -> None:
-    """Run ruff and mypy on everything that is checked."""
+    """Run ruff on everything. Tests run mypy beside others (tests/tasks/test_types.py): it keeps but one core busy."""
     run(session, place, script(place, "ruff"), "check", ".")
     run(session, place, script(place, "ruff"), "format", "--check", ".")
-    launch(session, place, "tasks.typecheck")
 
 
 def script(place: dict[str, str], name: str) -> str:
