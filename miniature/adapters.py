@@ -14,7 +14,7 @@ from .generate import Studio
 from .host import load_pack
 from .lessons import ADAPTERS, lessons
 
-PART = 250  # steps between reports and checkpoints
+PART = 500  # steps between reports and checkpoints
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class AdapterPlan:
     kind: str
     pictures: int
     steps: int
-    batch: int = 16
+    batch: int = 128
     rate: float = 1e-3
-    ema: float = 0.998
+    ema: float = 0.999
     seed: int = 0
     begin: str | None = None
 
@@ -65,9 +65,9 @@ class AdapterPlan:
 
 
 PLANS = (
-    AdapterPlan("sketch", pictures=4096, steps=3000, seed=3),
-    AdapterPlan("color", pictures=4096, steps=12000, seed=4),
-    AdapterPlan("seg", pictures=4096, steps=12000, rate=2e-4, seed=5, begin="sketch"),
+    AdapterPlan("sketch", pictures=8192, steps=2500, seed=3),
+    AdapterPlan("color", pictures=8192, steps=4000, seed=4),
+    AdapterPlan("seg", pictures=8192, steps=2500, rate=5e-4, seed=5, begin="sketch"),
 )
 
 

@@ -58,6 +58,12 @@ class Studio:
         self.nodes, self.weights = nodes, weights
         self.model, self.clip, self.vae = nodes.CheckpointLoaderSimple().load_checkpoint(checkpoint)
 
+    @property
+    def device(self) -> torch.device:
+        """Where ComfyUI computes."""
+        device: torch.device = self.model.load_device
+        return device
+
     @staticmethod
     def _load_companion() -> None:
         path = Path(__file__).resolve().parent / "companion" / "__init__.py"

@@ -90,11 +90,13 @@ def lessons(studio: Studio, kind: str, count: int, seed: int = 0) -> Lessons:
     condition = ADAPTERS[kind]
     generator = torch.Generator().manual_seed(seed)
     # ComfyUI's VAE Encode gives the same, seven times slower: its class is wider, and the rest of it is zeros.
-    vae = stages.loaded_vae(read_parts(studio.weights / CHECKPOINT)[0], torch.device("cpu"))
+    device = studio.device
+    vae = stages.loaded_vae(read_parts(studio.weights / CHECKPOINT)[0], device)
     latents, images, texts = [], [], []
     for numbers in torch.arange(first_seed(count, seed), first_seed(count, seed) + count).split(CHUNK):
         drawn = scenes.draw_scenes(numbers)
-        latents.append({"samples": stages.encode(vae, drawn).float() / model.LATENT_SCALE})
+        seen = stages.encode(vae, scenes.draw_scenes(numbers.to(device))).float().cpu()
+        latents.append({"samples": seen / model.LATENT_SCALE})
         images.append(condition.hint(drawn, generator).movedim(1, 3).contiguous())
         rows = prompts.word_rows(drawn)
         draws = torch.rand((len(drawn), rows.shape[1] + 2), generator=generator)

@@ -33,6 +33,8 @@ _OUTLINE: tuple[tuple[float, float, float, float], ...] = (
     (3.0, 0.5, 1.15, -math.pi / 2),
     (5.0, 0.45, 1.20, -math.pi / 2),
 )
+SMALLEST, LARGEST, CROWDED = 20.0, 42.0, 6.0  # radius in pixels, and how much smaller the largest is per other shape
+REACH = 0.8  # of the radius: how far a centre stays from the border, so that tips and corners may lie outside
 _CANDIDATES = 8
 _COLUMNS = 1 + len(COLOURS) + len(KINDS) + SLOTS + _CANDIDATES * SLOTS * 3
 
@@ -107,9 +109,9 @@ def draw_scenes(seed: torch.Tensor) -> Scenes:
 
 def _place(number: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose of several layouts (B, K, 3, 3) the first whose shapes overlap little, else the least crowded one."""
-    largest = 42.0 - 6.0 * (count.float() - 1.0)
-    radius = 18.0 + number[..., 0] * (largest[:, None, None] - 18.0)
-    reach = radius * 1.2 + 2.0
+    largest = LARGEST - CROWDED * (count.float() - 1.0)
+    radius = SMALLEST + number[..., 0] * (largest[:, None, None] - SMALLEST)
+    reach = radius * REACH
     centre = reach[..., None] + number[..., 1:] * (SIZE - 2.0 * reach)[..., None]
     room = torch.full(number.shape[:2], 9.0, device=number.device)
     for first in range(SLOTS):

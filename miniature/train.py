@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 SECOND = "second"
 PLANS: dict[str, Plan] = {
     "vae": Plan(steps=8000, batch=64, rate=2e-3, seed=1),
-    "denoiser": Plan(steps=9000, batch=256, rate=8e-4, warmup=500, decay=0.9993, seed=2),
+    "denoiser": Plan(steps=20000, batch=256, rate=8e-4, warmup=500, decay=0.9995, seed=2),
     SECOND: Plan(steps=300, batch=32, rate=4e-4, warmup=30, decay=0.99, seed=6),
 }
 POOL = 262144
