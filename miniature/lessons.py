@@ -95,7 +95,7 @@ def lessons(studio: Studio, kind: str, count: int, seed: int = 0) -> Lessons:
     latents, images, texts = [], [], []
     for numbers in torch.arange(first_seed(count, seed), first_seed(count, seed) + count).split(CHUNK):
         drawn = scenes.draw_scenes(numbers)
-        seen = stages.encode(vae, scenes.draw_scenes(numbers.to(device))).float().cpu()
+        seen = stages.encode(vae, drawn.to(device)).float().cpu()
         latents.append({"samples": seen / model.LATENT_SCALE})
         images.append(condition.hint(drawn, generator).movedim(1, 3).contiguous())
         rows = prompts.word_rows(drawn)

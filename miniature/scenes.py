@@ -64,6 +64,10 @@ class Scenes:
         """Return the scenes at `index` (a slice, or a long or bool tensor)."""
         return Scenes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
+    def to(self, device: torch.device) -> Scenes:
+        """Return the scenes on a device."""
+        return Scenes(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
 
 def hash_uniform(seed: torch.Tensor, columns: int) -> torch.Tensor:
     """Draw uniform numbers in [0, 1) that follow from the seed alone.
