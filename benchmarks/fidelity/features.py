@@ -21,9 +21,9 @@ from ...miniature import measure
 WIDTHS = (3, 16, 32, 48)
 DIMENSIONS = 16
 SEED = 20230216
-# Held-out scenes, far from those that are drawn: for the directions, and to compare with.
-CALIBRATION = (100_000, 2048)
-REFERENCE = (200_000, 1024)
+# Held-out scenes, far from those that are drawn: for the directions, and to compare with half as many others.
+CALIBRATION, REFERENCE = 100_000, 200_000
+TRUE_SCENES = 2048
 CHUNK = 128
 
 
@@ -88,10 +88,10 @@ def of_true_pictures(space: Callable[[Tensor], Tensor], place: tuple[int, int]) 
     return torch.cat([space(part) for part in parts])
 
 
-def feature_space() -> FeatureSpace:
-    """Make the space. It is the same everywhere, but for rounding."""
+def feature_space(count: int = TRUE_SCENES) -> FeatureSpace:
+    """Make the space after that many true scenes. It is the same everywhere, but for rounding."""
     network = Answers().eval()
-    answers = of_true_pictures(lambda images: raw(network, images), CALIBRATION)
+    answers = of_true_pictures(lambda images: raw(network, images), (CALIBRATION, count))
     mean = answers.mean(dim=0)
     values, vectors = torch.linalg.eigh(torch.cov((answers - mean).T))
     largest = slice(-DIMENSIONS, None)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...tasks import paths
-from . import page, recipes, results, sheets
+from . import features, page, recipes, results, sheets
 from .groups import GROUPS, Group
 from .variants import SECOND, Variant, variant_named
 from .workshop import Workshop, second_model
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
             make(workshop, wanted, phase)
         else:
             make_together(arguments, phase, asked.workers)
-    publish(workshop, asked.out)
+    publish(workshop, asked.out, asked.true_scenes)
     return 0
 
 
@@ -79,10 +79,10 @@ def make_together(arguments: Sequence[str], phase: str, workers: int) -> None:
             raise subprocess.CalledProcessError(process.returncode, command)
 
 
-def publish(workshop: Workshop, out: Path) -> None:
+def publish(workshop: Workshop, out: Path, true_scenes: int) -> None:
     """Measure the groups whose pictures are all there, and write the page and the sheets."""
     complete = [group for group in GROUPS if all(map(workshop.complete, variants_of([group])))]
-    result = results.collect(workshop, complete)
+    result = results.collect(workshop, complete, true_scenes)
     for group in complete:
         print(sheets.write(workshop, group, out / "fidelity"), flush=True)
     out.joinpath("fidelity.md").write_text(page.write(result), encoding="utf-8")
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--train-steps", type=int, default=recipes.STEPS, help="of each compared adapter")
     parser.add_argument("--work", type=Path, default=paths.STATE / "fidelity", help="folder of adapters and pictures")
     parser.add_argument("--out", type=Path, default=paths.ROOT / "docs", help="folder of the page (default: docs)")
+    parser.add_argument("--true-scenes", type=int, default=features.TRUE_SCENES, help=argparse.SUPPRESS)  # tests: fewer
     parser.add_argument("--workers", type=int, default=1, help="processes that train and draw (default: 1)")
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
     parser.add_argument("--share", default="0/1", help=argparse.SUPPRESS)

@@ -26,18 +26,19 @@ AGREES, DISAGREES, OPEN = "agrees", "disagrees", "can't tell"
 Scores = Mapping[str, Tensor]
 
 
-def collect(workshop: Workshop, groups: Sequence[Group]) -> dict[str, Any]:
+def collect(workshop: Workshop, groups: Sequence[Group], true_scenes: int = features.TRUE_SCENES) -> dict[str, Any]:
     """Measure every complete group, and write the results.
 
     Args:
         workshop: Where the pictures lie.
         groups: Those whose pictures are all there.
+        true_scenes: How many true pictures scale the features; they are compared with half as many others.
 
     Returns:
         What is in the file: plain lists, dictionaries and numbers.
     """
-    space = features.feature_space()
-    truth = moments(features.of_true_pictures(space, features.REFERENCE))
+    space = features.feature_space(true_scenes)
+    truth = moments(features.of_true_pictures(space, (features.REFERENCE, true_scenes // 2)))
     drawn = measure.held_out(workshop.scenes)
     known: dict[str, Scores] = {}
     for name in dict.fromkeys(name for group in groups for name in group.rows):

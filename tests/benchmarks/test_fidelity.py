@@ -142,13 +142,12 @@ def test_a_gain_is_positive_for_the_better_side_of_every_measure():
 # --- features and scores
 
 
-def test_the_space_is_whitened_and_tells_pictures_apart(monkeypatch):
-    monkeypatch.setattr(features, "CALIBRATION", (100_000, 256))
-    space = features.feature_space()
+def test_the_space_is_whitened_and_tells_pictures_apart():
+    space = features.feature_space(256)
     true = features.of_true_pictures(space, (300_000, 256))
     values = torch.linalg.eigvalsh(torch.cov(true.T))
     assert float(values[-1] / values[0]) < 20
-    reference = statistics.moments(features.of_true_pictures(space, features.CALIBRATION))
+    reference = statistics.moments(features.of_true_pictures(space, (features.CALIBRATION, 256)))
     grey = torch.cat([measure.truth(measure.held_out(64)), measure.truth(measure.held_out(64))])
     blurred = torch.nn.functional.avg_pool2d(grey.movedim(-1, 1), 9, 1, 4).movedim(1, -1)
     near, far = (float(statistics.frechet(statistics.moments(points), reference)) for points in (true, space(blurred)))
