@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
+from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import Residuals
 
 Control = Mapping[str, list[Tensor | None]]
@@ -40,13 +42,30 @@ def flat_residual(residual: Tensor, rows: int) -> Tensor:
 
 
 def merge(own: Control, previous: Control | None) -> dict[str, list[Tensor | None]]:
-    """Add up two controls. Lists are aligned at their ends, since the UNet takes the last entry first."""
+    """Add up two controls. Lists are aligned at their ends, since the UNet takes the last entry first.
+
+    Raises:
+        AdapterError: They differ in size at a block: another control was made for another UNet.
+    """
     merged = {key: list(values) for key, values in own.items()}
     for key, before in (previous or {}).items():
         length = max(len(before), len(own.get(key, ())))
         pairs = zip(_padded(own.get(key, []), length), _padded(before, length), strict=True)
-        merged[key] = [a if b is None else b if a is None else b + a for a, b in pairs]
+        merged[key] = [a if b is None else b if a is None else _sum(a, b) for a, b in pairs]
     return merged
+
+
+def _sum(own: Tensor, previous: Tensor) -> Tensor:
+    try:
+        torch.broadcast_shapes(own.shape, previous.shape)
+    except RuntimeError as error:
+        raise AdapterError(
+            "ControlNet beside a T2I-Adapter",
+            f"feature maps of {tuple(previous.shape[1:])} where this model has {tuple(own.shape[1:])}",
+            "a ControlNet or T2I-Adapter that was made for this model",
+            "Remove that other one, or load one for the model's own family.",
+        ) from error
+    return previous + own
 
 
 def _padded(values: list[Tensor | None], length: int) -> list[Tensor | None]:
