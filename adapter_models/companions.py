@@ -41,7 +41,7 @@ class Companion(Generic[Config, Network]):
 
 
 STYLE_ADAPTER = Companion("a T2I style adapter", "style_embedding", read_style_config, StyleAdapter)
-FUSER = Companion("a CoAdapter fuser", "task_embedding", read_fuser_config, CoAdapterFuser)
+FUSER = Companion("a CoAdapter fuser", "seq_proj", read_fuser_config, CoAdapterFuser)
 
 
 def load_companion(

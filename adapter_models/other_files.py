@@ -25,7 +25,8 @@ class OtherFile:
 # The first row that matches names the file, so the more particular ones come first.
 OTHER_FILES = (
     OtherFile("a T2I style adapter", r"(^|\.)style_embedding$", "Load T2I Style Adapter"),
-    OtherFile("a CoAdapter fuser", r"(^|\.)task_embedding$", "Load CoAdapter Fuser"),
+    # Not task_embedding, which a ControlNet of several conditions has too.
+    OtherFile("a CoAdapter fuser", r"(^|\.)seq_proj$", "Load CoAdapter Fuser"),
     OtherFile("a Flux Redux style model", r"^redux_(up|down)\.", "Load Style Model, from models/style_models"),
     OtherFile("an IP-Adapter", r"(^|\.)(image_proj|ip_adapter|adapter_modules)\.", "an IP-Adapter loader"),
     OtherFile("a ControlNet-LoRA", r"^lora_controlnet$", "Load ControlNet Model"),

@@ -23,7 +23,7 @@ OTHERS: dict[str, tuple[str, dict[str, dict]]] = {
             "SD3": tensors(
                 "controlnet_blocks.0.weight", "pos_embed_input.proj.weight", "transformer_blocks.0.ff.weight"
             ),
-            "union": tensors("control_add_embedding.linear_1.weight", "task_embedding_x", *UNET),
+            "union": tensors("control_add_embedding.linear_1.weight", "task_embedding", *UNET),
             "lllite": tensors("lllite_unet_input_blocks_4_1_proj_in.conditioning1.0.weight"),
         },
     ),

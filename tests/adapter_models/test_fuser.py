@@ -145,7 +145,7 @@ def test_rows_of_a_batch_do_not_see_each_other(tmp_path):
 @pytest.mark.parametrize("lost", WEIGHTS)
 def test_a_file_that_lacks_any_one_tensor_is_refused(lost, tmp_path):
     rest = {name: value for name, value in WEIGHTS.items() if name != lost}
-    with pytest.raises(CorruptFileError if lost != "task_embedding" else NotAnAdapterError):
+    with pytest.raises(CorruptFileError if lost != "seq_proj" else NotAnAdapterError):
         load(tmp_path, rest)
 
 
@@ -153,13 +153,17 @@ def test_a_file_that_lacks_any_one_tensor_is_refused(lost, tmp_path):
     ("tensors", "message"),
     [
         (samples.weights(samples.full()), "got a T2I-Adapter; expected a CoAdapter fuser. What takes it: Load T2I-Ada"),
+        (
+            {"task_embedding": torch.zeros(6, 24), "control_add_embedding.linear_1.weight": torch.zeros(4)},
+            "a ControlNet",
+        ),
         (hand.random_weights(hand.style_shapes(*hand.STYLE)), "got a T2I style adapter; .*Load T2I Style Adapter"),
         ({**WEIGHTS, "seq_proj": torch.full((24, 24), float("nan"))}, "576 NaN or infinite numbers in seq_proj"),
         (
             {**WEIGHTS, "positional_embedding": torch.zeros(3, 24)},
             r"positional_embedding \[3, 24\]; expected \[4, 24\]",
         ),
-        ({"task_embedding": torch.zeros(16)}, "impossible shapes"),
+        ({"task_embedding": torch.zeros(16), "seq_proj": torch.zeros(16)}, "impossible shapes"),
     ],
 )
 def test_other_and_broken_files_are_refused(tensors, message, tmp_path):
