@@ -21,8 +21,9 @@ from .errors import CorruptFileError, NotAnAdapterError, UnsafeFileError
 SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 PICKLE_SUFFIXES = (".pth", ".bin", ".ckpt", ".pt")
 DIFFUSERS_CONFIG = "config.json"
+DIFFUSERS_STEM = "diffusion_pytorch_model"
 DIFFUSERS_WEIGHTS = tuple(
-    f"diffusion_pytorch_model{variant}{suffix}" for suffix in (".safetensors", ".bin") for variant in ("", ".fp16")
+    f"{DIFFUSERS_STEM}{variant}{suffix}" for suffix in (".safetensors", ".bin") for variant in ("", ".fp16")
 )
 # Dictionaries that trainers wrap around the state dict.
 NESTING_KEYS = ("state_dict", "model_state_dict", "adapter", "model", "module")
@@ -89,7 +90,7 @@ def read(path: Path) -> WeightsFile:
         Its tensors by name, with nesting dictionaries opened.
 
     Raises:
-        CorruptFileError: The file is missing, empty, cut short or damaged.
+        CorruptFileError: The file is missing, not to be read, empty, cut short or damaged.
         UnsafeFileError: The file is a pickle that holds more than tensors.
         NotAnAdapterError: The folder is no diffusers model, or the file holds no tensors.
     """
@@ -107,10 +108,35 @@ def read(path: Path) -> WeightsFile:
         raise CorruptFileError(str(path), "no such file", "a weights file", FETCH_AGAIN)
     if path.stat().st_size == 0:
         raise CorruptFileError(str(path), "an empty file", "a weights file", FETCH_AGAIN)
-    if path.suffix.lower() in SAFETENSORS_SUFFIXES:
+    if _begins_as_safetensors(path) or path.suffix.lower() in SAFETENSORS_SUFFIXES:
         tensors, metadata = _read_safetensors(path)
         return WeightsFile(path, tensors, metadata, config, "safetensors")
     return WeightsFile(path, _read_pickle(path), {}, config, "pickle")
+
+
+def names_in_safetensors(path: Path) -> list[str]:
+    """List the names of the tensors in a ``.safetensors`` file, of which only the header is read.
+
+    Raises:
+        CorruptFileError: The file is damaged or not to be read.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, *DAMAGE) as error:
+        raise CorruptFileError(str(path), f"a damaged or cut-off safetensors file ({error})", "a whole one") from error
+
+
+def _begins_as_safetensors(path: Path) -> bool:
+    """Tell whether a file of another name is one: the length of its header, then a JSON object."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except PermissionError as error:
+        raise CorruptFileError(
+            str(path), "no permission to read it", "a readable file", "Change its permissions."
+        ) from error
+    return start[8:] == b"{" and 0 < int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
 
 
 def _read_config(path: Path) -> Mapping[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from .formats import detect, normalise, read_config
 from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, Operations, build
 
 BUNDLE_SEPARATOR = "#"
+# Numbers of a shorter type that are converted at once while they are checked.
+CONVERTED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,23 @@ def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
         if not tensor.dtype.is_floating_point:
             raise CorruptFileError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
     # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
-    sums = torch.stack([_wide(tensor).sum(dtype=torch.float32) for tensor in tensors.values()])
-    if sums.isfinite().all():
+    if torch.stack(list(_sums(tensors.values()))).isfinite().all():
         return
     for name, tensor in tensors.items():
         if bad := int((~torch.isfinite(_wide(tensor))).sum()):
             raise CorruptFileError(where, f"{bad} NaN or infinite numbers in {name}", "finite weights", FETCH_AGAIN)
+
+
+def _sums(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Add up the numbers of tensors, of each or of its parts."""
+    wide = torch.empty(CONVERTED_AT_ONCE)
+    for tensor in tensors:
+        if tensor.dtype == wide.dtype:
+            yield tensor.sum()
+            continue
+        # torch would convert the whole tensor first, and so take more memory than the file.
+        for part in tensor.flatten().split(len(wide)):
+            yield wide[: len(part)].copy_(part).sum()
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from t2i_adapter_pack.adapter_models import files
 from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError, NotAnAdapterError, UnsafeFileError
 
@@ -202,3 +203,26 @@ def test_the_metadata_of_safetensors_is_read(tmp_path):
 
     save_file({"a": torch.zeros(1)}, path := tmp_path / "x.safetensors", {"format": "pt", "note": "é"})
     assert files.read(path).metadata == {"format": "pt", "note": "é"}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".ckpt"])
+def test_safetensors_under_another_name_are_read_as_what_they_are(suffix, tmp_path):
+    tensors = {"a": torch.arange(6.0)}
+    path = tmp_path / f"renamed{suffix}"
+    save_file(tensors, path)
+    found = files.read(path)
+    assert found.container == "safetensors"
+    assert torch.equal(found.tensors["a"], tensors["a"])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_may_not_be_read_says_so(suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"secret{suffix}"
+    path.write_bytes(b"secret")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", refuse)  # root may read everything
+    with pytest.raises(CorruptFileError, match=r"got no permission to read it; .*Change its permissions\."):
+        files.read(path)

@@ -83,7 +83,7 @@ def test_a_lightning_checkpoint_with_two_nests_is_opened(tmp_path):
 @pytest.mark.parametrize("container", ["safetensors", "ckpt"])
 def test_each_entry_of_a_coadapter_bundle_loads(container, tmp_path):
     parts = {"sketch": samples.full(1), "depth": samples.full(3), "color": samples.light()}
-    content = {"coadapter_fuser.task_embedding": torch.zeros(16, 4)}
+    content = {"coadapter_fuser.task_embedding": torch.zeros(16, 4), "coadapter_fuser.seq_proj": torch.zeros(4, 4)}
     for seed, (name, config) in enumerate(parts.items()):
         content |= samples.prefixed(f"adapters.{name}.", samples.weights(config, seed))
     path = samples.save(tmp_path, content if container == "safetensors" else {"state_dict": content}, container)
