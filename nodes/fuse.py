@@ -40,12 +40,12 @@ class LoadCoAdapterFuser(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, fuser_name: str) -> bool | str:
+    def validate_inputs(cls, fuser_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
         return file_error(FUSERS, fuser_name) or True
 
     @classmethod
-    def fingerprint_inputs(cls, fuser_name: str) -> object:
+    def fingerprint_inputs(cls, fuser_name: str | None = None) -> object:
         """Load again when the file was replaced."""
         return file_fingerprint(FUSERS, fuser_name)
 

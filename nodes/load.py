@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from ..adapter_models.errors import AdapterError
 from . import host
 from .model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
@@ -65,18 +66,25 @@ class LoadT2IAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, adapter_name: str) -> bool | str:
+    def validate_inputs(cls, adapter_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
         return file_error(ADAPTERS, adapter_name) or True
 
     @classmethod
-    def fingerprint_inputs(cls, adapter_name: str, color_order: str, dtype: str) -> object:
+    def fingerprint_inputs(
+        cls, adapter_name: str | None = None, color_order: str | None = None, dtype: str | None = None
+    ) -> object:
         """Load again when the file was replaced."""
         return file_fingerprint(ADAPTERS, adapter_name)
 
     @classmethod
     def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:
         """Load the adapter."""
+        for name, value, known in (("color_order", color_order, COLOR_ORDERS), ("dtype", dtype, DTYPES)):
+            if value not in known:  # ComfyUI does not check what a link brings
+                raise AdapterError(
+                    f"Load T2I-Adapter, {name}", f"'{value}'", f"one of {', '.join(known)}", "Choose one."
+                )
         path, member = find_file(ADAPTERS, adapter_name)
         adapter = host.wrap_adapter(path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype])
         return io.NodeOutput(adapter)

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.files import read, weights_in_folder
+from ..adapter_models.files import (
+    DIFFUSERS_STEM,
+    SAFETENSORS_SUFFIXES,
+    names_in_safetensors,
+    read,
+    weights_in_folder,
+)
 from ..adapter_models.formats import members
 from ..adapter_models.loading import BUNDLE_SEPARATOR
 from . import host
@@ -44,9 +50,11 @@ def file_names(kind: FileKind) -> list[str]:
         folder = name.replace("\\", "/").rpartition("/")[0]
         if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
             names[folder] = None
-            continue
+            if _is_generic(name):
+                continue
         names[name] = None
-        if kind.entries and path.endswith(".ckpt"):
+        # Not those of other pickles: opening all of them would take too long.
+        if kind.entries and Path(path).suffix.lower() in (*SAFETENSORS_SUFFIXES, ".ckpt"):
             modified = Path(path).stat().st_mtime_ns
             names.update((f"{name}{BUNDLE_SEPARATOR}{entry}", None) for entry in _bundle(path, modified))
     return list(names)
@@ -55,7 +63,9 @@ def file_names(kind: FileKind) -> list[str]:
 @functools.lru_cache(maxsize=64)
 def _bundle(path: str, modified: int) -> tuple[str, ...]:
     try:
-        return members(read(Path(path)).tensors)
+        is_pickle = Path(path).suffix.lower() not in SAFETENSORS_SUFFIXES
+        names = read(Path(path)).tensors if is_pickle else names_in_safetensors(Path(path))
+        return members(dict.fromkeys(names))
     except AdapterError:
         return ()  # Choosing it tells what is wrong with it.
 
@@ -71,7 +81,7 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
         The file or diffusers folder, and the entry of a bundle or None.
 
     Raises:
-        AdapterError: There is no such file.
+        AdapterError: There is no such file, or there are several of that name in other subfolders.
     """
     files = host.model_files(kind.folders)
     known = [entry for entry in file_names(kind) if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
@@ -79,8 +89,17 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
     if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
         name, _, member = name.rpartition(BUNDLE_SEPARATOR)
     weights = [entry for entry in files if entry == name]
-    same = [entry for entry in known if _basename(entry) == _basename(name)]
-    for entry in [*weights, *(entry for entry in known if entry == name), *same]:
+    # All diffusers files have one name, which says nothing.
+    same = [entry for entry in known if _basename(entry) == _basename(name) and not _is_generic(name)]
+    exact = [*weights, *(entry for entry in known if entry == name)]
+    if not exact and len(same) > 1:
+        raise AdapterError(
+            f"{kind.input} '{name}'",
+            f"several files of that name ({', '.join(same)})",
+            "one of them",
+            "Choose it in the list.",
+        )
+    for entry in [*exact, *same]:
         path = files.get(entry) or _folder(kind, entry)
         if path is not None:
             return Path(path), member or None
@@ -96,13 +115,19 @@ def _basename(name: str) -> str:
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
+def _is_generic(name: str) -> bool:
+    return _basename(name).startswith(DIFFUSERS_STEM)
+
+
 def _folder(kind: FileKind, name: str) -> str | None:
     paths = (Path(root, name) for root in host.model_roots(kind.folders))
     return next((str(path) for path in paths if weights_in_folder(path)), None)
 
 
-def file_error(kind: FileKind, name: str) -> str | None:
-    """Say what is wrong with an entry of a loader's list, or None."""
+def file_error(kind: FileKind, name: str | None) -> str | None:
+    """Say what is wrong with an entry of a loader's list, or None; of a name that a link will bring, nothing."""
+    if name is None:
+        return None
     try:
         find_file(kind, name)
     except AdapterError as error:
@@ -110,8 +135,10 @@ def file_error(kind: FileKind, name: str) -> str | None:
     return None
 
 
-def file_fingerprint(kind: FileKind, name: str) -> tuple[str, int, int]:
-    """Say what changes when a file is replaced: path, time and size."""
+def file_fingerprint(kind: FileKind, name: str | None) -> tuple[str, int, int] | None:
+    """Say what changes when a file is replaced: path, time and size; None for a name that a link will bring."""
+    if name is None:
+        return None
     path, _ = find_file(kind, name)
     weights = weights_in_folder(path) if path.is_dir() else path
     stat = (weights or path).stat()

@@ -41,12 +41,12 @@ class LoadT2IStyleAdapter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, style_name: str) -> bool | str:
+    def validate_inputs(cls, style_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
         return file_error(STYLES, style_name) or True
 
     @classmethod
-    def fingerprint_inputs(cls, style_name: str) -> object:
+    def fingerprint_inputs(cls, style_name: str | None = None) -> object:
         """Load again when the file was replaced."""
         return file_fingerprint(STYLES, style_name)
 

@@ -79,13 +79,16 @@ def assert_weights(adapter: Any, weights: dict[str, torch.Tensor]) -> None:
 
 
 def save_bundle(path: Path) -> None:
-    """A CoAdapter training checkpoint: several adapters in one pickle."""
+    """A CoAdapter training checkpoint: several adapters in one file."""
     entries = {
         f"adapters.{condition}.{name}": tensor
         for seed, condition in enumerate(("sketch", "depth"))
         for name, tensor in tiny.adapter_weights(tiny.adapter_config(), seed).items()
     }
-    torch.save({"state_dict": entries}, path)
+    if path.suffix.lower() == ".safetensors":
+        save_file(entries, path)
+    else:
+        torch.save({"state_dict": entries}, path)
 
 
 # --- the combo -------------------------------------------------------------------------------------------------------
@@ -114,14 +117,21 @@ def test_the_file_in_a_diffusers_folder_may_be_named_itself(folder, loader):
     assert_weights(load(loader, name), weights)
 
 
-def test_the_entries_of_a_bundle_are_offered_and_load(folder, loader):
-    save_bundle(folder / "controlnet" / "co.ckpt")
-    assert offered(loader) == ["co.ckpt", "co.ckpt#depth", "co.ckpt#sketch"]
+@pytest.mark.parametrize("name", ["co.ckpt", "co.CKPT", "co.safetensors"])
+def test_the_entries_of_a_bundle_are_offered_and_load(folder, loader, name):
+    save_bundle(folder / "controlnet" / name)
+    assert offered(loader) == [name, f"{name}#depth", f"{name}#sketch"]
     for seed, condition in enumerate(("sketch", "depth")):
-        assert loader.validate_inputs(f"co.ckpt#{condition}") is True
-        assert_weights(load(loader, f"co.ckpt#{condition}"), tiny.adapter_weights(tiny.adapter_config(), seed))
-    with pytest.raises(ValueError, match=r"co\.ckpt#depth"):
-        load(loader, "co.ckpt")
+        assert loader.validate_inputs(f"{name}#{condition}") is True
+        assert_weights(load(loader, f"{name}#{condition}"), tiny.adapter_weights(tiny.adapter_config(), seed))
+    with pytest.raises(ValueError, match=rf"{name}#depth"):
+        load(loader, name)
+
+
+def test_a_diffusers_folder_hides_its_own_files_alone(folder, loader):
+    save_diffusers(folder / "controlnet" / "sketch")
+    tiny.save_adapter(folder / "controlnet" / "sketch", tiny.adapter_config(), 6, name="mine")
+    assert sorted(offered(loader)) == sorted(["sketch", str(Path("sketch", "mine.safetensors"))])
 
 
 def test_a_file_may_have_the_separator_of_bundles_in_its_name(folder, loader):
@@ -148,6 +158,34 @@ def test_a_shared_workflow_finds_the_file_in_another_subfolder(folder, loader):
     for name in ("a.safetensors", "yours/a.safetensors", "yours\\a.safetensors"):
         assert loader.validate_inputs(name) is True
         assert_weights(load(loader, name), tiny.adapter_weights(tiny.adapter_config(), 4))
+
+
+def test_of_two_files_of_that_name_none_is_guessed(folder, loader):
+    for number, place in enumerate(("mine", "hers")):
+        (folder / "t2i_adapter" / place).mkdir()
+        tiny.save_adapter(folder / "t2i_adapter" / place, tiny.adapter_config(), number, name="a")
+    name = str(Path("hers", "a.safetensors"))
+    assert_weights(load(loader, name), tiny.adapter_weights(tiny.adapter_config(), 1))
+    assert "several files of that name" in loader.validate_inputs("a.safetensors")
+
+
+def test_a_name_that_all_diffusers_files_have_stands_for_no_other(folder, loader):
+    (folder / "controlnet" / "canny").mkdir()
+    tiny.save_adapter(folder / "controlnet" / "canny", tiny.adapter_config(), name="diffusion_pytorch_model")
+    assert loader.validate_inputs(str(Path("canny", "diffusion_pytorch_model.safetensors"))) is True
+    assert "no such file" in loader.validate_inputs("sketch/diffusion_pytorch_model.safetensors")
+
+
+def test_a_name_that_a_link_brings_is_looked_up_when_it_is_there(folder, loader):
+    assert loader.validate_inputs() is True
+    assert loader.fingerprint_inputs(color_order="auto", dtype="auto") is None
+
+
+def test_values_that_a_link_brings_are_checked(folder, loader):
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="a")
+    for given in ({"color_order": "gbr"}, {"dtype": "fp8"}):
+        with pytest.raises(ValueError, match=r"Load T2I-Adapter, .*: got '.*'; expected one of auto,"):
+            loader.execute("a.safetensors", **given)
 
 
 def test_a_missing_file_says_what_to_do(folder, loader):
