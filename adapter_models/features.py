@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .errors import AdapterError
+
 DEFAULT_CACHE_BYTES = 256 * 2**20
 
 
@@ -69,6 +71,27 @@ def _crop_axis(level: Tensor, axis: int, start: float, count: int) -> Tensor:
     return near.lerp(level.index_select(axis, (cells + 1).clamp(max=last)), between)
 
 
+def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> None:
+    """Refuse finite features that the diffusion model's precision can't hold.
+
+    Args:
+        where: The adapter, for messages.
+        features: As computed, in the adapter's precision.
+        dtype: That of the diffusion model, in which they are added.
+
+    Raises:
+        AdapterError: A number that would become infinite.
+    """
+    largest = torch.finfo(dtype).max
+    if any(torch.finfo(level.dtype).max > largest and level.abs().amax() > largest for level in features.levels):
+        raise AdapterError(
+            where,
+            f"features beyond {largest:.0f}, which the diffusion model's {dtype} can't hold",
+            "smaller ones",
+            "Start ComfyUI with --bf16-unet or --fp32-unet, or use another file.",
+        )
+
+
 class FeatureCache:
     """Features by the picture they were computed from, oldest dropped first.
 
@@ -89,7 +112,8 @@ class FeatureCache:
     def nbytes(self) -> int:
         """Bytes that all entries take together."""
         with self._lock:
-            return sum(features.nbytes for _, features in self._entries.values())
+            # A copy: a picture that is collected meanwhile takes its entry out.
+            return sum(features.nbytes for _, features in list(self._entries.values()))
 
     def get(self, picture: Tensor, key: Hashable) -> AdapterFeatures | None:
         """Return the features of a picture under a key, on whatever device they are, or None."""

@@ -15,6 +15,9 @@ Fit = Literal["crop", "stretch", "pad"]
 FITS: tuple[Fit, ...] = ("crop", "stretch", "pad")
 # Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
 LOWEST, HIGHEST = -0.5, 1.5
+# How many times the area of the result a scaled picture may have before it is cut; a much longer one is cut first,
+# by whole pixels, or it would need gigabytes for nothing.
+CUT_FIRST = 16
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -88,6 +91,9 @@ def fit_to(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
         return _resize(image, size)
     scales = (size[0] / height, size[1] / width)
     scale = max(scales) if fit == "crop" else min(scales)
+    if fit == "crop" and height * width * scale**2 > CUT_FIRST * size[0] * size[1]:
+        image = _middle(image, size, scale)
+        height, width = image.shape[-2:]
     scaled = _resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
     if fit == "crop":
         top, left = (scaled.shape[-2] - size[0]) // 2, (scaled.shape[-1] - size[1]) // 2
@@ -95,6 +101,14 @@ def fit_to(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
     vertical, horizontal = size[0] - scaled.shape[-2], size[1] - scaled.shape[-1]
     borders = (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2)
     return functional.pad(scaled, borders, mode="replicate")
+
+
+def _middle(image: Tensor, size: tuple[int, int], scale: float) -> Tensor:
+    """Cut what stays of a picture when it is scaled and cropped, and what the resampler sees around it."""
+    around = math.ceil(1 / scale) + 1
+    kept = [min(old, math.ceil(new / scale) + 2 * around) for old, new in zip(image.shape[-2:], size, strict=True)]
+    top, left = ((old - new) // 2 for old, new in zip(image.shape[-2:], kept, strict=True))
+    return image[..., top : top + kept[0], left : left + kept[1]]
 
 
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:

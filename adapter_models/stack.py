@@ -14,7 +14,7 @@ from torch.nn import functional
 from .adapter import T2IAdapter
 from .combine import SUM, Combination, T2IFuser
 from .families import BlockKind
-from .features import AdapterFeatures, crop_level
+from .features import AdapterFeatures, check_range, crop_level
 from .gains import Gains
 from .hint import mask_levels
 from .uses import AdapterUse
@@ -219,9 +219,11 @@ class StackRun:
         key = (number, size, device, dtype)
         if key not in self._features:
             use = self.uses[number]
-            self._features[key] = use.adapter.features(
+            features = use.adapter.features(
                 use.hint, self.pictures, self._pixels(size), use.fit, device=device, dtype=dtype, source=use.source
             )
+            check_range(use.adapter.about.name, features, dtype)
+            self._features[key] = features
         return self._features[key]
 
     def _gains_of(self, size: Size, device: torch.device, dtype: torch.dtype) -> Gains | None:

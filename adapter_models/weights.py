@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -46,6 +47,21 @@ INTERPOLATIONS = (
     Interpolation("ease out", lambda x: x * (2.0 - x)),
     Interpolation("ease in-out", lambda x: x * x * (3.0 - 2.0 * x)),
 )
+
+
+def check_numbers(where: str, *numbers: float) -> None:
+    """Refuse NaN and infinity, which a link may bring.
+
+    Args:
+        where: What they are, for the message.
+        numbers: Strengths or factors.
+
+    Raises:
+        AdapterError: One of them is not finite.
+    """
+    for number in numbers:
+        if not math.isfinite(number):
+            raise AdapterError(where, f"{number}", "a number", "Check the node that makes it.")
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,7 @@ class Schedule:
                 "0 <= start <= end <= 1",
                 "Swap or clip them.",
             )
+        check_numbers("schedule", self.start_strength, self.end_strength)
         for value, known in (
             (self.interpolation, [row.name for row in INTERPOLATIONS]),
             (self.unit, UNITS),
@@ -134,6 +151,10 @@ class Weights:
     positive: float = 1.0
     negative: float = 1.0
     schedules: tuple[Schedule, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        check_numbers("weights", *self.levels, self.positive, self.negative)
 
     def times(self, other: Weights) -> Weights:
         """Return the product of two weights."""

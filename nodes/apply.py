@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -64,15 +65,9 @@ class ApplyT2IAdapter(io.ComfyNode):
         """Clone the model with one more adapter."""
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
         check_hint(f"{WHERE}, image", hint)
+        _check_settings(fit, strength=strength, start_percent=start_percent, end_percent=end_percent)
         sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
         warn_of_version(model, adapter, cls.hidden.unique_id if cls.hidden else None)
-        if start_percent > end_percent:
-            raise AdapterError(
-                WHERE,
-                f"start_percent {start_percent} after end_percent {end_percent}",
-                "start before end",
-                "Swap them.",
-            )
         if strength == 0.0:
             return io.NodeOutput(model)
         use = AdapterUse(
@@ -90,12 +85,26 @@ class ApplyT2IAdapter(io.ComfyNode):
         return io.NodeOutput(host.apply_adapter(model, use))
 
 
+def _check_settings(fit: str, **numbers: float) -> None:
+    """Refuse what ComfyUI does not check where a link brings it."""
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise AdapterError(f"{WHERE}, {name}", f"{value}", "a number", "Check the node that makes it.")
+    if fit not in FITS:
+        raise AdapterError(f"{WHERE}, fit", f"'{fit}'", f"one of {', '.join(FITS)}", "Choose one of them.")
+    start, end = numbers["start_percent"], numbers["end_percent"]
+    if start > end:
+        raise AdapterError(WHERE, f"start_percent {start} after end_percent {end}", "start before end", "Swap them.")
+
+
 def _checked_mask(mask: torch.Tensor | None) -> torch.Tensor | None:
     if mask is None:
         return None
     mask = mask.unsqueeze(0) if mask.ndim == 2 else mask
     if mask.ndim != 3 or 0 in mask.shape or not torch.isfinite(mask).all():
         raise HintError(f"{WHERE}, mask", f"shape {tuple(mask.shape)} or NaN in it", "a MASK (M, H, W) in [0, 1]")
+    if mask.dtype != torch.bool:
+        check_hint(f"{WHERE}, mask", mask.unsqueeze(1))
     return mask
 
 

@@ -37,6 +37,24 @@ def test_crop_takes_the_left_of_two_middles():
     assert torch.equal(hint.fit_to(ramp(2, 5), (2, 2), "crop"), ramp(2, 5)[..., 1:3])
 
 
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize("height", [4, 16, 900])
+def test_crop_cuts_a_very_long_picture_before_it_is_scaled(height, upright, monkeypatch):
+    """Scaled whole it would take gigabytes."""
+    long = torch.linspace(0, 1, 40 * height).expand(1, 1, height, -1)
+    expected = torch.nn.functional.interpolate(
+        long[..., 39 * height // 2 : 41 * height // 2], (64, 64), mode="bilinear", antialias=True
+    )
+    sizes = []
+    resize = hint._resize
+    monkeypatch.setattr(hint, "_resize", lambda image, size: sizes.append(size) or resize(image, size))
+    got = hint.fit_to(long.transpose(2, 3) if upright else long, (64, 64), "crop")
+    got = got.transpose(2, 3) if upright else got
+    inside = slice(16, -16)  # at its edges the cut picture has no neighbours
+    torch.testing.assert_close(got[..., inside], expected[..., inside], rtol=0, atol=1e-4)
+    assert all(max(size) < 64 * 3 for size in sizes)
+
+
 def test_pad_repeats_the_edges_around_the_whole_picture():
     got = hint.fit_to(ramp(2, 2), (2, 5), "pad")
     assert torch.equal(got[0, 0, 0], torch.tensor([0.0, 0.0, 0.1, 0.1, 0.1]))

@@ -1,5 +1,7 @@
 """Level weights, sides of the guidance, and schedules."""
 
+import math
+
 import pytest
 from t2i_adapter_pack.adapter_models.errors import AdapterError
 from t2i_adapter_pack.adapter_models.weights import INTERPOLATIONS, NEUTRAL, PRESETS, Moment, Schedule, Weights
@@ -104,3 +106,15 @@ def test_a_range_of_no_length_is_one_moment():
 def test_what_means_nothing_is_refused(values):
     with pytest.raises(AdapterError, match="schedule: got"):
         Schedule(**values)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_refused(value):
+    for make in (
+        lambda: Schedule(start_strength=value),
+        lambda: Schedule(end_strength=value),
+        lambda: Weights(levels=(1.0, value, 1.0, 1.0)),
+        lambda: Weights(negative=value),
+    ):
+        with pytest.raises(AdapterError, match=f"got {value}; expected a number"):
+            make()

@@ -115,7 +115,16 @@ def test_a_mask_without_batch_is_taken(sd):
     assert torch.equal(masked(sd, adapter, mask), masked(sd, adapter, mask.unsqueeze(0)))
 
 
-@pytest.mark.parametrize("mask", [torch.full((1, 8, 8), float("nan")), torch.zeros(0, 8, 8), torch.zeros(1, 1, 8, 8)])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        torch.full((1, 8, 8), float("nan")),
+        torch.full((1, 8, 8), 255.0),
+        torch.full((1, 8, 8), -1.0),
+        torch.zeros(0, 8, 8),
+        torch.zeros(1, 1, 8, 8),
+    ],
+)
 def test_what_is_no_mask_is_refused(sd, mask):
     from t2i_adapter_pack.adapter_models.errors import HintError
 

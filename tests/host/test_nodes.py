@@ -384,3 +384,16 @@ def test_preview_refuses_what_is_no_picture(nodes):
 
     with pytest.raises(HintError):
         nodes["PreviewT2IAdapterFeatures"].execute(tiny.adapter(tiny.adapter_config()), torch.zeros(1, 8, 8, 7), 64, 64)
+
+
+@pytest.mark.parametrize("name", ["strength", "start_percent", "end_percent"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused(sd, name, value):
+    adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(64, 64)
+    with pytest.raises(ValueError, match=f"Apply T2I-Adapter, {name}: got {value}; expected a number"):
+        tiny.apply(sd, adapter, image, **{name: value})
+
+
+def test_a_fit_that_a_link_brings_is_checked(sd):
+    with pytest.raises(ValueError, match="fit: got 'tile'; expected one of crop, stretch, pad"):
+        tiny.apply(sd, tiny.adapter(tiny.adapter_config()), tiny.hint(64, 64), fit="tile")

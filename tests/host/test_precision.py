@@ -115,3 +115,17 @@ def test_features_that_overflow_are_refused_with_the_way_out(half_models):
         adapter.network.conv_in.weight.mul_(1e6)
     with pytest.raises(CorruptFileError, match="Set dtype to fp32"):
         tiny.sample(tiny.apply(half_models["SD", torch.float16], adapter, tiny.hint(*PIXELS)), tiny.latent(*LATENT))
+
+
+def test_features_that_the_unet_can_not_hold_are_refused_with_the_way_out(half_models):
+    """Computed in fp32 they are finite; as zeros and infinities of an fp16 UNet they would make a black picture."""
+    from t2i_adapter_pack.adapter_models.errors import AdapterError
+
+    adapter = tiny.adapter(tiny.adapter_config(), dtype=torch.float32)
+    with torch.no_grad():
+        for level in adapter.network.body:
+            for parameter in level.parameters():
+                parameter.mul_(10)
+        adapter.network.conv_in.weight.mul_(1e6)
+    with pytest.raises(AdapterError, match=r"features beyond 65504.*--bf16-unet"):
+        tiny.sample(tiny.apply(half_models["SD", torch.float16], adapter, tiny.hint(*PIXELS)), tiny.latent(*LATENT))
