@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +40,9 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
         self.weights = weights
         self.extra_hooks = host.observer_hooks()
         self.outline: UNetOutline | None = None
-        self.run: Run | None = None
-        self.model: Any = None
+        # What keeps the run is ComfyUI's own run, which ends after an error too; cleanup is then not called.
+        self._run: Callable[[], Run | None] = _nothing
+        self._model: Callable[[], Any] = _nothing
 
     def set_cond_hint(self, cond_hint: Tensor, *args: Any, **kwargs: Any) -> T2IAdapterControl:
         """Take the condition image, (B, C, H, W)."""
@@ -50,9 +53,7 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
         """Check the family before the first step. ComfyUI calls this once per prompt."""
         super().pre_run(model, percent_to_timestep_function)
-        # ComfyUI does not call cleanup after an error: what such a run left must not reach this one.
-        self.run = None
-        self.model = model
+        self._run, self._model = _nothing, weakref.ref(model)
         self.outline = host.base_outline(model, model.diffusion_model)
         sites_for(self.adapter.about.name, self.adapter.network.config, self.outline)
 
@@ -63,7 +64,7 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
         previous = None
         if self.previous_controlnet is not None:
             previous = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
-        run = self._run(x_noisy.shape[0] // batched_number, transformer_options)
+        run = self._run() or self._begin(x_noisy.shape[0] // batched_number, transformer_options)
         chunks = chunks_of(x_noisy, transformer_options, transformer_options.get(STEP))
         residuals = run.residuals(chunks, t[0], x_noisy.device)
         assert self.outline is not None
@@ -73,27 +74,31 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
         longer = ("middle", 0) in residuals
         return merge(as_control(residuals, x_noisy.shape[0], inputs + longer), previous)
 
-    def _run(self, pictures: int, transformer_options: dict[str, Any]) -> Run:
-        if self.run is None:
-            if self.outline is None:
-                raise RuntimeError("T2I-Adapter as ControlNet: got a call before pre_run; expected ComfyUI's sampler.")
-            use = AdapterUse(
-                self.adapter,
-                self.cond_hint_original,
-                sites_for(self.adapter.about.name, self.adapter.network.config, self.outline),
-                self.strength,
-                *self.timestep_percent_range,
-                weights=self.weights,
-            )
-            observed = transformer_options.get(OBSERVED)
-            self.run = Run(
-                AdapterStack((use,)),
-                self.compression_ratio,
-                self.model,
-                max(pictures, getattr(observed, "pictures", 0)),
-                sigmas=getattr(observed, "sigmas", ()),
-            )
-        return self.run
+    def _begin(self, pictures: int, transformer_options: dict[str, Any]) -> Run:
+        if self.outline is None:
+            raise RuntimeError("T2I-Adapter as ControlNet: got a call before pre_run; expected ComfyUI's sampler.")
+        use = AdapterUse(
+            self.adapter,
+            self.cond_hint_original,
+            sites_for(self.adapter.about.name, self.adapter.network.config, self.outline),
+            self.strength,
+            *self.timestep_percent_range,
+            weights=self.weights,
+        )
+        observed: Run | None = transformer_options.get(OBSERVED)
+        run = Run(
+            AdapterStack((use,)),
+            self.compression_ratio,
+            self._model(),
+            max(pictures, observed.pictures if observed else 0),
+            sigmas=observed.sigmas if observed else (),
+        )
+        if observed is None:
+            self._run = lambda: run
+        else:
+            observed.guests.append(run)
+            self._run = weakref.ref(run)
+        return run
 
     def get_models(self) -> list[Any]:
         """Name the models that ComfyUI must load with the diffusion model."""
@@ -102,8 +107,7 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
     def cleanup(self) -> None:
         """Drop what the run made."""
         super().cleanup()
-        self.run = None
-        self.model = None
+        self._run = self._model = _nothing
 
     def copy(self) -> T2IAdapterControl:
         """Return a control of the same adapter, for another apply node."""
@@ -118,6 +122,10 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
         if autoregister:
             self.multigpu_clones[load_device] = clone
         return clone
+
+
+def _nothing() -> None:
+    return None
 
 
 def adapter_on(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:

@@ -45,7 +45,7 @@ def merge(own: Control, previous: Control | None) -> dict[str, list[Tensor | Non
     """Add up two controls. Lists are aligned at their ends, since the UNet takes the last entry first.
 
     Raises:
-        AdapterError: They differ in size at a block: another control was made for another UNet.
+        AdapterError: They can't be added at a block: the other control was made for another UNet or batch.
     """
     merged = {key: list(values) for key, values in own.items()}
     for key, before in (previous or {}).items():
@@ -61,8 +61,8 @@ def _sum(own: Tensor, previous: Tensor) -> Tensor:
     except RuntimeError as error:
         raise AdapterError(
             "ControlNet beside a T2I-Adapter",
-            f"feature maps of {tuple(previous.shape[1:])} where this model has {tuple(own.shape[1:])}",
-            "a ControlNet or T2I-Adapter that was made for this model",
+            f"feature maps {tuple(previous.shape)} where ours are {tuple(own.shape)} (rows, channels, height, width)",
+            "a ControlNet or T2I-Adapter that was made for this model, with one image or as many as the batch",
             "Remove that other one, or load one for the model's own family.",
         ) from error
     return previous + own

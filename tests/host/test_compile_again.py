@@ -81,5 +81,5 @@ def test_a_core_control_of_another_unet_is_refused(compiler):
     config, image = tiny.adapter_config("SDXL"), tiny.hint(*PIXELS)
     positive, _ = tiny.apply_core(tiny.conditioning(1), tiny.conditioning(2), tiny.core_control(config), image)
     patched = tiny.apply(compiled(tiny.model("one block"), compiler), tiny.adapter(config), image)
-    with pytest.raises(AdapterError, match=r"feature maps of \(64, 4, 8\) where this model has \(128, 2, 4\)"):
+    with pytest.raises(AdapterError, match=r"feature maps \(\d, 64, 4, 8\) where ours are \(1, 128, 2, 4\)"):
         run(patched, positive=positive)

@@ -160,15 +160,6 @@ def test_features_are_bounded_and_the_oldest_go_first(sd, adapter):
     assert count.calls == 4
 
 
-def left_of_runs() -> list[Any]:
-    """What lives of any run."""
-    from t2i_adapter_pack.adapter_models.stack import StackRun
-    from t2i_adapter_pack.nodes.engine import Run
-
-    gc.collect()
-    return [thing for thing in gc.get_objects() if isinstance(thing, (Run, StackRun))]
-
-
 class BrokenSamplerError(Exception):
     """Raised in the middle of a run."""
 
@@ -191,7 +182,7 @@ def test_nothing_of_a_run_is_left_however_it_ends(sd, adapter, end):
 
     def see(_: torch.Tensor, options: dict[str, Any]) -> None:
         calls.append(1)
-        assert left_of_runs()
+        assert tiny.left_of_runs()
         if end is not None and len(calls) == 2:
             end(options)
 
@@ -207,7 +198,7 @@ def test_nothing_of_a_run_is_left_however_it_ends(sd, adapter, end):
             run(spied, steps=3)
         assert len(calls) == 2
     assert set(spied.model_options["transformer_options"]) == before
-    assert left_of_runs() == []
+    assert tiny.left_of_runs() == []
     assert torch.equal(run(patched, steps=3), expected)
 
 
