@@ -17,11 +17,15 @@ FITS = {
     ("SDXL", "SDXL"),
     ("SDXL", "one block"),
     ("SDXL", "no middle"),
+    ("SD", "SD2"),
+    ("SDXL", "SSD-1B"),
     ("SD", "inpaint"),
     ("SD", "8 channels"),
     ("SDXL", "inpaint XL"),
 }
 CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
+    "SD2": ("SD", {"context_dim": 128, "use_linear_in_transformer": True, "num_head_channels": 16}),
+    "SSD-1B": ("SDXL", {"transformer_depth": [0, 0, 1, 1, 2, 2], "transformer_depth_middle": -1}),
     "inpaint": ("SD", {"in_channels": 9}),
     "8 channels": ("SD", {"in_channels": 8}),
     "inpaint XL": ("SDXL", {"in_channels": 9}),

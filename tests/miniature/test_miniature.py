@@ -91,6 +91,7 @@ def test_colours_come_from_the_palette_where_the_prompt_names_none(studio, asked
 
 
 def test_core_s_controlnet_route_gives_the_same_pictures(studio, asked):
-    ours = drawn(studio, asked, "seg")
-    theirs = studio.generate(asked, "seg")
+    few = asked.pick(slice(4))
+    ours = drawn(studio, few, "seg")
+    theirs = studio.generate(few, "seg")
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
