@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import importlib.metadata
 import math
 import os
 import platform
@@ -16,6 +18,8 @@ import torch
 from .measure import Summary
 
 TITLE = "# Benchmark results\n\nMade by `benchmarks`; how to read them: [README.md](README.md).\n"
+# Distributions that some figures compare with.
+COMPARED = ("diffusers", "opencv-python-headless", "pillow", "controlnet-aux")
 
 
 @dataclass
@@ -108,8 +112,17 @@ def machine(device: torch.device) -> str:
     return (
         f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, device {device.type} ({where}), "
         f"{os.cpu_count()} cores of {_cpu()}, {platform.system()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, ComfyUI {comfyui}."
+        f"torch {torch.__version__}, ComfyUI {comfyui}{_others()}."
     )
+
+
+def _others() -> str:
+    """Name what the pack is compared with, as far as it is installed."""
+    found = ""
+    for name in COMPARED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found += f", {name} {importlib.metadata.version(name)}"
+    return found
 
 
 def _cpu() -> str:
