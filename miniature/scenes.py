@@ -33,6 +33,9 @@ _OUTLINE: tuple[tuple[float, float, float, float], ...] = (
     (3.0, 0.5, 1.15, -math.pi / 2),
     (5.0, 0.45, 1.20, -math.pi / 2),
 )
+# Of each kind, the radius of the circle inside as a share of the scene's: what rounding leaves as wide as it was.
+_INNER = tuple(inner * share for _, inner, share, _ in _OUTLINE)
+ROUNDED = 0.4  # share of a shape's radius that becomes a border with round corners
 SMALLEST, LARGEST, CROWDED = 20.0, 42.0, 6.0  # radius in pixels, and how much smaller the largest is per other shape
 REACH = 0.8  # of the radius: how far a centre stays from the border, so that tips and corners may lie outside
 _CANDIDATES = 8
@@ -189,12 +192,15 @@ def paint(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
     return picture
 
 
-def paint_shaded(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
-    """Colour scenes in another style: light from above, and each shape darker towards its rim; as `paint`."""
-    light = torch.linspace(1.08, 0.84, field.shape[-2], device=field.device)[:, None]
-    inside = field.amin(dim=1, keepdim=True).clamp(max=0.0)
-    rim = torch.where(inside < 0, 0.25 * torch.exp(inside / 5.0), 0.0)
-    return (paint(scenes, field) * light * (1.0 - rim)).clamp(0.0, 1.0)
+def paint_rounded(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
+    """Colour scenes in another style, of plump shapes without tips; as `paint`.
+
+    The style has to be one that the VAE knows: it makes shades flat again, and a model can't be seen to learn them.
+    """
+    inner = torch.tensor(_INNER, device=field.device)[scenes.kind]
+    core = Scenes(**{**vars(scenes), "radius": scenes.radius * (1.0 - ROUNDED)})
+    around = ROUNDED * inner * scenes.radius
+    return paint(scenes, distances(core, field.shape[-1]) - around[..., None, None])
 
 
 def labels(field: torch.Tensor) -> torch.Tensor:

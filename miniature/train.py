@@ -28,7 +28,7 @@ SECOND = "second"
 PLANS: dict[str, Plan] = {
     "vae": Plan(steps=8000, batch=64, rate=2e-3, seed=1),
     "denoiser": Plan(steps=20000, batch=256, rate=8e-4, warmup=500, decay=0.9995, seed=2),
-    SECOND: Plan(steps=300, batch=32, rate=4e-4, warmup=30, decay=0.99, seed=6),
+    SECOND: Plan(steps=300, batch=32, rate=2e-4, warmup=30, decay=0.99, seed=6),
 }
 POOL = 262144
 SECOND_POOL = 4096
@@ -122,12 +122,12 @@ def make_checkpoint(job: Job) -> bool:
 
 
 def make_second(job: Job) -> bool:
-    """Train the finished denoiser further on shaded pictures, into a file of its own; False if told to stop before."""
+    """Train the finished denoiser further on plump shapes, into a file of its own; False if told to stop before."""
     file = job.weights / checkpoint.SECOND
     if file.exists():
         return True
     vae, denoiser = checkpoint.read_parts(HERE / "weights" / checkpoint.CHECKPOINT)
-    pool = stages.build_pool(vae, min(job.pool, SECOND_POOL), job.device, scenes.paint_shaded)
+    pool = stages.build_pool(vae, min(job.pool, SECOND_POOL), job.device, scenes.paint_rounded)
     plan = job.plans[SECOND]
     state = finish(stages.fit_denoiser(plan, pool, job.device, job.work / "second.state", denoiser), job)
     if state is None:

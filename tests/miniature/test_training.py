@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from t2i_adapter_miniature import adapters, checkpoint, generate, train
+from t2i_adapter_miniature import adapters, checkpoint, generate, measure, scenes, stages, train
 
 pytestmark = pytest.mark.host
 WEIGHTS = Path(generate.__file__).parent / "weights"
@@ -53,6 +53,21 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(studio, tmp_
     for steps in (4, 5, 5):  # the last one was interrupted before its file was in place
         parts = load_file(adapters.train_adapter(studio, replace(PLAN, steps=steps), tmp_path, tmp_path / "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_second_style_is_another_and_one_that_the_vae_knows(comfyui):
+    """What the VAE makes plain again no UNet can be seen to learn."""
+    drawn = measure.held_out(16)
+    field = scenes.distances(drawn)
+    plain, rounded = scenes.paint(drawn, field), scenes.paint_rounded(drawn, field)
+    cpu = torch.device("cpu")
+    vae = stages.loaded_vae(checkpoint.read_parts(WEIGHTS / checkpoint.CHECKPOINT)[0], cpu)
+    again = vae.taesd_decoder(vae.taesd_encoder(rounded)).movedim(1, -1)
+    shown = (rounded - plain).abs().amax(dim=1) > 0.3
+    missed, undone = ((again - each.movedim(1, -1)).abs()[shown].mean() for each in (rounded, plain))
+    assert missed < undone / 3
+    # The measures of plain scenes still tell.
+    assert measure.silhouette_iou(rounded.movedim(1, -1), drawn).mean() > 0.9
 
 
 def test_the_second_model_is_the_first_trained_further(comfyui, tmp_path):
