@@ -47,7 +47,7 @@ def file_names(kind: FileKind) -> list[str]:
     """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles."""
     names: dict[str, None] = {}
     for name, path in host.model_files(kind.folders).items():
-        folder = name.replace("\\", "/").rpartition("/")[0]
+        folder = _slashed(name).rpartition("/")[0]
         if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
             names[folder] = None
             if _is_generic(name):
@@ -88,10 +88,10 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
     member = ""
     if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
         name, _, member = name.rpartition(BUNDLE_SEPARATOR)
-    weights = [entry for entry in files if entry == name]
+    weights = [entry for entry in files if _slashed(entry) == _slashed(name)]
     # All diffusers files have one name, which says nothing.
     same = [entry for entry in known if _basename(entry) == _basename(name) and not _is_generic(name)]
-    exact = [*weights, *(entry for entry in known if entry == name)]
+    exact = [*weights, *(entry for entry in known if _slashed(entry) == _slashed(name))]
     if not exact and len(same) > 1:
         raise AdapterError(
             f"{kind.input} '{name}'",
@@ -111,8 +111,13 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
     )
 
 
+def _slashed(name: str) -> str:
+    """Write a name as everywhere but on Windows."""
+    return name.replace("\\", "/")
+
+
 def _basename(name: str) -> str:
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
+    return _slashed(name).rsplit("/", 1)[-1]
 
 
 def _is_generic(name: str) -> bool:
