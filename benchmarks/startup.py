@@ -40,20 +40,29 @@ async def comfy_entrypoint():
 def run(options: Options) -> report.Section:
     """Start ComfyUI some times with the pack, and some times with the timer that loads it."""
     comfyui = Path(os.environ["COMFYUI_PATH"])
-    printed, precise = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(1 if options.quick else STARTS):
-            printed.append(_printed(_start(comfyui, _with_pack(Path(folder, f"pack {number}")))))
-            if not options.quick:
-                precise.append(_precise(_start(comfyui, _with_timer(Path(folder, f"timer {number}")))))
+        with_pack, with_timer = _with_pack(Path(folder, "pack")), _with_timer(Path(folder, "timer"))
+        # Python compiles the pack once, and keeps that beside it or, with PYTHONPYCACHEPREFIX, by its path.
+        first = _printed(_start(comfyui, with_pack))
+        printed, precise = [], []
+        if not options.quick:
+            _start(comfyui, with_timer)
+            for _ in range(STARTS):
+                printed.append(_printed(_start(comfyui, with_pack)))
+                precise.append(_precise(_start(comfyui, with_timer)))
     table = report.Table(("figure", "seconds", "goal", "holds"))
-    figure = summarise(printed)
-    table.add('printed under "Import times for custom nodes"', report.spread(figure, 1), f"≤ {GOAL}",
-              report.holds(figure.median, GOAL))  # fmt: skip
-    if precise:
+    table.add(
+        'printed under "Import times for custom nodes", first start after an installation', f"{first:.1f}", "", ""
+    )
+    if printed:
+        figure = summarise(printed)
+        table.add("the same, later starts", report.spread(figure, 1), f"≤ {GOAL}", report.holds(figure.median, GOAL))
         figure = summarise(precise)
         table.add("the same call of ComfyUI's, timed", report.spread(figure), f"≤ {GOAL}", report.verdict(figure, GOAL))
-    notes = ["Real starts: `main.py --cpu --quick-test-for-ci` with a fresh base directory that links the pack."]
+    notes = [
+        "Real starts: `main.py --cpu --quick-test-for-ci` with a base directory that links the pack. The first start "
+        "compiles the pack; where Python may not keep that (PYTHONDONTWRITEBYTECODE), every start is a first one."
+    ]
     return report.Section(options.key("startup"), "Import by ComfyUI", [table], notes)
 
 

@@ -56,7 +56,9 @@ for row in models.MODELS:
 @pytest.fixture(scope="module")
 def built():
     """The published networks, as a process finds them that may not reach the internet: key -> millions, names."""
-    command = [sys.executable, "-I", "-c", OFFLINE, str(ROOT)]
+    # -I hides where compiled Python is kept; to compile all of transformers again takes as long as the test.
+    kept = [] if sys.pycache_prefix is None else ["-X", f"pycache_prefix={sys.pycache_prefix}"]
+    command = [sys.executable, "-I", *kept, "-c", OFFLINE, str(ROOT)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert answer.returncode == 0, answer.stderr[-2000:]
     lines = (line.split() for line in answer.stdout.splitlines())
