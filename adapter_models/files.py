@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import re
@@ -10,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -104,31 +105,35 @@ def read(path: Path) -> WeightsFile:
         config, path = _read_config(path / DIFFUSERS_CONFIG), weights
     elif path.name in DIFFUSERS_WEIGHTS and (path.parent / DIFFUSERS_CONFIG).is_file():
         config = _read_config(path.parent / DIFFUSERS_CONFIG)
-    if not path.is_file():
-        raise CorruptFileError(str(path), "no such file", "a weights file", FETCH_AGAIN)
-    if path.stat().st_size == 0:
-        raise CorruptFileError(str(path), "an empty file", "a weights file", FETCH_AGAIN)
-    if _begins_as_safetensors(path) or path.suffix.lower() in SAFETENSORS_SUFFIXES:
+    _check_file(path)
+    if _is_safetensors(path):
         tensors, metadata = _read_safetensors(path)
         return WeightsFile(path, tensors, metadata, config, "safetensors")
     return WeightsFile(path, _read_pickle(path), {}, config, "pickle")
 
 
-def names_in_safetensors(path: Path) -> list[str]:
-    """List the names of the tensors in a ``.safetensors`` file, of which only the header is read.
+def tensor_names(path: Path) -> list[str]:
+    """List the names of the tensors in a weights file; of safetensors only the header is read.
 
     Raises:
-        CorruptFileError: The file is damaged or not to be read.
+        AdapterError: As :func:`read`.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return list(file.keys())
-    except (SafetensorError, *DAMAGE) as error:
-        raise CorruptFileError(str(path), f"a damaged or cut-off safetensors file ({error})", "a whole one") from error
+    _check_file(path)
+    if not _is_safetensors(path):
+        return list(_read_pickle(path))
+    with _opened(path) as file:
+        return list(file.keys())
 
 
-def _begins_as_safetensors(path: Path) -> bool:
-    """Tell whether a file of another name is one: the length of its header, then a JSON object."""
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise CorruptFileError(str(path), "no such file", "a weights file", FETCH_AGAIN)
+    if path.stat().st_size == 0:
+        raise CorruptFileError(str(path), "an empty file", "a weights file", FETCH_AGAIN)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Tell by the name, or by how the file begins: the length of its header, then a JSON object."""
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -136,7 +141,8 @@ def _begins_as_safetensors(path: Path) -> bool:
         raise CorruptFileError(
             str(path), "no permission to read it", "a readable file", "Change its permissions."
         ) from error
-    return start[8:] == b"{" and 0 < int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
+    begins = start[8:] == b"{" and 0 < int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
+    return begins or path.suffix.lower() in SAFETENSORS_SUFFIXES
 
 
 def _read_config(path: Path) -> Mapping[str, object]:
@@ -149,15 +155,21 @@ def _read_config(path: Path) -> Mapping[str, object]:
     return config
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(str(path), framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            yield file
     except (SafetensorError, *DAMAGE) as error:
         raise CorruptFileError(
             str(path), f"a damaged or cut-off safetensors file ({error})", "a whole one", FETCH_AGAIN
         ) from error
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with _opened(path) as file:
+        names = list(file.keys())
+        return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

@@ -163,7 +163,7 @@ FORMATS = (
 MEMBER = re.compile(r"^(?:module\.)?(?:\w+\.)*?adapters\.(?P<member>[^.]+)\.(?P<name>.+)$")
 
 
-def members(names: Mapping[str, object]) -> tuple[str, ...]:
+def members(names: Iterable[str]) -> tuple[str, ...]:
     """Return the conditions in a CoAdapter bundle (names like ``adapters.sketch.body.0…``), or nothing."""
     return tuple(sorted({match["member"] for match in map(MEMBER.match, names) if match}))
 

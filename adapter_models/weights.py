@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from .checks import check_choice, check_numbers
 from .errors import AdapterError
 
 Unit = Literal["noise schedule", "sampling steps"]
@@ -47,21 +47,6 @@ INTERPOLATIONS = (
     Interpolation("ease out", lambda x: x * (2.0 - x)),
     Interpolation("ease in-out", lambda x: x * x * (3.0 - 2.0 * x)),
 )
-
-
-def check_numbers(where: str, *numbers: float) -> None:
-    """Refuse NaN and infinity, which a link may bring.
-
-    Args:
-        where: What they are, for the message.
-        numbers: Strengths or factors.
-
-    Raises:
-        AdapterError: One of them is not finite.
-    """
-    for number in numbers:
-        if not math.isfinite(number):
-            raise AdapterError(where, f"{number}", "a number", "Check the node that makes it.")
 
 
 @dataclass(frozen=True)
@@ -113,12 +98,8 @@ class Schedule:
                 "Swap or clip them.",
             )
         check_numbers("schedule", self.start_strength, self.end_strength)
-        for value, known in (
-            (self.interpolation, [row.name for row in INTERPOLATIONS]),
-            (self.unit, UNITS),
-        ):
-            if value not in known:
-                raise AdapterError("schedule", f"'{value}'", f"one of {', '.join(known)}", "Choose one of them.")
+        check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS))
+        check_choice("schedule", self.unit, UNITS)
 
     def strength(self, moment: Moment) -> float:
         """Return the strength at a moment; 0 outside the range."""

@@ -32,7 +32,7 @@ STEPS = 2
 def plans(options: Options) -> tuple[Plan, ...]:
     """Choose by device: without a GPU bf16 is computed so slowly that only narrow networks come to an end."""
     if options.quick:
-        return (Plan(options.device, 64, 1, "fp32", tiny=True),)
+        return tuple(Plan(options.device, 64, 1, name, tiny=True) for name in ("fp32", "bf16"))
     if options.device.type == "cuda":
         return tuple(Plan(options.device, 512, 1, name) for name in ("fp32", "bf16"))
     return (Plan(options.device, 256, 1, "fp32"), Plan(options.device, 256, 5, "bf16"))

@@ -6,7 +6,8 @@ A scene follows from its own seed alone, on every device and in every batch, so 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -65,11 +66,14 @@ class Scenes:
 
     def pick(self, index: torch.Tensor | slice) -> Scenes:
         """Return the scenes at `index` (a slice, or a long or bool tensor)."""
-        return Scenes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return self._each(lambda values: values[index])
 
     def to(self, device: torch.device) -> Scenes:
         """Return the scenes on a device."""
-        return Scenes(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Scenes:
+        return Scenes(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
 
 
 def hash_uniform(seed: torch.Tensor, columns: int) -> torch.Tensor:
@@ -198,7 +202,7 @@ def paint_rounded(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
     The style has to be one that the VAE knows: it makes shades flat again, and a model can't be seen to learn them.
     """
     inner = torch.tensor(_INNER, device=field.device)[scenes.kind]
-    core = Scenes(**{**vars(scenes), "radius": scenes.radius * (1.0 - ROUNDED)})
+    core = replace(scenes, radius=scenes.radius * (1.0 - ROUNDED))
     around = ROUNDED * inner * scenes.radius
     return paint(scenes, distances(core, field.shape[-1]) - around[..., None, None])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.checks import check_choice, check_numbers
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.families import sites_for
 from ..adapter_models.hint import FITS, Fit, check_hint
@@ -88,10 +88,8 @@ class ApplyT2IAdapter(io.ComfyNode):
 def _check_settings(fit: str, **numbers: float) -> None:
     """Refuse what ComfyUI does not check where a link brings it."""
     for name, value in numbers.items():
-        if not math.isfinite(value):
-            raise AdapterError(f"{WHERE}, {name}", f"{value}", "a number", "Check the node that makes it.")
-    if fit not in FITS:
-        raise AdapterError(f"{WHERE}, fit", f"'{fit}'", f"one of {', '.join(FITS)}", "Choose one of them.")
+        check_numbers(f"{WHERE}, {name}", value)
+    check_choice(f"{WHERE}, fit", fit, FITS)
     start, end = numbers["start_percent"], numbers["end_percent"]
     if start > end:
         raise AdapterError(WHERE, f"start_percent {start} after end_percent {end}", "start before end", "Swap them.")
@@ -101,8 +99,8 @@ def _checked_mask(mask: torch.Tensor | None) -> torch.Tensor | None:
     if mask is None:
         return None
     mask = mask.unsqueeze(0) if mask.ndim == 2 else mask
-    if mask.ndim != 3 or 0 in mask.shape or not torch.isfinite(mask).all():
-        raise HintError(f"{WHERE}, mask", f"shape {tuple(mask.shape)} or NaN in it", "a MASK (M, H, W) in [0, 1]")
+    if mask.ndim != 3 or 0 in mask.shape:
+        raise HintError(f"{WHERE}, mask", f"shape {tuple(mask.shape)}", "a MASK (M, H, W) in [0, 1]")
     if mask.dtype != torch.bool:
         check_hint(f"{WHERE}, mask", mask.unsqueeze(1))
     return mask

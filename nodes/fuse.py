@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..adapter_models.checks import check_choice
 from ..adapter_models.combine import METHODS, WHERE, Combination, Method, T2IFuser
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack
@@ -110,8 +111,7 @@ class CombineT2IAdapters(io.ComfyNode):
             raise AdapterError(
                 f"{WHERE}, model", "a MODEL without adapters", "one with", "Put Apply T2I-Adapter before this node."
             )
-        if method not in METHODS:
-            raise AdapterError(f"{WHERE}, method", f"'{method}'", f"one of {', '.join(METHODS)}", "Choose one of them.")
+        check_choice(f"{WHERE}, method", method, METHODS)
         style = _one_style(positive) if method == "coadapter" and positive is not None else None
         combination = Combination(method, fuser if method == "coadapter" else None, style)
         # What is not connected can't be used either: nodes behind it say so.

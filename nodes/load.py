@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..adapter_models.errors import AdapterError
+from ..adapter_models.checks import check_choice
 from . import host
 from .model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
@@ -80,11 +80,8 @@ class LoadT2IAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:
         """Load the adapter."""
-        for name, value, known in (("color_order", color_order, COLOR_ORDERS), ("dtype", dtype, DTYPES)):
-            if value not in known:  # ComfyUI does not check what a link brings
-                raise AdapterError(
-                    f"Load T2I-Adapter, {name}", f"'{value}'", f"one of {', '.join(known)}", "Choose one."
-                )
+        check_choice("Load T2I-Adapter, color_order", color_order, COLOR_ORDERS)
+        check_choice("Load T2I-Adapter, dtype", dtype, DTYPES)
         path, member = find_file(ADAPTERS, adapter_name)
         adapter = host.wrap_adapter(path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype])
         return io.NodeOutput(adapter)

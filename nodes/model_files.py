@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.files import (
-    DIFFUSERS_STEM,
-    SAFETENSORS_SUFFIXES,
-    names_in_safetensors,
-    read,
-    weights_in_folder,
-)
+from ..adapter_models.files import DIFFUSERS_STEM, SAFETENSORS_SUFFIXES, tensor_names, weights_in_folder
 from ..adapter_models.formats import members
 from ..adapter_models.loading import BUNDLE_SEPARATOR
 from . import host
@@ -60,12 +54,10 @@ def file_names(kind: FileKind) -> list[str]:
     return list(names)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=4096)  # more than anybody's files: the list is made again for every look-up
 def _bundle(path: str, modified: int) -> tuple[str, ...]:
     try:
-        is_pickle = Path(path).suffix.lower() not in SAFETENSORS_SUFFIXES
-        names = read(Path(path)).tensors if is_pickle else names_in_safetensors(Path(path))
-        return members(dict.fromkeys(names))
+        return members(tensor_names(Path(path)))
     except AdapterError:
         return ()  # Choosing it tells what is wrong with it.
 
@@ -88,10 +80,9 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
     member = ""
     if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
         name, _, member = name.rpartition(BUNDLE_SEPARATOR)
-    weights = [entry for entry in files if _slashed(entry) == _slashed(name)]
     # All diffusers files have one name, which says nothing.
     same = [entry for entry in known if _basename(entry) == _basename(name) and not _is_generic(name)]
-    exact = [*weights, *(entry for entry in known if _slashed(entry) == _slashed(name))]
+    exact = [entry for entry in [*files, *known] if _slashed(entry) == _slashed(name)]
     if not exact and len(same) > 1:
         raise AdapterError(
             f"{kind.input} '{name}'",

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.input import CurveInput
 from comfy_api.latest import io
 
-from ..adapter_models.errors import AdapterError
+from ..adapter_models.checks import check_choice
 from ..adapter_models.weights import INTERPOLATIONS, LEVELS, NEUTRAL, PRESETS, UNITS, Schedule, Unit, Weights
 from .sockets import WeightsSocket
 
@@ -96,14 +96,8 @@ def _levels(preset: Mapping[str, Any]) -> tuple[float, ...]:
     if name == CUSTOM:
         return tuple(float(preset.get(f"level_{number}", 1.0)) for number in range(1, LEVELS + 1))
     known = {row.name: row.levels for row in PRESETS}
-    if name not in known:
-        # ComfyUI does not check the key of a dynamic combo.
-        raise AdapterError(
-            "T2I-Adapter Level Weights, preset",
-            f"'{name}'",
-            f"one of {', '.join([*known, CUSTOM])}",
-            "Choose one of them.",
-        )
+    # ComfyUI does not check the key of a dynamic combo.
+    check_choice("T2I-Adapter Level Weights, preset", name, [*known, CUSTOM])
     return known[name]
 
 

@@ -56,7 +56,7 @@ def test_none_is_forgotten():
         ("features", ("mask", "schedule, by noise", "as ControlNet", "two areas")),
         ("annotators", ("canny, L2 / OpenCV", "palette / OpenCV", "gray / Pillow")),
         ("annotator_networks", ("PiDiNet", "HED", "lineart", "ours / controlnet_aux")),
-        ("train", ("ours / diffusers' script", "ours, checkpointing", "diffusers, UNet frozen", "peak memory")),
+        ("train", ("ours / diffusers' script", "ours, checkpointing", "diffusers, UNet frozen", "bf16", "peak memory")),
         ("step", ("ours / bare", "ours / core", "ours ×4 / core ×4", "| core ×4 |")),
     ],
 )

@@ -24,17 +24,8 @@ def run(comfyui_path, tmp_path_factory):
 
     def once(*more: str) -> str:
         command = [sys.executable, str(LAUNCH), "benchmarks.fidelity.main", "--scenes", "2", "--train-steps", "2"]
-        command += [
-            "--only",
-            "place",
-            "--true-scenes",
-            "128",
-            "--work",
-            str(folder / "work"),
-            "--out",
-            str(folder / "docs"),
-            *more,
-        ]
+        command += ["--only", "place", "--true-scenes", "128", *more]
+        command += ["--work", str(folder / "work"), "--out", str(folder / "docs")]
         environ = {**os.environ, "COMFYUI_PATH": str(comfyui_path), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=700, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

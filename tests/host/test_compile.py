@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from . import tiny
-from .compiling import PIXELS, Compiler, compiled, run
+from .compiling import PIXELS, Compiler, compiled, lean_model, run
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -32,7 +32,7 @@ class Compiled:
 @pytest.fixture(scope="module")
 def once(models: dict[str, Any]) -> Iterator[dict[str, Compiled]]:
     """Each family's model, compiled by the first test that runs it; SDXL's has fewer transformers, for less time."""
-    chosen = {"SD": models["SD"], "SDXL": tiny.model("SDXL", transformer_depth=[0, 0, 0, 0, 1, 0])}
+    chosen = {"SD": models["SD"], "SDXL": lean_model()}
     compilers = {kind: Compiler() for kind in chosen}
     yield {kind: Compiled(each, compiled(each, compilers[kind]), compilers[kind]) for kind, each in chosen.items()}
     torch._dynamo.reset()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from . import tiny
-from .compiling import PIXELS, Compiler, compiled, run
+from .compiling import PIXELS, Compiler, compiled, lean_model, run
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -21,8 +21,7 @@ def compiler() -> Any:
 
 @pytest.fixture(scope="module")
 def lean(inside_comfyui: Any) -> Any:
-    """A MODEL with SDXL's places, which Dynamo traces in a third of the time of a whole one."""
-    return tiny.model("SDXL", transformer_depth=[0, 0, 0, 0, 1, 0])
+    return lean_model()
 
 
 def test_a_bare_model_adapters_and_a_core_control_take_turns_in_a_compiled_unet(lean, compiler):
