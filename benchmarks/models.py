@@ -160,9 +160,9 @@ def _scratch() -> str:
 
 def our_adapter(scale: Scale) -> Any:
     """Load an adapter as Load T2I-Adapter does."""
-    from ..nodes import host
+    from ..nodes import adapters
 
-    return host.wrap_adapter(adapter_file(scale), "adapter", None, bgr=None, dtype=None)
+    return adapters.wrap_adapter(adapter_file(scale), "adapter", None, bgr=None, dtype=None)
 
 
 def core_adapter(scale: Scale) -> Any:

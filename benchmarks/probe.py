@@ -102,9 +102,9 @@ def _load(device: torch.device, way: str, path: str) -> dict[str, Any]:
 
 
 def _ours() -> Callable[[str], Any]:
-    from ..nodes import host
+    from ..nodes import adapters
 
-    return lambda path: host.wrap_adapter(Path(path), "adapter", None, bgr=None, dtype=None)
+    return lambda path: adapters.wrap_adapter(Path(path), "adapter", None, bgr=None, dtype=None)
 
 
 def _library() -> Callable[[str], Any]:

@@ -86,7 +86,7 @@ def _ours(stack: contextlib.ExitStack, plan: Plan, model: Any, *, checkpointing:
     from ..nodes.frozen import frozen_denoiser
 
     adapter = _adapter(plan)
-    loaded = stack.enter_context(host.training(model or models.unet(plan.scale, whole=True)))
+    loaded = stack.enter_context(host.ready_to_train(model or models.unet(plan.scale, whole=True)))
     sites = sites_for("adapter", adapter.config, host.unet_outline(loaded))
     settings = dataclasses.replace(plan.settings, gradient_checkpointing=checkpointing)
     trainer = Trainer(adapter, _examples(plan), frozen_denoiser(loaded, sites), settings, plan.device)

@@ -117,8 +117,8 @@ def finished(weights: Path, plan: AdapterPlan) -> Any:
     file = weights / adapter_file(str(plan.begin))
     if not file.is_file():
         raise FileNotFoundError(f"{plan.kind} begins with {plan.begin}: got no {file}; expected it. Train it first.")
-    host = importlib.import_module("t2i_adapter_pack.nodes.host")
-    return host.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
+    adapters = importlib.import_module("t2i_adapter_pack.nodes.adapters")
+    return adapters.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
 
 
 def steps_made(plan: AdapterPlan) -> int:

@@ -14,7 +14,7 @@ from ..adapter_models.families import sites_for
 from ..adapter_models.hint import FITS, Fit, check_hint
 from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
-from . import host
+from . import attach, host
 from .sockets import T2IAdapterSocket, WeightsSocket
 from .versions import warn_of_version
 
@@ -82,7 +82,7 @@ class ApplyT2IAdapter(io.ComfyNode):
             weights or NEUTRAL,
             source=image,
         )
-        return io.NodeOutput(host.apply_adapter(model, use))
+        return io.NodeOutput(attach.apply_adapter(model, use))
 
 
 def _check_settings(fit: str, **numbers: float) -> None:

@@ -19,7 +19,7 @@ from ..adapter_models.hint import check_hint
 from ..adapter_models.stack import AdapterStack
 from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
-from . import host
+from . import attach, host
 from .controls import as_control, merge
 from .engine import OBSERVED, STEP
 from .run import Run, chunks_of
@@ -38,7 +38,7 @@ class T2IAdapterControl(host.ControlBase):  # type: ignore[misc]
         super().__init__()
         self.adapter = adapter
         self.weights = weights
-        self.extra_hooks = host.observer_hooks()
+        self.extra_hooks = attach.observer_hooks()
         self.outline: UNetOutline | None = None
         # What keeps the run is ComfyUI's own run, which ends after an error too; cleanup is then not called.
         self._run: Callable[[], Run | None] = _nothing

@@ -11,7 +11,7 @@ from ..adapter_models.checks import check_choice
 from ..adapter_models.combine import METHODS, WHERE, Combination, Method, T2IFuser
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack
-from . import host
+from . import adapters, attach, host
 from .model_files import FUSERS, file_error, file_fingerprint, file_names, find_file
 from .prompts import styles_of
 from .sockets import FuserSocket
@@ -53,7 +53,7 @@ class LoadCoAdapterFuser(io.ComfyNode):
     @classmethod
     def execute(cls, fuser_name: str) -> io.NodeOutput:
         """Load the fuser."""
-        return io.NodeOutput(host.load_fuser(find_file(FUSERS, fuser_name)[0], fuser_name))
+        return io.NodeOutput(adapters.load_fuser(find_file(FUSERS, fuser_name)[0], fuser_name))
 
 
 class CombineT2IAdapters(io.ComfyNode):
@@ -106,7 +106,7 @@ class CombineT2IAdapters(io.ComfyNode):
         positive: list[Any] | None = None,
     ) -> io.NodeOutput:
         """Clone the model with another combination."""
-        stack = host.stack_of(model)
+        stack = attach.stack_of(model)
         if not stack.uses:
             raise AdapterError(
                 f"{WHERE}, model", "a MODEL without adapters", "one with", "Put Apply T2I-Adapter before this node."
@@ -116,7 +116,7 @@ class CombineT2IAdapters(io.ComfyNode):
         combination = Combination(method, fuser if method == "coadapter" else None, style)
         # What is not connected can't be used either: nodes behind it say so.
         through = host.blocked(f"{WHERE}: connect its input positive to use its output positive.")
-        patched = host.with_stack(model, AdapterStack(stack.uses, combination))
+        patched = attach.with_stack(model, AdapterStack(stack.uses, combination))
         return io.NodeOutput(patched, through if positive is None else positive)
 
 

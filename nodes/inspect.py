@@ -9,7 +9,7 @@ from torch.nn import functional
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.families import family_of
 from ..adapter_models.hint import check_hint
-from . import host
+from . import attach
 from .sockets import T2IAdapterSocket
 
 
@@ -107,7 +107,7 @@ def compute_features(adapter: T2IAdapter, image: torch.Tensor, size: tuple[int, 
     Returns:
         One (B, C, h, w) per level on the host's main memory, fine to coarse.
     """
-    host.load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
+    attach.load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
     device = adapter.patcher.load_device  # type: ignore[attr-defined]
     features = adapter.features(image, image.shape[0], size, "crop", device=device, dtype=torch.float32)
     return [level.float().cpu() for level in features.levels]

@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..adapter_models.checks import check_choice
-from . import host
+from . import adapters
 from .model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
@@ -83,5 +83,5 @@ class LoadT2IAdapter(io.ComfyNode):
         check_choice("Load T2I-Adapter, color_order", color_order, COLOR_ORDERS)
         check_choice("Load T2I-Adapter, dtype", dtype, DTYPES)
         path, member = find_file(ADAPTERS, adapter_name)
-        adapter = host.wrap_adapter(path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype])
+        adapter = adapters.wrap_adapter(path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype])
         return io.NodeOutput(adapter)

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.style import T2IStyleAdapter
-from . import host
+from . import adapters
 from .model_files import STYLES, file_error, file_fingerprint, file_names, find_file
 from .prompts import with_style
 from .sockets import StyleAdapterSocket
@@ -53,7 +53,7 @@ class LoadT2IStyleAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, style_name: str) -> io.NodeOutput:
         """Load the style adapter."""
-        return io.NodeOutput(host.load_style_adapter(find_file(STYLES, style_name)[0], style_name))
+        return io.NodeOutput(adapters.load_style_adapter(find_file(STYLES, style_name)[0], style_name))
 
 
 class ApplyT2IStyleAdapter(io.ComfyNode):
@@ -112,4 +112,4 @@ class ApplyT2IStyleAdapter(io.ComfyNode):
             raise AdapterError(f"{WHERE}, strength", f"{strength}", "0 to 10", "Choose one in that range.")
         if strength == 0.0:
             return io.NodeOutput(conditioning)
-        return io.NodeOutput(with_style(conditioning, host.style_tokens(style_adapter, hidden) * strength))
+        return io.NodeOutput(with_style(conditioning, adapters.style_tokens(style_adapter, hidden) * strength))

@@ -24,7 +24,7 @@ from ..adapter_models.saving import (
 )
 from ..training.checkpoints import write_whole
 from ..training.starts import inherited_weights
-from . import host
+from . import adapters, host
 
 # For conditions that no published adapter has.
 OTHER = "other"
@@ -68,7 +68,7 @@ def new_adapter(
         # Published SDXL pose adapters take BGR; without a word that would be assumed of this one too.
         metadata={COLOR_ORDER_KEY: "rgb"},
     )
-    return host.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), about, bgr=False, dtype=None)
+    return adapters.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), about, bgr=False, dtype=None)
 
 
 def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: str, training: str) -> T2IAdapter:
@@ -84,7 +84,7 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
     metadata = {**adapter.about.metadata, **learned}
     about = replace(adapter.about, name=name, dtype="float32", metadata=metadata, container="in memory")
     network = assemble("the adapter", adapter.network.config, weights, host.OPERATIONS)
-    return host.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
+    return adapters.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
 
 
 def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dtype) -> Path:

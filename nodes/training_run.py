@@ -19,7 +19,7 @@ from ..training.errors import TrainingError
 from ..training.loop import Trainer, fit
 from ..training.prompts import same_length
 from ..training.settings import Settings
-from . import host
+from . import attach, host
 from .frozen import WHERE, frozen_denoiser, prompt_rows
 from .trained import trained_adapter, write_adapter
 from .training_preview import shown
@@ -99,7 +99,7 @@ def train(
     with torch.inference_mode(False):
         data = examples(model, adapter, materials)
         state = load_state(folder)
-        with host.training(model) as loaded:
+        with host.ready_to_train(model) as loaded:
             trainer = Trainer(adapter.network, data, frozen_denoiser(loaded, sites), settings, loaded.load_device)
             if state is not None:
                 trainer.load_state_dict(state)
@@ -139,7 +139,7 @@ def check_model(model: Any) -> None:
     Raises:
         TrainingError: It has adapters applied, or another noise schedule than Stable Diffusion's.
     """
-    if host.stack_of(model).uses:
+    if attach.stack_of(model).uses:
         raise TrainingError(
             f"{WHERE}, model",
             "a MODEL with adapters applied",

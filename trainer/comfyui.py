@@ -1,4 +1,4 @@
-"""Find ComfyUI and make it a library of this process. Everything else of it is behind ``nodes/host.py``."""
+"""Find ComfyUI and make it a library of this process. Everything else of it is behind ``nodes/host/``."""
 
 from __future__ import annotations
 

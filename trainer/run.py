@@ -15,7 +15,7 @@ from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import CONDITIONS
 from ..adapter_models.families import sites_for
 from ..adapter_models.saving import DTYPES, diffusers_config, layout_named
-from ..nodes import host
+from ..nodes import adapters, host
 from ..nodes.frozen import frozen_denoiser
 from ..nodes.train import CreateT2IAdapter
 from ..nodes.trained import OTHER, write_adapter
@@ -73,7 +73,7 @@ def train(options: Options, processes: Processes) -> None:
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)
     data = _examples(options, listing, checkpoint, adapter, folder, processes)
-    with host.training(checkpoint.model) as loaded:
+    with host.ready_to_train(checkpoint.model) as loaded:
         denoiser = frozen_denoiser(loaded, sites)
         trainer = Trainer(adapter.network, data, denoiser, settings, loaded.load_device, processes)
         state = load_state(folder)
@@ -124,7 +124,7 @@ def starting_adapter(options: Options, model: Any) -> T2IAdapter:
 def _load(option: str, file: Path) -> T2IAdapter:
     if not file.exists():
         raise TrainingError(option, f"{file}, which is no file", "an adapter", "Correct the path.")
-    loaded: T2IAdapter = host.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
+    loaded: T2IAdapter = adapters.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
     return loaded
 
 

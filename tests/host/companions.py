@@ -36,18 +36,18 @@ def _saved(folder: str, tensors: dict[str, torch.Tensor]) -> Path:
 
 def style_adapter(weights: dict[str, torch.Tensor] | None = None) -> Any:
     """A T2I_STYLE_ADAPTER."""
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
     with tempfile.TemporaryDirectory() as folder:
-        return host.load_style_adapter(_saved(folder, weights or style_weights()), "style")
+        return adapters.load_style_adapter(_saved(folder, weights or style_weights()), "style")
 
 
 def fuser(weights: dict[str, torch.Tensor] | None = None) -> Any:
     """A T2I_FUSER."""
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
     with tempfile.TemporaryDirectory() as folder:
-        return host.load_fuser(_saved(folder, weights or fuser_weights()), "fuser")
+        return adapters.load_fuser(_saved(folder, weights or fuser_weights()), "fuser")
 
 
 def vision(count: int = 1, tokens: int = 17, width: int = VISION, seed: int = 3) -> Any:

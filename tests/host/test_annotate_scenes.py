@@ -264,10 +264,10 @@ def test_missing_weights_and_bad_images_are_told(nodes, places, annotator):
 
 
 def load(folder: Path, name: str, kind: str = "SD", *, bgr: bool | None = None) -> Any:
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
     path = tiny.save_adapter(folder, tiny.adapter_config(kind), name=name)
-    return host.wrap_adapter(path, path.name, None, bgr=bgr, dtype=None)
+    return adapters.wrap_adapter(path, path.name, None, bgr=bgr, dtype=None)
 
 
 @pytest.mark.parametrize(

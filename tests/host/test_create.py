@@ -101,7 +101,7 @@ def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, ou
     import comfy.controlnet
     import comfy.utils
     from diffusers import T2IAdapter
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
     adapter = train(models[kind], create(models[kind], size="base", kind="openpose"))[0]
     save(adapter, filename_prefix="here/mine")
@@ -111,7 +111,7 @@ def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, ou
     image = torch.rand(1, 3, 64, 128)
     expected = features(adapter, image)
     for path in (file, folder):
-        loaded = host.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
+        loaded = adapters.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
         assert all(torch.equal(a, b) for a, b in zip(features(loaded, image), expected, strict=True))
         assert loaded.about.condition.name == "openpose"
         # The published SDXL pose adapters take BGR; this one was trained with RGB.
@@ -128,9 +128,9 @@ def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, ou
 
 
 def test_the_order_of_colours_it_was_trained_with_follows_it(sdxl, output):
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
-    published = host.wrap_adapter(
+    published = adapters.wrap_adapter(
         tiny.save_adapter(output, tiny.adapter_config("SDXL"), name="adapter-xl-openpose"), "adapter-xl-openpose", None,
         bgr=None, dtype=None,
     )  # fmt: skip
@@ -143,7 +143,7 @@ def test_the_order_of_colours_it_was_trained_with_follows_it(sdxl, output):
     ):
         save(adapter, filename_prefix=name)
         path = output / f"{name}_00001_.safetensors"
-        loaded = host.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
+        loaded = adapters.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
         assert loaded.bgr is loaded.about.bgr is adapter.about.bgr is order, name
 
 

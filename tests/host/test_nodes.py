@@ -338,10 +338,10 @@ def test_info_tells_what_the_file_is(nodes, config, facts):
 
 
 def test_info_names_the_condition_of_a_published_file(nodes, tmp_path):
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
     path = tiny.save_adapter(tmp_path, tiny.adapter_config(), name="t2iadapter_sketch_sd15v2")
-    adapter = host.wrap_adapter(path, path.name, None, bgr=None, dtype=torch.bfloat16)
+    adapter = adapters.wrap_adapter(path, path.name, None, bgr=None, dtype=torch.bfloat16)
     text = nodes["T2IAdapterInfo"].execute(adapter)[1]
     assert "file: t2iadapter_sketch_sd15v2.safetensors" in text
     assert "family: SD1.x\n" in text

@@ -94,12 +94,12 @@ def test_one_adapter_serves_unets_of_different_precision(half_models, sd):
 
 def test_a_half_precision_file_keeps_its_weights_and_computes_in_the_unets_precision(sd, tmp_path):
     from safetensors.torch import save_file
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
     config, image = tiny.adapter_config(), tiny.hint(*PIXELS)
     weights = {name: weight.half() for name, weight in tiny.adapter_weights(config).items()}
     save_file(weights, tmp_path / "half.safetensors")
-    adapter = host.wrap_adapter(tmp_path / "half.safetensors", "half", None, bgr=False, dtype=None)
+    adapter = adapters.wrap_adapter(tmp_path / "half.safetensors", "half", None, bgr=False, dtype=None)
     result = tiny.sample(tiny.apply(sd, adapter, image), tiny.latent(*LATENT), steps=2)
     features = oracle.reference_features("SD", {name: weight.float() for name, weight in weights.items()}, image)
     expected = tiny.sample(oracle.inject_features(sd, "SD", features), tiny.latent(*LATENT), steps=2)

@@ -93,9 +93,9 @@ def test_a_level_alone_changes_its_own_site_alone(scene, level):
 
 
 def engine_sites(patched: Any) -> Any:
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import attach
 
-    return patched.get_attachment(host.KEY).uses[0].sites
+    return patched.get_attachment(attach.KEY).uses[0].sites
 
 
 @pytest.mark.parametrize("cfg", [1.0, 5.0])

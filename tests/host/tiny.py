@@ -161,11 +161,11 @@ def adapter(
     """A T2I_ADAPTER, as Load T2I-Adapter gives it."""
     import tempfile
 
-    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes import adapters
 
     with tempfile.TemporaryDirectory() as folder:
         path = save_adapter(Path(folder), config, seed)
-        return host.wrap_adapter(path, name, None, bgr=bgr, dtype=dtype)
+        return adapters.wrap_adapter(path, name, None, bgr=bgr, dtype=dtype)
 
 
 def core_control(config: networks.AdapterConfig, seed: int = 0) -> Any:

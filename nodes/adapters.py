@@ -1,0 +1,69 @@
+"""Adapters, style adapters and fusers from their files, their memory in ComfyUI's hands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.combine import T2IFuser
+from ..adapter_models.companions import FUSER, STYLE_ADAPTER, load_companion
+from ..adapter_models.features import FeatureCache
+from ..adapter_models.loading import AdapterFile, load
+from ..adapter_models.networks import Adapter
+from ..adapter_models.style import T2IStyleAdapter
+from . import host
+
+
+def wrap_adapter(
+    path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
+) -> T2IAdapter:
+    """Load an adapter and hand its memory to ComfyUI.
+
+    Args:
+        path: A weights file or a diffusers folder, wherever it is.
+        name: How the user names it.
+        member: Which entry of a CoAdapter bundle.
+        bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained that way round).
+        dtype: Precision to compute in; None for that of the diffusion model.
+
+    Returns:
+        The adapter, wrapped in a model patcher.
+    """
+    network, about = load(path, name, member, host.OPERATIONS)
+    return own_adapter(network, about, bgr=about.bgr if bgr is None else bgr, dtype=dtype)
+
+
+def own_adapter(network: Adapter, about: AdapterFile, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:
+    """Hand the memory of an adapter to ComfyUI; its layers are of host.OPERATIONS."""
+    patcher = host.wrap_network(network)
+    return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
+
+
+def load_style_adapter(path: Path, name: str) -> T2IStyleAdapter:
+    """Load a style adapter and hand its memory to ComfyUI."""
+    network = load_companion(STYLE_ADAPTER, path, name, host.OPERATIONS)
+    return T2IStyleAdapter(network, name, host.wrap_network(network))
+
+
+def load_fuser(path: Path, name: str) -> T2IFuser:
+    """Load a CoAdapter fuser and hand its memory to ComfyUI."""
+    network = load_companion(FUSER, path, name, host.OPERATIONS)
+    return T2IFuser(network, name, host.wrap_network(network))
+
+
+def style_tokens(adapter: T2IStyleAdapter, hidden: Tensor) -> Tensor:
+    """Compute a style's tokens.
+
+    Args:
+        adapter: The style adapter; ComfyUI loads it.
+        hidden: (N, T, width), CLIP's last hidden state.
+
+    Returns:
+        (1, N · tokens, context) in full precision, where ComfyUI keeps results.
+    """
+    host.load_models([adapter.patcher])
+    device = adapter.patcher.load_device  # type: ignore[attr-defined]
+    return adapter.tokens(hidden.to(device)).to(host.intermediate_device())

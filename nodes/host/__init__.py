@@ -1,0 +1,74 @@
+"""The seam: the only place that knows ComfyUI's modules. Everything else is plain torch or a node's face."""
+
+from __future__ import annotations
+
+from comfy.patcher_extension import WrappersMP
+
+from .files import (
+    ANNOTATORS,
+    annotator_folders,
+    annotator_names,
+    annotator_path,
+    folders_of_other_packs,
+    model_files,
+    model_roots,
+    output_folder,
+    output_path,
+    register_annotators,
+)
+from .memory import (
+    OPERATIONS,
+    Cancelled,
+    intermediate_device,
+    load_annotator,
+    load_models,
+    wrap_network,
+)
+from .models import (
+    ControlBase,
+    base_outline,
+    latent_decoder,
+    load_checkpoint,
+    plain_attention,
+    prediction_of,
+    unet_outline,
+    wrapper_hooks,
+)
+from .page import blocked, progress, running_node, tell, warn
+from .training import ready_to_train
+
+__all__ = [
+    "ANNOTATORS",
+    "OPERATIONS",
+    "Cancelled",
+    "ControlBase",
+    "WrappersMP",
+    "annotator_folders",
+    "annotator_names",
+    "annotator_path",
+    "base_outline",
+    "blocked",
+    "folders_of_other_packs",
+    "intermediate_device",
+    "latent_decoder",
+    "load_annotator",
+    "load_checkpoint",
+    "load_models",
+    "model_files",
+    "model_roots",
+    "output_folder",
+    "output_path",
+    "plain_attention",
+    "prediction_of",
+    "progress",
+    "ready_to_train",
+    "register_annotators",
+    "running_node",
+    "tell",
+    "unet_outline",
+    "warn",
+    "wrap_network",
+    "wrapper_hooks",
+]
+
+register_annotators()

@@ -1,0 +1,107 @@
+"""ComfyUI's models: what they are, what they predict, and what its wrappers and controls are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comfy.controlnet
+import comfy.hooks
+import comfy.ldm.modules.attention
+import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
+import comfy.model_sampling
+import comfy.sd
+import folder_paths
+import latent_preview
+import torch
+from torch import Tensor
+
+from ...adapter_models.errors import FamilyMismatchError
+from ...adapter_models.families import Block, UNetOutline
+
+# Named here, so that a CONTROL_NET and wrappers can be written without importing ComfyUI elsewhere.
+ControlBase: type[Any] = comfy.controlnet.ControlBase
+
+
+def load_checkpoint(path: Path) -> tuple[Any, Any, Any]:
+    """Load the MODEL, the CLIP and the VAE of a checkpoint file; what it does not hold is None."""
+    words = folder_paths.get_folder_paths("embeddings")
+    model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(path), embedding_directory=words)
+    return model, clip, vae
+
+
+def unet_outline(model: Any) -> UNetOutline:
+    """Read the structure of a MODEL's UNet; see :func:`base_outline`."""
+    return base_outline(model.model, model.get_model_object("diffusion_model"))
+
+
+def base_outline(base: Any, unet: Any) -> UNetOutline:
+    """Read the structure of a UNet.
+
+    Args:
+        base: ComfyUI's BaseModel.
+        unet: Its diffusion model.
+
+    Returns:
+        Its blocks.
+
+    Raises:
+        FamilyMismatchError: The MODEL is no such UNet (a DiT, Stable Cascade…).
+    """
+    name = f"{type(base.model_config).__name__} ({type(base).__name__})"
+    unet = getattr(unet, "_orig_mod", unet)  # compiled by another pack
+    if not isinstance(unet, unet_modules.UNetModel):
+        raise FamilyMismatchError(
+            "model",
+            f"the MODEL {name}, a {type(unet).__name__}",
+            "a UNet of Stable Diffusion 1.x, 2.x or SDXL",
+            "T2I-Adapters exist for those alone: load such a checkpoint.",
+        )
+    stride = base.latent_format.spacial_downscale_ratio
+    blocks: list[Block] = []
+    channels = 0
+    for index, layers in enumerate(unet.input_blocks):
+        shrinks = any(isinstance(layer, unet_modules.Downsample) or getattr(layer, "updown", False) for layer in layers)
+        stride *= 2 if shrinks else 1
+        channels = next((n for layer in reversed(layers) if isinstance(n := getattr(layer, "out_channels", None), int)),
+                        channels)  # fmt: skip
+        blocks.append(Block("input", index, channels, stride, shrinks))
+    blocks.append(Block("middle", 0, channels, stride, computes=unet.middle_block is not None))
+    return UNetOutline(name, tuple(blocks))
+
+
+def plain_attention(_chosen: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """Attend as torch does instead of as ComfyUI has chosen: not all of that knows gradients, or saves memory."""
+    attended: Tensor = comfy.ldm.modules.attention.attention_pytorch(*args, **kwargs)
+    return attended
+
+
+def prediction_of(model: Any) -> str | None:
+    """Say what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for any other."""
+    kind, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
+    rows = ((known.EPS, "eps"), (known.V_PREDICTION, "v"))
+    if not issubclass(kind, known.ModelSamplingDiscrete) or kind.sigma is not known.ModelSamplingDiscrete.sigma:
+        return None
+    return next((name for row, name in rows if kind.calculate_denoised is row.calculate_denoised), None)
+
+
+def latent_decoder(model: Any, device: torch.device) -> Callable[[Tensor], Any] | None:
+    """Return what makes a small PIL picture of a MODEL's latents, as ComfyUI's previews do; None if nothing can."""
+    layout = model.model.latent_format
+    previewer = latent_preview.get_previewer(device, layout)
+    if previewer is None and layout.latent_rgb_factors is not None:  # off for samplers, but here it was asked for
+        rough = latent_preview.Latent2RGBPreviewer
+        previewer = rough(layout.latent_rgb_factors, layout.latent_rgb_factors_bias, layout.latent_rgb_factors_reshape)
+    return None if previewer is None else previewer.decode_latent_to_preview
+
+
+def wrapper_hooks(wrappers: dict[str, dict[str, list[Any]]]) -> Any:
+    """Return hooks that put wrappers around a prompt's calls.
+
+    Args:
+        wrappers: By kind of WrappersMP, lists of functions by key.
+    """
+    group = comfy.hooks.HookGroup()
+    group.add(comfy.hooks.WrapperHook({"wrappers": wrappers}))
+    return group
