@@ -43,10 +43,18 @@ class Layout:
     places: tuple[int | None, ...]
 
 
+COCO_PLACES = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+OPENPOSE_PLACES = tuple(range(JOINTS))
 LAYOUTS = (
-    Layout("COCO-17", 17, (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)),
-    Layout("OpenPose-18", 18, tuple(range(18))),
+    Layout("COCO-17", 17, COCO_PLACES),
+    Layout("OpenPose-18", 18, OPENPOSE_PLACES),
     Layout("BODY_25", 25, (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)),
+    # Feet, then face and hands, behind the body in one list.
+    Layout("COCO-17 and feet", 23, COCO_PLACES),
+    Layout("OpenPose-18 and feet", 24, OPENPOSE_PLACES),
+    Layout("COCO-WholeBody", 133, COCO_PLACES),
+    Layout("OpenPose-18, feet, face and hands", 134, OPENPOSE_PLACES),
+    Layout("OpenPose-18, feet, face of 70 and hands", 136, OPENPOSE_PLACES),
 )
 
 
@@ -79,7 +87,7 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
 
     Accepted are OpenPose's dicts with ``people`` of ``pose_keypoints_2d``, one or a list of them, nested or as JSON;
     coordinates in pixels of ``canvas_width`` x ``canvas_height`` or from 0 to 1; scores or none; parts, people and
-    frames that are null. Hands, face and feet are ignored.
+    frames that are null. Hands, face and feet are ignored, in lists of their own as behind the body in one.
 
     Args:
         keypoints: See above.

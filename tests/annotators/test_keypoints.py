@@ -11,6 +11,7 @@ from t2i_adapter_pack.annotators.keypoints import LAYOUTS, read_poses
 JOINTS = [(10.0 + 7 * number, 90.0 - 4 * number) for number in range(18)]
 # The neck of COCO-17 is between the shoulders, so here it is everywhere.
 JOINTS[1] = tuple((a + b) / 2 for a, b in zip(JOINTS[2], JOINTS[5], strict=True))
+ELSEWHERE = (191.0, 97.0)
 OTHER = [(x / 2, y / 2) for x, y in JOINTS]
 
 
@@ -33,6 +34,25 @@ def body_25(points):
     return [*points[:8], (1.0, 2.0), *points[8:], *[(3.0, 4.0)] * 6]
 
 
+def coco(points):
+    """The 17 joints of COCO."""
+    return [points[place] for place in COCO_PLACES]
+
+
+def behind(points, count):
+    """Points of feet, face and hands behind the body, in one list."""
+    return flat([*points, *[ELSEWHERE] * count])
+
+
+def parts(body):
+    """One person as newer detectors write it: feet, a face of 68 points and the eyes again, and hands."""
+    lists = {"foot": 6, "face": 70, "hand_left": 21, "hand_right": 21}
+    return {
+        "pose_keypoints_2d": flat(body),
+        **{f"{name}_keypoints_2d": flat([ELSEWHERE] * count) for name, count in lists.items()},
+    }
+
+
 COCO_PLACES = [0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10]
 PIXELS = frame(flat(JOINTS), flat(OTHER))
 HALF = [(x / 200, y / 100) for x, y in JOINTS], [(x / 200, y / 100) for x, y in OTHER]
@@ -43,7 +63,14 @@ DIALECTS = {
     "a tuple": (PIXELS,),
     "JSON": json.dumps([PIXELS]),
     "fractions": [frame(flat(HALF[0]), flat(HALF[1]))],
-    "COCO-17": [frame(*(flat([body[place] for place in COCO_PLACES]) for body in (JOINTS, OTHER)))],
+    "COCO-17": [frame(*(flat(coco(body)) for body in (JOINTS, OTHER)))],
+    "feet, a face of 70 and hands apart": [frame(people=[parts(JOINTS), parts(OTHER)])],
+    "a face of 68": [frame(people=[{**parts(body), "face_keypoints_2d": [0.5] * 204} for body in (JOINTS, OTHER)])],
+    "feet behind 17": [frame(*(behind(coco(body), 6) for body in (JOINTS, OTHER)))],
+    "feet behind 18": [frame(*(behind(body, 6) for body in (JOINTS, OTHER)))],
+    "whole bodies of 133": [frame(*(behind(coco(body), 116) for body in (JOINTS, OTHER)))],
+    "whole bodies of 134": [frame(*(behind(body, 116) for body in (JOINTS, OTHER)))],
+    "whole bodies of 136": [frame(*(behind(body, 118) for body in (JOINTS, OTHER)))],
     "BODY_25": [frame(*(flat(body_25(body)) for body in (JOINTS, OTHER)))],
     "no scores": [frame(*([value for point in body for value in point] for body in (JOINTS, OTHER)))],
     "points in lists": [frame(*([[*point, 0.9] for point in body] for body in (JOINTS, OTHER)))],
