@@ -73,8 +73,14 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
 
 def plain_attention(_chosen: Any, *args: Any, **kwargs: Any) -> Tensor:
     """Attend as torch does instead of as ComfyUI has chosen: not all of that knows gradients, or saves memory."""
-    attended: Tensor = comfy.ldm.modules.attention.attention_pytorch(*args, **kwargs)
+    tensors = [_content(each) for each in args]
+    attended: Tensor = comfy.ldm.modules.attention.attention_pytorch(*tensors, **kwargs)
     return attended
+
+
+def _content(value: Any) -> Any:
+    # Newer ComfyUI may hand a tensor over in a container, so that the attention can free it early.
+    return value.take() if hasattr(value, "take") and not isinstance(value, Tensor) else value
 
 
 def prediction_of(model: Any) -> str | None:
