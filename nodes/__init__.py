@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import host
 from .annotate import T2IAnnotateCanny, T2IAnnotateColor, T2IAnnotateGray, T2ICleanSketch
 from .annotate_for import T2IAnnotateFor
 from .annotate_lines import T2IAnnotateLineart, T2IAnnotateSketch, T2IAnnotateSoftEdge
@@ -54,6 +55,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 
 class T2IAdapterExtension(ComfyExtension):
     """Tells ComfyUI of the nodes."""
+
+    async def on_load(self) -> None:
+        """Say in the log where this ComfyUI differs from what the nodes rely on."""
+        host.warn_of_changes(host.INTERFACES)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""

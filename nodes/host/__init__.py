@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy.patcher_extension import WrappersMP
 
+from .contract import warn_of_changes
 from .files import (
     ANNOTATORS,
     annotator_folders,
@@ -16,6 +17,7 @@ from .files import (
     output_path,
     register_annotators,
 )
+from .interfaces import INTERFACES
 from .memory import (
     OPERATIONS,
     Cancelled,
@@ -39,6 +41,7 @@ from .training import ready_to_train
 
 __all__ = [
     "ANNOTATORS",
+    "INTERFACES",
     "OPERATIONS",
     "Cancelled",
     "ControlBase",
@@ -67,6 +70,7 @@ __all__ = [
     "tell",
     "unet_outline",
     "warn",
+    "warn_of_changes",
     "wrap_network",
     "wrapper_hooks",
 ]

@@ -16,15 +16,20 @@ ROOT = Path(__file__).absolute().parents[2]
 CHECKPOINT = ROOT / "miniature" / "weights" / "miniature.safetensors"
 
 
+def learn_of_miniature() -> None:
+    """Let ComfyUI recognise the miniature."""
+    path = ROOT / "miniature" / "companion" / "__init__.py"
+    spec = importlib.util.spec_from_file_location("miniature_companion", path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
 @pytest.fixture(scope="session")
 def miniature(comfyui: Any) -> Iterator[Path]:
     """The miniature's checkpoint, while ComfyUI knows it."""
     import comfy.supported_models
 
     known = list(comfy.supported_models.models)
-    path = ROOT / "miniature" / "companion" / "__init__.py"
-    spec = importlib.util.spec_from_file_location("miniature_companion", path)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    learn_of_miniature()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield CHECKPOINT
