@@ -33,8 +33,8 @@ SIDE_BY_SIDE = ("-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reor
 PATIENCE = 30.0
 # The tests that run with the oldest ComfyUI too: where the pack meets it. `tests-oldest` runs all of them.
 SEAMS = (
-    "areas", "base_check", "control", "isolation", "loader", "masks", "memory", "nodes", "packing", "parity", "roles",
-    "sizes", "stack", "style", "weights",
+    "areas", "base_check", "contract", "contract_changes", "control", "isolation", "loader", "masks", "memory",
+    "newer_hosts", "nodes", "packing", "parity", "roles", "sizes", "stack", "style", "weights",
 )  # fmt: skip
 # Of each that runs for several families, the one where the middle block is patched too, which is what 0.20.1 brought.
 MIDDLE_TOO = "SDXL or not SD"

@@ -15,6 +15,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 # What a look at something that has changed may end in.
 FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+GONE = "got nothing; expected it as it was"
 ANY_NAME, MORE = "_", "..."
 
 
@@ -71,10 +72,14 @@ def changes_of(interface: Interface) -> list[tuple[str, str]]:
             thing = getattr(thing, bare)
             thing = thing() if bare != step else thing
         except FAILURES as error:
-            return [] if interface.optional else [(name, f"got {type(error).__name__}: {error}; expected it as it was")]
+            return [] if interface.optional else [(name, GONE if isinstance(error, AttributeError) else _broken(error))]
     missing = [f"{name}.{member}" for member in _names(interface.members) if not hasattr(thing, member)]
     changed = None if interface.signature is None else _changed_signature(thing, interface.signature)
-    return [(each, "got nothing; expected it") for each in missing] + ([(name, changed)] if changed else [])
+    return [(each, GONE) for each in missing] + ([(name, changed)] if changed else [])
+
+
+def _broken(error: Exception) -> str:
+    return f"got {type(error).__name__}: {error}; expected one without arguments"
 
 
 def _names(text: str) -> list[str]:
@@ -85,7 +90,7 @@ def _changed_signature(function: Any, expected: str) -> str | None:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except FAILURES:  # written in C, or no function any more
-        return None if callable(function) else f"got a {type(function).__name__}; expected a function ({expected})"
+        return None if callable(function) else f"got no function; expected ({expected})"
     if parameters and parameters[0].name in ("self", "cls"):
         del parameters[0]
     if _fits(parameters, _names(expected)):

@@ -240,7 +240,7 @@ def patchers_are_made_cloned_and_hung_with_things() -> None:
         "comfy.ldm.modules.attention:attention_pytorch",
         "optimized_attention_override(function, q, k, v, heads)")  # fmt: skip
 def a_base_is_called_as_in_training() -> None:
-    from comfy.ldm.modules.attention import attention_pytorch
+    from t2i_adapter_pack.nodes import host
 
     base, heads = model().model, []
     assert base.model_config.unet_config["context_dim"] == tiny.CONTEXT
@@ -253,9 +253,9 @@ def a_base_is_called_as_in_training() -> None:
                              width=128, height=64)  # fmt: skip
     assert torch.equal(conds["c_crossattn"].cond, text)
 
-    def override(_: Any, q: Any, k: Any, v: Any, count: int, *args: Any, **kwargs: Any) -> torch.Tensor:
-        heads.append(count)
-        return attention_pytorch(q, k, v, count, *args, **kwargs)
+    def override(chosen: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        heads.append(args[3])
+        return host.plain_attention(chosen, *args, **kwargs)
 
     options = {"optimized_attention_override": override, "cond_or_uncond": [0], "sigmas": torch.ones(1)}
     with torch.no_grad():

@@ -79,3 +79,9 @@ def test_a_longer_run_goes_on_and_another_is_refused_in_our_words(comfy_server):
     assert Path(comfy_server.base, "output", "t2i_adapters", "again", "again_step_00000004.safetensors").is_file()
     with pytest.raises(client.WorkflowError, match="a run that began differently; now seed 2"):
         run(comfy_server, run_name="again", seed=2)
+
+
+def test_the_log_of_a_start_names_no_changed_interface(comfy_server):
+    log = comfy_server.log.read_text(encoding="utf-8", errors="replace")
+    assert "ComfyUI-T2I-Adapter" in log
+    assert "this ComfyUI has changed" not in log
