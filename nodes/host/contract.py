@@ -117,10 +117,8 @@ def _fits(parameters: list[inspect.Parameter], expected: list[str]) -> bool:
 
 
 def _may_be_left_out(parameter: inspect.Parameter) -> bool:
-    return parameter.default is not parameter.empty or parameter.kind in (
-        parameter.VAR_POSITIONAL,
-        parameter.VAR_KEYWORD,
-    )
+    packed = (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is not parameter.empty or parameter.kind in packed
 
 
 def _written(parameter: inspect.Parameter) -> str:

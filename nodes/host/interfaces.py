@@ -1,7 +1,6 @@
 """Every interface of ComfyUI that the pack relies on.
 
-A new use of ComfyUI needs a row here, and a call in tests/host/test_contract.py: a test compares the table with the
-source.
+A new use of ComfyUI needs a row here and a call in tests/host/contract_*.py: a test compares table and source.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def _layers(*names: str) -> Any:
 BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "a kind of wrapper is gone": (
         without("comfy.patcher_extension:WrappersMP", "APPLY_MODEL"),
-        "comfy.patcher_extension.WrappersMP.APPLY_MODEL: got nothing; expected it as it was. Apply T2I-Adapter may not work",
+        "comfy.patcher_extension.WrappersMP.APPLY_MODEL: got nothing; expected it as it was. Apply T2I-Adapter may",
     ),
     "a wrapper's arguments in another order": (
         replaced("comfy.samplers", "_calc_cond_batch", lambda model, x_in, conds, timestep, model_options: None),
@@ -78,7 +78,7 @@ BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     ),
     "a field of controls is gone": (
         replaced("comfy.controlnet:ControlBase", "__init__", _no_fields),
-        "comfy.controlnet.ControlBase.strength: got nothing; expected it as it was. T2I-Adapter as ControlNet may not work",
+        "comfy.controlnet.ControlBase.strength: got nothing; expected it as it was. T2I-Adapter as ControlNet",
     ),
     "controls want an argument": (
         replaced("comfy.controlnet:ControlBase", "__init__", lambda self, device: None),
