@@ -53,7 +53,12 @@ def gallery(session: nox.Session) -> None:
     launch(session, place, "demo.gallery", *session.posargs)
     launch(session, place, "docs.sheet_annotators")
     launch(session, place, "docs.help_pictures")
-    launch(session, place, "demo.templates.main")
+
+
+@nox.session
+def templates(session: nox.Session) -> None:
+    """Tidy the example workflows after an edit, and draw their thumbnails."""
+    launch(session, set_up(session), "demo.templates.main", *session.posargs)
 
 
 @nox.session

@@ -1,20 +1,36 @@
-"""All workflows of example_workflows/, and how their files are written."""
+"""The workflows of example_workflows/. Their files are the source: edit them in ComfyUI, then tidy them."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...tasks import paths
 from ...tasks.server import ComfyServer
-from . import conditions, places, teaching, together
-from .canvas import Canvas, Pack
-from .convert import Document
+from .convert import NOTES, Document
 from .definitions import Definitions
 
 FOLDER = paths.ROOT / "example_workflows"
-# The ComfyUI whose nodes they were made with.
+# Where somebody last looked at the workflow, and with what: it would change with every save.
+VIEW = ("ds", "frontendVersion", "workflowRendererVersion", "linkExtensions", "reroutes")
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Where a node comes from, for the page's search for missing nodes.
+
+    Attributes:
+        cnr_id: Name in the registry.
+        ver: Version.
+    """
+
+    cnr_id: str
+    ver: str
+
+
+# The ComfyUI whose nodes the workflows were made with.
 CORE = Pack("comfy-core", "0.30.0")
 
 
@@ -24,11 +40,9 @@ class Template:
 
     Attributes:
         name: Of its file, which the page shows as its title.
-        build: Lays it out.
     """
 
     name: str
-    build: Callable[[Canvas], None]
 
     def path(self) -> Path:
         """Return its file."""
@@ -44,23 +58,7 @@ class Template:
         return document
 
 
-TEMPLATES = (
-    Template("Sketch", conditions.sketch),
-    Template("Canny edges", conditions.canny),
-    Template("Depth", conditions.depth),
-    Template("Colour palette", conditions.colour),
-    Template("Segmentation painted by hand", conditions.segmentation),
-    Template("Pose", conditions.pose),
-    Template("Line art with SDXL", conditions.lineart),
-    Template("Style of a picture", together.style),
-    Template("Two adapters together", together.two),
-    Template("CoAdapter", together.coadapter),
-    Template("A prompt for each region", places.regions),
-    Template("Schedule and level weights", places.schedule),
-    Template("Inpainting", places.inpainting),
-    Template("Video frames", places.frames),
-    Template("Train your own adapter", teaching.training),
-)
+TEMPLATES = tuple(Template(path.stem) for path in sorted(FOLDER.glob("*.json")))
 
 
 def definitions(server: ComfyServer) -> Definitions:
@@ -68,16 +66,30 @@ def definitions(server: ComfyServer) -> Definitions:
     return Definitions(server.get("/object_info"))
 
 
-def build(template: Template, known: Definitions) -> str:
-    """Return what a workflow's file holds.
+def tidied(document: Document, known: Definitions) -> str:
+    """Return the text of a workflow's file, whoever saved it last.
+
+    ComfyUI's page does not say which pack a node comes from, and notes how it was looked at.
 
     Args:
-        template: The workflow.
+        document: The workflow.
         known: The nodes of a server.
     """
-    canvas = Canvas(known, CORE, our_pack())
-    template.build(canvas)
-    return json.dumps(canvas.document(template.name), indent=1, ensure_ascii=False) + "\n"
+    ours = our_pack()
+    for node in document["nodes"]:
+        if node["type"] not in NOTES:
+            pack = CORE if known[node["type"]].is_core else ours
+            node["properties"] = {**_stamp(pack), **_others(node["properties"], _stamp(pack))}
+    document["extra"] = _others(document.get("extra", {}), VIEW)
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _stamp(pack: Pack) -> dict[str, str]:
+    return {"cnr_id": pack.cnr_id, "ver": pack.ver}
+
+
+def _others(values: Mapping[str, Any], left_out: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in left_out}
 
 
 def our_pack() -> Pack:

@@ -1,4 +1,4 @@
-"""Write example_workflows/ again, workflows and thumbnails: `python3 run.py gallery`.
+"""Tidy the workflows of example_workflows/ after an edit, and draw their thumbnails: `python3 run.py templates`.
 
 A real ComfyUI says what its nodes are, and draws the thumbnails with the miniature.
 """
@@ -14,19 +14,18 @@ from . import catalogue, thumbnails, twins
 
 
 def main(arguments: list[str]) -> int:
-    """Write the workflows, run their twins, and write what they drew."""
-    parser = argparse.ArgumentParser(prog="templates", description="Write example_workflows/ again.")
+    """Tidy the workflows, run their twins, and write what they drew."""
+    parser = argparse.ArgumentParser(prog="templates", description=__doc__)
     parser.add_argument("--only", action="append", choices=[one.name for one in twins.TWINS], help="only this one")
-    parser.add_argument("--no-thumbnails", action="store_true", help="write the workflows, run nothing")
+    parser.add_argument("--no-thumbnails", action="store_true", help="tidy the workflows, run nothing")
     asked = parser.parse_args(arguments)
-    catalogue.FOLDER.mkdir(exist_ok=True)
     comfyui = Path(os.environ["COMFYUI_PATH"])
     with tempfile.TemporaryDirectory(prefix="templates-") as folder:
         base = base_directory.prepare(Path(folder) / "base", comfyui)
         with ComfyServer(comfyui, base, device_arguments(), ONE_THREAD) as server:
             known = catalogue.definitions(server)
             for template in catalogue.TEMPLATES:
-                template.path().write_text(catalogue.build(template, known), encoding="utf-8")
+                template.path().write_text(catalogue.tidied(template.load(), known), encoding="utf-8")
             if not asked.no_thumbnails:
                 draw(server, asked.only or [one.name for one in twins.TWINS])
     return 0

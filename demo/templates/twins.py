@@ -13,33 +13,36 @@ from ...tasks import client
 from ...tasks.client import Workflow
 from ...tasks.server import ComfyServer
 from .. import workflows
-from . import conditions, inputs, published, stand_ins
+from . import inputs, stand_ins
 from .catalogue import TEMPLATES, Template
 from .convert import to_prompt
 from .definitions import Definitions
-from .parts import NEGATIVE, PROMPT, SAVED, SEEN
-from .together import PALETTE
 
 MINIATURE, SKETCH, COLOUR, SEGMENTATION = (
     "miniature.safetensors",
     *(f"t2iadapter_{kind}_miniature.safetensors" for kind in ("sketch", "color", "seg")),
 )
+# Titles of nodes.
+PROMPT, NEGATIVE, SAVED, SEEN = "Prompt", "Negative prompt", "Save", "What the adapter sees"
+PALETTE = "Colours that the adapter sees"
+PAINTED = ("First thing", "Second thing")
+SDXL = "sd_xl_base_1.0.safetensors"
 # What stands for the published files.
 NAMES: Mapping[str, str] = {
-    published.SD15.name: MINIATURE,
-    published.SDXL.name: MINIATURE,
-    published.SKETCH.name: SKETCH,
-    published.CANNY.name: SKETCH,
-    published.LINEART.name: SKETCH,
-    published.POSE.name: SEGMENTATION,
-    published.COADAPTER_SKETCH.name: SKETCH,
-    published.COLOUR.name: COLOUR,
-    published.COADAPTER_COLOUR.name: COLOUR,
-    published.SEGMENTATION.name: SEGMENTATION,
-    published.DEPTH.name: SKETCH,
-    published.STYLE.name: stand_ins.STYLE,
-    published.FUSER.name: stand_ins.FUSER,
-    published.CLIP_VISION.name: stand_ins.CLIP_VISION,
+    "v1-5-pruned-emaonly-fp16.safetensors": MINIATURE,
+    SDXL: MINIATURE,
+    "t2iadapter_sketch_sd15v2.pth": SKETCH,
+    "t2iadapter_canny_sd15v2.pth": SKETCH,
+    "t2i-adapter-lineart-sdxl-1.0.fp16.safetensors": SKETCH,
+    "t2iadapter_openpose_sd14v1.pth": SEGMENTATION,
+    "coadapter-sketch-sd15v1.pth": SKETCH,
+    "t2iadapter_color_sd14v1.pth": COLOUR,
+    "coadapter-color-sd15v1.pth": COLOUR,
+    "t2iadapter_seg_sd14v1.pth": SEGMENTATION,
+    "t2iadapter_depth_sd15v2.pth": SKETCH,
+    "t2iadapter_style_sd14v1.pth": stand_ins.STYLE,
+    "coadapter-fuser-sd15v1.pth": stand_ins.FUSER,
+    "clip-vit-large-patch14.safetensors": stand_ins.CLIP_VISION,
 }
 # Pixels, which shrink with the picture; and what the miniature draws well with.
 PIXELS = ("width", "height", "x", "y", "cell", "resolution")
@@ -135,7 +138,7 @@ THINGS = {
     ("Paint house", "label"): label(0),
     ("Paint tree", "label"): label(1),
 }
-STROKES = {(title, "image"): drawn(partial(inputs.stroke, slot=slot)) for slot, title in enumerate(conditions.THINGS)}
+STROKES = {(title, "image"): drawn(partial(inputs.stroke, slot=slot)) for slot, title in enumerate(PAINTED)}
 SIDES = {(f"{side} prompt", "text"): half(number) for number, side in enumerate(("Left", "Right"))}
 TWINS = (
     Twin("Sketch", 36, files=DRAWING, values=WORDS),
@@ -184,7 +187,7 @@ def prompt_of(twin: Twin, known: Definitions) -> tuple[Workflow, dict[str, bytes
 
 def shrunk(prompt: Workflow) -> Workflow:
     """Return a prompt with the miniature's names, sizes and settings."""
-    wide = any(published.SDXL.name in node["inputs"].values() for node in prompt.values())
+    wide = any(SDXL in node["inputs"].values() for node in prompt.values())
     scale = (1024 if wide else 512) // scenes.SIZE
     made: Workflow = {}
     for number, node in prompt.items():

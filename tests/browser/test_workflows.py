@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from t2i_adapter_pack.demo.templates import published, twins
-from t2i_adapter_pack.demo.templates.canvas import ModelFile
+from t2i_adapter_pack.demo.templates import twins
 
 from .comfy_page import RENDERERS
 
@@ -35,16 +34,17 @@ def stage(stage) -> Any:
     """A user's machine: all the files that the workflows name are there, small ones in their places."""
     known = twins.prepare(stage)
     models, pictures = Path(stage.base, "models"), Path(stage.base, "input")
-    for file in (file for file in vars(published).values() if isinstance(file, ModelFile)):
-        place = models / file.directory / file.name
+    nodes = [node for document in documents() for node in document["nodes"]]
+    for file in (file for node in nodes for file in node["properties"].get("models", ())):
+        place = models / file["directory"] / file["name"]
         place.parent.mkdir(parents=True, exist_ok=True)
-        stand_in = next(models.glob(f"*/{twins.NAMES[file.name]}"), None) if file.name in twins.NAMES else None
+        stand_in = next(models.glob(f"*/{twins.NAMES[file['name']]}"), None) if file["name"] in twins.NAMES else None
         place.write_bytes(stand_in.read_bytes() if stand_in else b"")  # those of bypassed nodes are never opened
     for twin in twins.TWINS:
         _, files = twins.prompt_of(twin, known)
         for name, data in files.items():
             (pictures / name).write_bytes(data)
-    for node in (node for document in documents() for node in document["nodes"]):
+    for node in nodes:
         if node["type"] in ("LoadImage", "LoadVideo"):
             name = node["widgets_values"][0]
             example = next(pictures.glob(f"*-*{Path(name).suffix}"))

@@ -10,7 +10,6 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 from PIL import Image
 from t2i_adapter_pack.demo.templates import catalogue, thumbnails
-from t2i_adapter_pack.demo.templates.canvas import TITLE_BAR
 from t2i_adapter_pack.demo.templates.convert import NOTES, to_prompt
 from t2i_adapter_pack.tasks import paths
 
@@ -20,6 +19,7 @@ NAMES = {one.name for one in catalogue.TEMPLATES}
 # Boxes that name files; LoadImage and its kin name the user's own.
 FILE_BOXES = ("ckpt_name", "adapter_name", "style_name", "fuser_name", "clip_name", "weights")
 ALL_TOGETHER = 1_000_000  # bytes
+TITLE_BAR = 30  # above a node's position, in the page's units
 
 
 def real(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,9 +45,19 @@ def test_the_server_hands_out_file_and_thumbnail(comfy_server, template):
 
 
 @TEMPLATES
-def test_the_file_is_what_is_built(known, template):
-    built = catalogue.build(template, known)
-    assert template.path().read_text(encoding="utf-8") == built, "python3 run.py gallery writes it again"
+def test_the_file_is_tidy(known, template):
+    tidied = catalogue.tidied(template.load(), known)
+    assert template.path().read_text(encoding="utf-8") == tidied, "python3 run.py templates"
+
+
+def test_what_the_page_saves_is_tidied(known):
+    template = catalogue.TEMPLATES[0]
+    saved = template.load()
+    saved["extra"] |= {"ds": {"scale": 0.5, "offset": [1, 2]}, "frontendVersion": "1.47.12"}
+    for node in saved["nodes"]:
+        for key in ("cnr_id", "ver"):
+            node["properties"].pop(key, None)
+    assert catalogue.tidied(saved, known) == template.path().read_text(encoding="utf-8")
 
 
 @TEMPLATES
