@@ -25,7 +25,7 @@ from .memory import (
     wrap_network,
 )
 from .models import (
-    ControlBase,
+    CoreT2IAdapter,
     base_outline,
     latent_decoder,
     load_checkpoint,
@@ -41,7 +41,7 @@ __all__ = [
     "ANNOTATORS",
     "OPERATIONS",
     "Cancelled",
-    "ControlBase",
+    "CoreT2IAdapter",
     "WrappersMP",
     "annotator_folders",
     "annotator_names",
