@@ -50,6 +50,7 @@ def copy_for(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
     network = build(adapter.network.config, host.OPERATIONS, device="meta")
     weights = {name: weight.detach().to("cpu", copy=True) for name, weight in adapter.network.state_dict().items()}
     network.load_state_dict(weights, assign=True)
+    network.eval().requires_grad_(False)
     patcher = host.wrap_network(network, device)
     return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
 

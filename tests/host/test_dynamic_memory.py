@@ -154,5 +154,7 @@ def test_a_copy_keeps_the_precision_of_the_file(inside_comfyui, dtype):
     adapter.network.to(dtype)
     copied = copy_for(adapter, torch.device("cpu"))
     assert {parameter.dtype for parameter in copied.network.parameters()} == {dtype}
+    assert not any(parameter.requires_grad for parameter in copied.network.parameters())
+    assert not copied.network.training
     assert copied.bgr is adapter.bgr
     assert copied.about is adapter.about
