@@ -69,18 +69,25 @@ class T2IAdapter:
         Raises:
             CorruptFileError: The network gives NaN or infinite features.
         """
-        dtype = self.dtype or dtype
-        key = self._key(hint, count, size, fit, dtype)
+        key = self._key(hint, count, size, fit, self.dtype or dtype)
         source = hint if source is None else source
         found = self.cache.get(source, key)
         if found is not None:
             return found.to(device)
-        parts = [self._forward(part, size, fit, device, dtype) for part in hint[:count].split(PICTURES_AT_ONCE)]
-        levels = tuple(torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts, strict=True))
-        self._check_finite(levels, dtype)
-        features = AdapterFeatures(levels, self.network.config.strides)
+        features = self.compute(hint[:count], size, fit, device=device, dtype=dtype)
         self.cache.put(source, key, features)
         return features
+
+    @torch.no_grad()
+    def compute(
+        self, hint: Tensor, size: tuple[int, int], fit: Fit, *, device: torch.device, dtype: torch.dtype
+    ) -> AdapterFeatures:
+        """Compute the features of condition images, past the cache; arguments and errors as of :meth:`features`."""
+        dtype = self.dtype or dtype
+        parts = [self._forward(part, size, fit, device, dtype) for part in hint.split(PICTURES_AT_ONCE)]
+        levels = tuple(torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts, strict=True))
+        self._check_finite(levels, dtype)
+        return AdapterFeatures(levels, self.network.config.strides)
 
     def has_features(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from ..adapter_models.combine import T2IFuser
 from ..adapter_models.companions import FUSER, STYLE_ADAPTER, load_companion
 from ..adapter_models.features import FeatureCache
 from ..adapter_models.loading import AdapterFile, load
-from ..adapter_models.networks import Adapter
+from ..adapter_models.networks import Adapter, build
 from ..adapter_models.style import T2IStyleAdapter
 from . import host
 
@@ -40,6 +41,18 @@ def own_adapter(network: Adapter, about: AdapterFile, *, bgr: bool, dtype: torch
     """Hand the memory of an adapter to ComfyUI; its layers are of host.OPERATIONS."""
     patcher = host.wrap_network(network)
     return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
+
+
+def copy_for(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
+    """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
+    # Built anew: what ComfyUI hangs on a network that it streams (pinned buffers, memory of a device) is freed by its
+    # owner, and a deep copy would free it a second time.
+    network = build(adapter.network.config, host.OPERATIONS, device="meta")
+    weights = {name: weight.detach().to("cpu", copy=True) for name, weight in adapter.network.state_dict().items()}
+    network.load_state_dict(weights, assign=True)
+    network.eval().requires_grad_(False)
+    patcher = host.wrap_network(network, device)
+    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
 
 
 def load_style_adapter(path: Path, name: str) -> T2IStyleAdapter:

@@ -14,6 +14,8 @@ from .engine import InputPatch, MiddlePatch, StackEngine
 # The key of everything that the pack hangs on a MODEL.
 KEY = "t2i_adapter"
 OBSERVER = f"{KEY}_observer"
+# Pixels of a latent cell, for all UNets that adapters exist for.
+CELL = 8
 
 
 def stack_of(model: Any) -> AdapterStack:
@@ -53,7 +55,7 @@ def load_network(owner: T2IAdapter | T2IFuser, nbytes: int) -> None:
 
 def observer_hooks() -> Any:
     """Return hooks that let a CONTROL_NET know of the prompts' areas and sides; it sees neither by itself."""
-    observer = StackEngine(AdapterStack(), cell=8)
+    observer = StackEngine(AdapterStack(), CELL)
     return host.wrapper_hooks(
         {
             host.WrappersMP.SAMPLER_SAMPLE: {OBSERVER: [observer.observe_run]},

@@ -106,7 +106,7 @@ class Run:
         # Not those of another stack: a guider of two models prepares one after the other.
         self.sums = sums if begun and sums is not None else StackRun(stack.uses, cell, pictures, stack.combination)
         # Runs of CONTROL_NETs inside this one, which end with it.
-        self.guests: list[Run] = []
+        self.guests: list[object] = []
         self._controls: OrderedDict[tuple[int, int], tuple[Residuals, dict[str, list[Tensor | None]]]] = OrderedDict()
         self.clock = Clock(model.model_sampling, sigmas)
         self.prompts = {name: (group, _ids(group)) for name, group in (prompts or {}).items()}

@@ -27,7 +27,7 @@ from .memory import (
     wrap_network,
 )
 from .models import (
-    ControlBase,
+    CoreT2IAdapter,
     base_outline,
     latent_decoder,
     load_checkpoint,
@@ -44,7 +44,7 @@ __all__ = [
     "INTERFACES",
     "OPERATIONS",
     "Cancelled",
-    "ControlBase",
+    "CoreT2IAdapter",
     "WrappersMP",
     "annotator_folders",
     "annotator_names",

@@ -21,7 +21,7 @@ from ...adapter_models.errors import FamilyMismatchError
 from ...adapter_models.families import Block, UNetOutline
 
 # Named here, so that a CONTROL_NET and wrappers can be written without importing ComfyUI elsewhere.
-ControlBase: type[Any] = comfy.controlnet.ControlBase
+CoreT2IAdapter: type[Any] = comfy.controlnet.T2IAdapter
 
 
 def load_checkpoint(path: Path) -> tuple[Any, Any, Any]:

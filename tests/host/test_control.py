@@ -85,6 +85,75 @@ def test_an_area_follows_the_part_of_the_image_under_it(scene):
     assert torch.equal(tiny.sample(model, latent, **prompts(control(adapter), image, positive=part)), direct)
 
 
+def no_features(control: Any) -> None:
+    """Let core, too, look at its image again."""
+    control.cond_hint = control.control_input = None
+
+
+# What somebody sets on a control between two steps.
+CHANGES: dict[str, Any] = {
+    "strength": lambda control, step: setattr(control, "strength", 0.5 - step),
+    "timestep_range": lambda control, step: setattr(control, "timestep_range", (6.0, 0.8 if step else 5.0)),
+    "cond_hint_original": lambda control, step: (
+        no_features(control),
+        setattr(control, "cond_hint_original", tiny.hint(128, 128, seed=step).movedim(-1, 1)),
+    ),
+    "cond_hint": lambda control, step: (
+        no_features(control),
+        setattr(control, "cond_hint", tiny.hint(128, 128, 1 + step % 2, seed=step).movedim(-1, 1)),
+    ),
+    "a cond_hint of another size": lambda control, step: (
+        no_features(control),
+        setattr(control, "cond_hint", tiny.hint(64, 128, seed=step).movedim(-1, 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_whoever_sets_something_between_steps_is_obeyed_as_by_core(scene, name):
+    model, adapter, config, image = scene
+    results, untouched = [], []
+    for net in (control(adapter), tiny.core_control(config)):
+        given = prompts(net, image)
+        used = given["positive"][0][1]["control"]
+        latent = tiny.latent(16, 16, 2)
+        untouched.append(tiny.sample(model, latent, **given))
+
+        def change(step: int, *_: Any, used: Any = used) -> None:
+            CHANGES[name](used, step)
+
+        results.append(tiny.sample(model, latent, callback=change, **given))
+    torch.testing.assert_close(results[0], results[1], **tiny.CLOSE)
+    same = name == "a cond_hint of another size"
+    assert ((results[0] - untouched[0]).abs().max() < 1e-2) == same
+
+
+def test_a_range_that_somebody_sets_goes_before_that_of_the_node(scene):
+    model, adapter, config, image = scene
+    results = []
+    for net in (control(adapter), tiny.core_control(config)):
+        given = prompts(net, image, start_percent=0.2, end_percent=0.6)
+        used = given["positive"][0][1]["control"]
+
+        def widen(step: int, *_: Any, used: Any = used) -> None:
+            used.timestep_range = (999999999.9, 0.0)
+
+        results.append(tiny.sample(model, tiny.latent(16, 16, 2), callback=widen, **given))
+    torch.testing.assert_close(results[0], results[1], **tiny.CLOSE)
+
+
+def test_sides_are_told_by_their_order_where_nothing_else_tells(scene):
+    """A host that does not read the control's hooks, or a sampler past them."""
+    from t2i_adapter_pack.nodes.weights import T2IAdapterWeights
+
+    model, adapter, _, image = scene
+    weights = T2IAdapterWeights.execute(positive=0.5, negative=2.0)[0]
+    given = prompts(control(adapter, weights), image)
+    given["positive"][0][1]["control"].extra_hooks = None
+    direct = tiny.sample(tiny.apply(model, adapter, image, weights=weights), tiny.latent(16, 16))
+    assert torch.equal(tiny.sample(model, tiny.latent(16, 16), **given), direct)
+
+
 def test_weights_act_as_on_the_model(scene):
     from t2i_adapter_pack.nodes.weights import T2IAdapterSchedule, T2IAdapterWeights
 
