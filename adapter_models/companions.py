@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from .errors import CorruptFileError, NotAnAdapterError
-from .files import FETCH_AGAIN, read
+from .files import read
 from .formats import find_format, members, normalise, not_expected
 from .fuser import CoAdapterFuser, FuserConfig, read_fuser_config
+from .impostors import FETCH_AGAIN
 from .loading import fill
 from .networks import DEFAULT_OPERATIONS, Operations
 from .style import StyleAdapter, StyleConfig, read_style_config
@@ -56,13 +57,13 @@ def load_companion(
         operations: Namespace that the layers come from.
 
     Returns:
-        The network, in evaluation mode and without gradients; its weights stay mapped from the file.
+        The network, in evaluation mode and without gradients; its weights are in memory of their own.
 
     Raises:
         AdapterError: One of its kinds; the message says what the file is and what to do.
     """
     where = name or path.name
-    tensors = _own_tensors(kind, where, read(path).tensors)
+    tensors = read(path, lambda outlines: _own_tensors(kind, where, outlines)).tensors
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     try:
         config = kind.read_config(shapes)

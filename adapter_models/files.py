@@ -1,4 +1,4 @@
-"""Read the tensors of a weights file without running any of it, mapped from the disk rather than copied."""
+"""Read the tensors of a weights file into memory of their own, without running any of it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import CorruptFileError, NotAnAdapterError, UnsafeFileError
+from .errors import AdapterError, CorruptFileError, NotAnAdapterError, UnsafeFileError
+from .impostors import FETCH_AGAIN, check_is_weights, parts_in_folder
+from .pickles import check_tensors, check_whole, flatten, read_zip
+from .stored import Stored, begins_as_safetensors, header_text, read_header, read_stored
 
 SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 PICKLE_SUFFIXES = (".pth", ".bin", ".ckpt", ".pt")
@@ -26,8 +27,6 @@ DIFFUSERS_STEM = "diffusion_pytorch_model"
 DIFFUSERS_WEIGHTS = tuple(
     f"{DIFFUSERS_STEM}{variant}{suffix}" for suffix in (".safetensors", ".bin") for variant in ("", ".fp16")
 )
-# Dictionaries that trainers wrap around the state dict.
-NESTING_KEYS = ("state_dict", "model_state_dict", "adapter", "model", "module")
 # What torch's unpickler raises on a damaged stream, as found by corrupting files; each is reported as a damaged file.
 DAMAGE = (
     pickle.UnpicklingError,
@@ -51,8 +50,8 @@ CODE = re.compile(
     r"\s+(\S.*?)(?: whose module| was not|$)",
     re.MULTILINE,
 )
-DESCRIPTOR = b"PK\x07\x08"
-FETCH_AGAIN = "Download the file again."
+# Names and shapes -> those that are wanted, by whatever names.
+Pick = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class WeightsFile:
 
     Attributes:
         path: The file that was read; inside the folder, for a diffusers folder.
-        tensors: Flat name -> tensor, mapped from the file where its format allows it.
+        tensors: Flat name -> tensor, in memory of its own: whatever happens to the file later changes nothing.
         metadata: Text written beside the tensors (safetensors only).
         config: The diffusers ``config.json`` beside the weights, or empty.
         container: ``safetensors`` or ``pickle``.
@@ -74,6 +73,23 @@ class WeightsFile:
     container: str = "safetensors"
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """What a file holds, before its numbers are read.
+
+    Attributes:
+        outlines: Name -> tensor of that shape and precision, without numbers.
+        load: Reads the numbers of some names.
+        metadata: Text written beside the tensors.
+        container: ``safetensors`` or ``pickle``.
+    """
+
+    outlines: dict[str, Tensor]
+    load: Callable[[Iterable[str]], dict[str, Tensor]]
+    metadata: Mapping[str, str]
+    container: str
+
+
 def weights_in_folder(folder: Path) -> Path | None:
     """Return the weights of a diffusers folder (``config.json`` beside ``diffusion_pytorch_model*``), or None."""
     if not (folder / DIFFUSERS_CONFIG).is_file():
@@ -81,48 +97,84 @@ def weights_in_folder(folder: Path) -> Path | None:
     return next((folder / name for name in DIFFUSERS_WEIGHTS if (folder / name).is_file()), None)
 
 
-def read(path: Path) -> WeightsFile:
+def read(path: Path, pick: Pick = dict) -> WeightsFile:
     """Read a ``.safetensors`` file, a pickle (``.pth``, ``.bin``, ``.ckpt``, ``.pt``) or a diffusers folder.
+
+    Memory grows by what is picked, and by nothing else; only a file from before torch 1.6 is read whole.
 
     Args:
         path: The file or folder.
+        pick: From the tensors' outlines (device ``meta``) by name those to read, by the names that they are to have.
+            It raises where the file is something else: then none of its numbers are read.
 
     Returns:
-        Its tensors by name, with nesting dictionaries opened.
+        The tensors, with nesting dictionaries opened.
 
     Raises:
-        CorruptFileError: The file is missing, not to be read, empty, cut short or damaged.
+        CorruptFileError: The file is missing, not to be read, empty, cut short, damaged, or changes meanwhile.
         UnsafeFileError: The file is a pickle that holds more than tensors.
         NotAnAdapterError: The folder is no diffusers model, or the file holds no tensors.
     """
     config: Mapping[str, object] = {}
     if path.is_dir():
-        weights = weights_in_folder(path)
-        if weights is None:
-            raise NotAnAdapterError(
-                str(path), "a folder without a diffusers model", f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it"
-            )
-        config, path = _read_config(path / DIFFUSERS_CONFIG), weights
+        config, path = _read_folder(path)
     elif path.name in DIFFUSERS_WEIGHTS and (path.parent / DIFFUSERS_CONFIG).is_file():
         config = _read_config(path.parent / DIFFUSERS_CONFIG)
     _check_file(path)
-    if _is_safetensors(path):
-        tensors, metadata = _read_safetensors(path)
-        return WeightsFile(path, tensors, metadata, config, "safetensors")
-    return WeightsFile(path, _read_pickle(path), {}, config, "pickle")
+    before = _stamp(path)
+    contents = _open(path)
+    picked = pick(dict(contents.outlines))
+    names = {id(outline): name for name, outline in contents.outlines.items()}
+    with _damage_reported(path):
+        found = contents.load([names[id(outline)] for outline in picked.values()])
+    if _stamp(path) != before:
+        raise CorruptFileError(
+            str(path),
+            "a file that changed while it was read",
+            "one that stays as it is",
+            "Run this again when the copy or the download is done.",
+        )
+    tensors = {name: found[names[id(outline)]] for name, outline in picked.items()}
+    return WeightsFile(path, tensors, contents.metadata, config, contents.container)
 
 
 def tensor_names(path: Path) -> list[str]:
-    """List the names of the tensors in a weights file; of safetensors only the header is read.
+    """List the names of the tensors in a weights file; numbers are read only of a file from before torch 1.6.
 
     Raises:
         AdapterError: As :func:`read`.
     """
     _check_file(path)
-    if not _is_safetensors(path):
-        return list(_read_pickle(path))
-    with _opened(path) as file:
-        return list(file.keys())
+    return list(_open(path).outlines)
+
+
+def names_at_a_glance(path: Path, most: int) -> list[str]:
+    """List the names of the tensors in a safetensors file; nothing of any other file, nor of one that is damaged.
+
+    Args:
+        path: A file, whatever its name says.
+        most: Longest header that is read, in bytes.
+    """
+    try:
+        if not path.is_file():
+            return []
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            if not begins_as_safetensors(file.read(9), size):
+                return []
+            file.seek(0)
+            content = json.loads(header_text(file, size, most))
+    except DAMAGE:
+        return []
+    return list(content) if isinstance(content, dict) else []
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _check_file(path: Path) -> None:
@@ -130,19 +182,16 @@ def _check_file(path: Path) -> None:
         raise CorruptFileError(str(path), "no such file", "a weights file", FETCH_AGAIN)
     if path.stat().st_size == 0:
         raise CorruptFileError(str(path), "an empty file", "a weights file", FETCH_AGAIN)
+    check_is_weights(path)
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Tell by the name, or by how the file begins: the length of its header, then a JSON object."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except PermissionError as error:
-        raise CorruptFileError(
-            str(path), "no permission to read it", "a readable file", "Change its permissions."
-        ) from error
-    begins = start[8:] == b"{" and 0 < int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
-    return begins or path.suffix.lower() in SAFETENSORS_SUFFIXES
+def _read_folder(folder: Path) -> tuple[Mapping[str, object], Path]:
+    weights = weights_in_folder(folder)
+    if weights is None:
+        raise parts_in_folder(folder) or NotAnAdapterError(
+            str(folder), "a folder without a diffusers model", f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it"
+        )
+    return _read_config(folder / DIFFUSERS_CONFIG), weights
 
 
 def _read_config(path: Path) -> Mapping[str, object]:
@@ -155,107 +204,57 @@ def _read_config(path: Path) -> Mapping[str, object]:
     return config
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            yield file
-    except (SafetensorError, *DAMAGE) as error:
-        raise CorruptFileError(
-            str(path), f"a damaged or cut-off safetensors file ({error})", "a whole one", FETCH_AGAIN
-        ) from error
+def _open(path: Path) -> _Contents:
+    with _damage_reported(path):
+        with path.open("rb") as file:
+            begins = begins_as_safetensors(file.read(9), path.stat().st_size)
+        if begins or path.suffix.lower() in SAFETENSORS_SUFFIXES:
+            stored, metadata = read_header(path)
+            return _from_stored(path, stored, metadata, "safetensors")
+        if zipfile.is_zipfile(path):
+            loaded, stored = read_zip(path)
+            _require_tensors(path, loaded, stored)
+            return _from_stored(path, stored, {}, "pickle")
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = flatten(loaded)
+        _require_tensors(path, loaded, tensors)
+        check_tensors(tensors)
+        check_whole(tensors)
+        outlines = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+        return _Contents(outlines, lambda names: {name: tensors[name] for name in names}, {}, "pickle")
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with _opened(path) as file:
-        names = list(file.keys())
-        return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+def _from_stored(path: Path, stored: Mapping[str, Stored], metadata: Mapping[str, str], container: str) -> _Contents:
+    outlines = {name: one.outline() for name, one in stored.items()}
+    return _Contents(
+        outlines, lambda names: read_stored(path, {name: stored[name] for name in names}), metadata, container
+    )
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    try:
-        zipped = zipfile.is_zipfile(path)
-        mapped = zipped and _check_zip(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        tensors = dict(_flatten(loaded)) if isinstance(loaded, Mapping) else {}
-    except pickle.UnpicklingError as error:
-        refused = CODE.search(str(error))
-        raise (_unsafe(path, refused[1]) if refused else _damaged(path, error)) from error
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
+def _require_tensors(path: Path, loaded: object, tensors: Mapping[str, object]) -> None:
     if not tensors:
         raise NotAnAdapterError(
             str(path), f"a pickled {type(loaded).__name__} without tensors", "a state dict", "Choose another file."
         )
-    for name, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested:
-            raise CorruptFileError(str(path), f"{name}, a tensor without plain numbers", "weights", FETCH_AGAIN)
-    if not zipped:
-        _check_layout(path, tensors)
-    return tensors
 
 
-def _check_zip(path: Path) -> bool:
-    """Check what torch takes on trust, and return whether the tensors can be mapped: they are not compressed."""
-    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-        records = sorted(archive.infolist(), key=lambda record: record.header_offset)
-        mapped = all(record.compress_type == zipfile.ZIP_STORED for record in records)
-        ends = [*(record.header_offset for record in records[1:]), archive.start_dir]
-        for record, end in zip(records, ends, strict=True):
-            if mapped and "/data/" in record.filename:
-                # Reading tensors for their checksum would take longer than loading them. Where they are is enough.
-                archive.open(record).close()
-                _check_place(file, record, end)
-            else:
-                archive.read(record)
-    return mapped
-
-
-def _check_place(file: BinaryIO, record: zipfile.ZipInfo, end: int) -> None:
-    # The lengths of two fields say where the numbers begin: a flipped bit there would load those beside them.
-    file.seek(record.header_offset + 26)
-    start = record.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
-    file.seek(start + record.file_size)
-    left = end - file.tell()
-    if left != 0 and (left < 0 or file.read(4) != DESCRIPTOR):
-        raise zipfile.BadZipFile(f"{record.filename} is not where the directory says")
-
-
-def _check_layout(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    # The old torch format has no checksum at all. In an undamaged state dict each tensor is the whole of its storage;
-    # a flipped offset, stride or storage number breaks that.
-    owners: dict[int, str] = {}
-    for name, tensor in tensors.items():
-        storage = tensor.untyped_storage()
-        whole = storage.nbytes() == tensor.numel() * tensor.element_size() and tensor.is_contiguous()
-        twin = owners.setdefault(storage.data_ptr(), name) if tensor.numel() else name
-        if not whole or twin != name:
-            fault = f"{name} is only a part of its data" if not whole else f"{name} shares its data with {twin}"
-            raise CorruptFileError(str(path), f"a damaged pickle ({fault})", "a whole one", FETCH_AGAIN)
-
-
-def _flatten(loaded: Mapping[object, object]) -> Iterator[tuple[str, Tensor]]:
-    inner = {key: value for key, value in loaded.items() if isinstance(value, Mapping)}
-    for key in NESTING_KEYS:
-        if key in inner:
-            yield from _flatten(inner[key])
-            return
-    for name, value in loaded.items():
-        if isinstance(value, Tensor):
-            yield str(name), value
-        elif isinstance(value, Mapping):
-            yield from ((f"{name}.{key}", tensor) for key, tensor in _flatten(value))
-
-
-def _unsafe(path: Path, refused: str) -> UnsafeFileError:
-    return UnsafeFileError(
-        str(path),
-        f"a pickle that asks for more than tensors ({refused[:120]})",
-        "a file of tensors alone",
-        "Nothing of it was run. Use a .safetensors version of this adapter.",
-    )
-
-
-def _damaged(path: Path, error: Exception) -> CorruptFileError:
-    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
-    return CorruptFileError(str(path), f"a damaged or cut-off file ({reason})", "a whole weights file", FETCH_AGAIN)
+@contextlib.contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Say of whatever a damaged file raises that it is damaged, and what a pickle would have run."""
+    try:
+        yield
+    except AdapterError:
+        raise
+    except DAMAGE as error:
+        refused = CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if refused is not None:
+            raise UnsafeFileError(
+                str(path),
+                f"a pickle that asks for more than tensors ({refused[1][:120]})",
+                "a file of tensors alone",
+                "Nothing of it was run. Use a .safetensors version of this adapter.",
+            ) from error
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
+        raise CorruptFileError(
+            str(path), f"a damaged or cut-off file ({reason})", "a whole weights file", FETCH_AGAIN
+        ) from error

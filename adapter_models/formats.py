@@ -190,7 +190,7 @@ def normalise(where: str, tensors: Mapping[str, Tensor], member: str | None = No
                 where,
                 f"a CoAdapter bundle of {', '.join(bundled)}",
                 "one adapter",
-                f"Choose one of its entries, such as '{where}#{bundled[0]}'.",
+                f"Choose one of its entries, such as '{where}#{bundled[0]}'; refresh the list if it has none.",
             )
         matches = ((MEMBER.match(name), tensor) for name, tensor in tensors.items())
         tensors = {match["name"]: tensor for match, tensor in matches if match and match["member"] == chosen}
@@ -315,6 +315,14 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
 def _check_type(where: str, row: Format, layout: InputLayout, config: Mapping[str, object]) -> None:
     stated = config.get("adapter_type", None if layout in INPUT_LAYOUTS else "nothing")
     actual = "light_adapter" if row.kind == "light" else f"full_adapter{'_xl' if layout.xl else ''}"
+    if {stated, actual} == {"full_adapter", "full_adapter_xl"}:
+        # The same weights fit both, but each makes levels of sizes that only one family of models has.
+        raise CorruptFileError(
+            where,
+            f"a config.json that fits no diffusion model: {stated} with downscale_factor {layout.unshuffle}",
+            "full_adapter with 8 (SD1.x, SD2.x), or full_adapter_xl with 16 (SDXL)",
+            "Correct adapter_type or downscale_factor in config.json, as the adapter was trained.",
+        )
     if stated not in (None, actual):
         raise CorruptFileError(where, f"weights of a {actual}", f"{stated} as config.json says", SAME_PLACE)
 

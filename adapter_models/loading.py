@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from .conditions import COLOR_ORDER_KEY, Condition, condition_of, family_of
 from .errors import CorruptFileError
-from .files import FETCH_AGAIN, read
+from .files import read
 from .formats import detect, normalise, read_config
+from .impostors import FETCH_AGAIN
 from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, Operations, build
 
 BUNDLE_SEPARATOR = "#"
@@ -60,7 +61,8 @@ def load(
 ) -> tuple[Adapter, AdapterFile]:
     """Load an adapter: any published layout, full, light or XL, original or diffusers names.
 
-    The weights stay mapped from the file (a copy is made only of old torch files, which can't be mapped).
+    The weights are read into memory of their own, once: what happens to the file afterwards changes nothing. Of a file
+    that is no adapter, nothing is read but names and shapes.
 
     Args:
         path: A weights file or a diffusers folder.
@@ -74,10 +76,9 @@ def load(
     Raises:
         AdapterError: One of its kinds; the message says what the file is and what to do.
     """
-    file = read(path)
     where = name or path.name
-    tensors = normalise(where, file.tensors, member)
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    file = read(path, lambda outlines: _pick(where, outlines, member))
+    tensors, shapes = file.tensors, _shapes(file.tensors)
     row = detect(where, shapes)
     config = read_config(where, row, shapes, file.config)
     renamed = {row.rename(key, config.num_res_blocks): tensor for key, tensor in tensors.items()}
@@ -95,6 +96,17 @@ def load(
         metadata=file.metadata,
     )
     return network, about
+
+
+def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dict[str, Tensor]:
+    """Return what is to be read of a file, if it is an adapter."""
+    picked = normalise(where, outlines, member)
+    detect(where, _shapes(picked))
+    return picked
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
 def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:
@@ -116,7 +128,7 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
         network = build(config, operations, device="meta")
     except (ValueError, RuntimeError, ArithmeticError) as error:
         raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    expected = _shapes(network.state_dict())
     fill(where, f"a {config.kind} adapter", network, expected, tensors)
     return network
 
@@ -131,12 +143,12 @@ def fill(
         what: What it is to hold, for messages.
         network: The network, without weights of its own (device ``meta``).
         expected: Shape of each of its weights.
-        tensors: The weights; kept as they are, mapped from the file and in its precision.
+        tensors: The weights; kept as they are, in the file's precision.
 
     Raises:
         CorruptFileError: Weights are missing, left over, of another shape, or can't give a picture.
     """
-    got = {key: tuple(value.shape) for key, value in tensors.items()}
+    got = _shapes(tensors)
     for key in sorted(expected.keys() | got.keys()):
         if expected.get(key) != got.get(key):
             raise CorruptFileError(
@@ -146,7 +158,7 @@ def fill(
                 FETCH_AGAIN,
             )
     check_weights(where, tensors)
-    # assign keeps the mapped tensors and their precision instead of copying them.
+    # assign keeps the tensors and their precision instead of copying them.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     network.eval().requires_grad_(False)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.files import DIFFUSERS_STEM, SAFETENSORS_SUFFIXES, tensor_names, weights_in_folder
-from ..adapter_models.formats import members
+from ..adapter_models.files import DIFFUSERS_STEM, weights_in_folder
 from ..adapter_models.loading import BUNDLE_SEPARATOR
 from . import host
+from .bundles import BUNDLES, LISTING_SECONDS
 
 
 @dataclass(frozen=True)
@@ -36,30 +37,34 @@ ADAPTERS = FileKind("adapter_name", ("controlnet",), "models/controlnet and mode
 STYLES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
 FUSERS = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
 
+LONGEST_QUOTE = 200
 
-def file_names(kind: FileKind) -> list[str]:
-    """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles."""
-    names: dict[str, None] = {}
+
+def _known(kind: FileKind) -> dict[str, str]:
+    """Return the files and, for adapters, diffusers folders by name, by their names and places alone."""
+    found: dict[str, str] = {}
     for name, path in host.model_files(kind.folders).items():
         folder = _slashed(name).rpartition("/")[0]
         if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
-            names[folder] = None
+            found.setdefault(folder, str(Path(path).parent))
             if _is_generic(name):
                 continue
-        names[name] = None
-        # Not those of other pickles: opening all of them would take too long.
-        if kind.entries and Path(path).suffix.lower() in (*SAFETENSORS_SUFFIXES, ".ckpt"):
-            modified = Path(path).stat().st_mtime_ns
-            names.update((f"{name}{BUNDLE_SEPARATOR}{entry}", None) for entry in _bundle(path, modified))
-    return list(names)
+        found[name] = path
+    return found
 
 
-@functools.lru_cache(maxsize=4096)  # more than anybody's files: the list is made again for every look-up
-def _bundle(path: str, modified: int) -> tuple[str, ...]:
-    try:
-        return members(tensor_names(Path(path)))
-    except AdapterError:
-        return ()  # Choosing it tells what is wrong with it.
+def file_names(kind: FileKind) -> list[str]:
+    """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles.
+
+    The list is made whenever ComfyUI starts or refreshes, of files that nobody has chosen: no pickle is opened for it.
+    The entries of a pickled bundle are shown once it was chosen, and can be named before.
+    """
+    names: list[str] = []
+    until = time.monotonic() + LISTING_SECONDS
+    for name, path in _known(kind).items():
+        entries = BUNDLES.listed(Path(path), until) if kind.entries else ()
+        names.extend([name, *(f"{name}{BUNDLE_SEPARATOR}{entry}" for entry in entries)])
+    return names
 
 
 def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
@@ -75,31 +80,43 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
     Raises:
         AdapterError: There is no such file, or there are several of that name in other subfolders.
     """
-    files = host.model_files(kind.folders)
-    known = [entry for entry in file_names(kind) if entry.rpartition(BUNDLE_SEPARATOR)[0] not in files]
-    member = ""
+    files, known = host.model_files(kind.folders), _known(kind)
+    where, member = f"{kind.input} '{_short(name, LONGEST_QUOTE)}'", ""
     if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
         name, _, member = name.rpartition(BUNDLE_SEPARATOR)
+    for entry, path in {**files, **known}.items():
+        if _slashed(entry) == _slashed(name):
+            return Path(path), member or None
     # All diffusers files have one name, which says nothing.
     same = [entry for entry in known if _basename(entry) == _basename(name) and not _is_generic(name)]
-    exact = [entry for entry in [*files, *known] if _slashed(entry) == _slashed(name)]
-    if not exact and len(same) > 1:
+    # A file that links lead to by several names is one file.
+    if len({_identity(known[entry]) for entry in same}) > 1:
+        listed = ", ".join(_short(entry, LONGEST_QUOTE // 3) for entry in same[:3])
+        more = f" and {len(same) - 3} more" if len(same) > 3 else ""
         raise AdapterError(
-            f"{kind.input} '{name}'",
-            f"several files of that name ({', '.join(same)})",
-            "one of them",
-            "Choose it in the list.",
+            where, f"several files of that name ({listed}{more})", "one of them", "Choose it in the list."
         )
-    for entry in [*exact, *same]:
-        path = files.get(entry) or _folder(kind, entry)
-        if path is not None:
-            return Path(path), member or None
+    if same:
+        return Path(known[min(same, key=len)]), member or None
     raise AdapterError(
-        f"{kind.input} '{name}'",
+        where,
         "no such file",
         f"one of {len(known)} files in {kind.places}",
         "Put the file there and refresh the node definitions (R).",
     )
+
+
+def _identity(path: str) -> tuple[object, ...]:
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return (path,)
+    return (stat.st_dev, stat.st_ino) if stat.st_ino else (path,)
+
+
+def _short(name: str, most: int) -> str:
+    """Return the end of a name that is too long to be read: there it differs from others."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _slashed(name: str) -> str:
@@ -115,20 +132,33 @@ def _is_generic(name: str) -> bool:
     return _basename(name).startswith(DIFFUSERS_STEM)
 
 
-def _folder(kind: FileKind, name: str) -> str | None:
-    paths = (Path(root, name) for root in host.model_roots(kind.folders))
-    return next((str(path) for path in paths if weights_in_folder(path)), None)
-
-
 def file_error(kind: FileKind, name: str | None) -> str | None:
     """Say what is wrong with an entry of a loader's list, or None; of a name that a link will bring, nothing."""
     if name is None:
         return None
     try:
-        find_file(kind, name)
+        path, member = find_file(kind, name)
+        if member is not None:
+            _check_entry(f"{kind.input} '{_short(name, LONGEST_QUOTE)}'", path, member)
     except AdapterError as error:
         return str(error)
+    if kind.entries and path.suffix.lower() == ".ckpt":
+        # Lists do not open it; now that it was chosen, they may show what is in it.
+        with contextlib.suppress(AdapterError):
+            BUNDLES.ask(path)
     return None
+
+
+def _check_entry(where: str, path: Path, member: str) -> None:
+    entries = BUNDLES.ask(path)
+    if member not in entries:
+        found = (
+            f"a CoAdapter bundle of {_short(', '.join(entries), LONGEST_QUOTE)}"
+            if entries
+            else "a file without entries"
+        )
+        fix = "Choose another entry, or drop the '#…'."
+        raise AdapterError(where, found, f"an entry '{_short(member, LONGEST_QUOTE)}' in it", fix)
 
 
 def file_fingerprint(kind: FileKind, name: str | None) -> tuple[str, int, int] | None:

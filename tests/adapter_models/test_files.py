@@ -226,3 +226,46 @@ def test_a_file_that_may_not_be_read_says_so(suffix, tmp_path, monkeypatch):
     monkeypatch.setattr(type(path), "open", refuse)  # root may read everything
     with pytest.raises(CorruptFileError, match=r"got no permission to read it; .*Change its permissions\."):
         files.read(path)
+
+
+IMPOSTORS = {
+    "a Git LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 154406760\n",
+        r"got a Git LFS pointer, the note that stands .*git lfs pull",
+    ),
+    "a web page": (
+        b"\n<!DOCTYPE html>\n<html lang='en'><head><title>Access  to model\nis restricted</title>" + b"<p>x</p>" * 5000,
+        r"got a web page saved under the model's name \('Access to model is restricted'\); .*a login, a licence",
+    ),
+    "an XML error": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "got a web page saved"),
+    "a message in JSON": (
+        b'{"error": "Repository not found"}',
+        r"got a short text .*'{\"error\": \"Repository not found",
+    ),
+    "a message": (b"Invalid username or password.", r"perhaps a server's message \('Invalid username or password\.'\)"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth", "ckpt"])
+@pytest.mark.parametrize(("content", "message"), IMPOSTORS.values(), ids=IMPOSTORS)
+def test_what_a_download_left_in_place_of_a_model_is_named(content, message, suffix, tmp_path):
+    (path := tmp_path / f"x.{suffix}").write_bytes(content)
+    for way in (files.read, files.tensor_names):
+        with pytest.raises(CorruptFileError, match=message) as caught:
+            way(path)
+        assert "Download the file again" in caught.value.fix
+        assert len(caught.value.got) < 200
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_a_model_in_parts_is_named_with_the_way_to_join_it(suffix, tmp_path):
+    part = samples.save(tmp_path, {"conv_in.weight": torch.zeros(1)}, suffix, "diffusion_pytorch_model-00001-of-00002")
+    with pytest.raises(
+        NotAnAdapterError, match=r"got part 1 of 2 of a model that was saved in parts; .*max_shard_size"
+    ):
+        files.read(part)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(NotAnAdapterError, match=r"got a model that was saved in parts \(sharded\); expected one whole"):
+        files.read(tmp_path)
+    whole = samples.save(tmp_path, {"a": torch.zeros(1)}, suffix, "model-00001-of-00001")
+    assert list(files.read(whole).tensors) == ["a"]

@@ -196,3 +196,12 @@ def test_an_entry_of_a_file_that_is_no_bundle_is_refused():
 
 def test_a_plain_file_has_no_entries():
     assert formats.members(samples.weights(samples.full())) == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "stated", "factor"), [(samples.full(3), "full_adapter_xl", 8), (samples.xl(3), "full_adapter", 16)]
+)
+def test_a_type_that_goes_with_another_factor_is_told_as_that(config, stated, factor):
+    json = {**samples.diffusers_config(config), "adapter_type": stated}
+    with pytest.raises(CorruptFileError, match=f"fits no diffusion model: {stated} with downscale_factor {factor};"):
+        read(config, "diffusers", **json)

@@ -83,3 +83,25 @@ def output(inside_comfyui, tmp_path, monkeypatch) -> Path:
 
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def folder(inside_comfyui, tmp_path, monkeypatch) -> Path:
+    """The two folders of models that ComfyUI looks for adapters in, empty; this is their parent."""
+    import folder_paths
+
+    folders = [tmp_path / "controlnet", tmp_path / "t2i_adapter"]
+    for path in folders:
+        path.mkdir()
+    suffixes = folder_paths.folder_names_and_paths["controlnet"][1]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "controlnet", ([str(path) for path in folders], suffixes))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return tmp_path
+
+
+@pytest.fixture
+def loader(inside_comfyui) -> Any:
+    """Load T2I-Adapter."""
+    from t2i_adapter_pack.nodes.load import LoadT2IAdapter
+
+    return LoadT2IAdapter

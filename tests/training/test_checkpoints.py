@@ -166,3 +166,9 @@ def test_a_state_that_was_cut_short_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(CheckpointError, match="a damaged file"):
         checkpoints.load_state(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["con", "NUL.safetensors", "aux/adapter", "t2i/Com1 .x", "lpt9.tar.gz"])
+def test_names_that_windows_keeps_for_itself_are_refused(name):
+    with pytest.raises(CheckpointError, match=r"a name that Windows keeps for itself; .*Choose another name"):
+        checkpoints.check_prefix(name)

@@ -1,0 +1,99 @@
+"""What is saved as a model and is none: notes of Git LFS, web pages, messages of servers, parts of a model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import AdapterError, CorruptFileError, NotAnAdapterError
+
+FETCH_AGAIN = "Download the file again."
+# Enough for the title of a page; what is shorter and all text is somebody's message.
+LOOKED_AT = 4096
+QUOTED = 80
+
+
+@dataclass(frozen=True)
+class Impostor:
+    """A kind of file that a download leaves in place of a model.
+
+    Attributes:
+        pattern: How it begins. A group in it is quoted.
+        found: What the user is told it is.
+        fix: What to do.
+    """
+
+    pattern: re.Pattern[bytes]
+    found: str
+    fix: str
+
+
+IMPOSTORS = (
+    Impostor(
+        re.compile(rb"version https://git-lfs"),
+        "a Git LFS pointer, the note that stands for the model in its repository, not the model itself",
+        f"{FETCH_AGAIN[:-1]}, with the download button of its page, or run `git lfs pull` in the repository.",
+    ),
+    Impostor(
+        re.compile(
+            rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|\?xml)(?:.*?<title[^>]*>(.*?)</title>)?", re.I | re.S
+        ),
+        "a web page saved under the model's name",
+        f"{FETCH_AGAIN} The page may say why it came instead: a login, a licence to accept, a wrong address.",
+    ),
+    Impostor(
+        re.compile(rb"([\t\n\r\x20-\x7e]{2,})\Z"),
+        "a short text saved under the model's name, perhaps a server's message",
+        f"{FETCH_AGAIN} The text may say why it came instead.",
+    ),
+)
+
+# How diffusers and transformers name the parts of a model that they have cut.
+PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
+INDEX = ".index.json"
+
+
+def check_is_weights(path: Path) -> None:
+    """Refuse a file that is no model, by how it begins and by its name as a part.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CorruptFileError: It is a note, a page or a message; or it can't be read.
+        NotAnAdapterError: It is one of the parts of a model.
+    """
+    part = PART.search(path.name)
+    if part is not None and int(part[2]) > 1:
+        raise _in_parts(str(path), f"part {int(part[1])} of {int(part[2])} of a model that was saved in parts")
+    try:
+        with path.open("rb") as file:
+            start = file.read(LOOKED_AT)
+    except PermissionError as error:
+        raise CorruptFileError(
+            str(path), "no permission to read it", "a readable file", "Change its permissions."
+        ) from error
+    for row in IMPOSTORS:
+        found = row.pattern.match(start)
+        if found is not None:
+            words = " ".join((found[1] if row.pattern.groups and found[1] else b"").decode("utf-8", "replace").split())
+            quoted = f" ('{words[:QUOTED]}{'…' if len(words) > QUOTED else ''}')" if words else ""
+            raise CorruptFileError(str(path), f"{row.found}{quoted}", "a weights file", row.fix)
+
+
+def parts_in_folder(folder: Path) -> AdapterError | None:
+    """Return the error for a folder with a model that was saved in parts, or None."""
+    if any(PART.search(path.name) or path.name.endswith(INDEX) for path in folder.iterdir()):
+        return _in_parts(str(folder), "a model that was saved in parts (sharded)")
+    return None
+
+
+def _in_parts(where: str, found: str) -> NotAnAdapterError:
+    return NotAnAdapterError(
+        where,
+        found,
+        "one whole file",
+        "Put it together with diffusers: T2IAdapter.from_pretrained(folder), then save_pretrained(new_folder, "
+        "max_shard_size='10GB').",
+    )
