@@ -1,8 +1,8 @@
 """Block caches (DeepCache and its kin): a ``model_function_wrapper`` that walks the UNet's blocks itself.
 
 ComfyUI's apply_model never runs, so neither do wrappers around it and around the UNet's forward. Of the patches only
-those of the input and the output blocks are called, in some kin none; ``control`` is always added. In a cached step only
-the shallow blocks run, and the rest comes from the step before.
+those of the input and the output blocks are called, in some kin none; ``control`` is always added. In a cached step
+only the shallow blocks run, and the rest comes from the step before.
 """
 
 from __future__ import annotations
