@@ -60,12 +60,14 @@ class Chunk:
         area: The part of it that this chunk shows, or None for all of it.
         frames: Number of each picture in the batch being made.
         side: Side of the guidance that the prompt is on.
+        silent: Nothing is added for this prompt.
     """
 
     size: Size
     area: Area | None
     frames: tuple[int, ...]
     side: Side = "positive"
+    silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class StackRun:
 
     def _weight(self, number: int, level: int, chunk: Chunk, call: Call) -> Tensor:
         """Return the weight of an adapter, (R, 1, h, w) where a mask makes it differ by place, else (1, 1, 1, 1)."""
-        factor = call.weights[number][level] * self.uses[number].weights.of_side(chunk.side)
+        factor = self._factor(number, level, chunk, call)
         masks = self._masks_of(number, chunk.size, call.device)
         if not masks:
             return torch.full((1, 1, 1, 1), factor, device=call.device)
@@ -212,8 +214,13 @@ class StackRun:
             part = part * _rows(masks[level], chunk.frames).to(part.dtype)
         if chunk.area is not None:
             part = self._cut(part, number, level, chunk.area)
-        weight = call.weights[number][level] * self.uses[number].weights.of_side(chunk.side)
-        return part if weight == 1.0 else part * weight
+        factor = self._factor(number, level, chunk, call)
+        return part if factor == 1.0 else part * factor
+
+    def _factor(self, number: int, level: int, chunk: Chunk, call: Call) -> float:
+        if chunk.silent:
+            return 0.0
+        return call.weights[number][level] * self.uses[number].weights.of_side(chunk.side)
 
     def _features_of(self, number: int, size: Size, device: torch.device, dtype: torch.dtype) -> AdapterFeatures:
         key = (number, size, device, dtype)

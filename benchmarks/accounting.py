@@ -160,15 +160,16 @@ def accounting(account: Account) -> Iterator[None]:
     import comfy.controlnet
     from comfy.ldm.modules.diffusionmodules import openaimodel
 
-    from ..nodes import control, engine
+    from ..nodes import control, engine, patches
 
     places: list[tuple[Any, str, Callable[..., Any]]] = [
         (engine.StackEngine, "apply_model", _wrapper),
         (engine.StackEngine, "calc_cond_batch", _wrapper),
         (engine.StackEngine, "observe_step", _wrapper),
         (control.T2IAdapterControl, "get_control", _owned),
-        (engine.InputPatch, "__call__", _owned),
-        (engine.MiddlePatch, "__call__", _owned),
+        (patches.UNetWrapper, "__call__", _wrapper),
+        (patches.InputPatch, "__call__", _owned),
+        (patches.MiddlePatch, "__call__", _owned),
         (comfy.controlnet.T2IAdapter, "get_control", _owned),
         (openaimodel, "apply_control", _controlled),
     ]

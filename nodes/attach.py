@@ -9,7 +9,8 @@ from ..adapter_models.combine import T2IFuser
 from ..adapter_models.stack import AdapterStack
 from ..adapter_models.uses import AdapterUse
 from . import host
-from .engine import InputPatch, MiddlePatch, StackEngine
+from .engine import StackEngine
+from .patches import InputPatch, MiddlePatch
 
 # The key of everything that the pack hangs on a MODEL.
 KEY = "t2i_adapter"

@@ -32,6 +32,11 @@ def as_control(residuals: Residuals, rows: int, inputs: int) -> dict[str, list[T
     }
 
 
+def inputs_of(residuals: Residuals) -> int:
+    """Return the number of input blocks up to the last that has a residual."""
+    return 1 + max((index for kind, index in residuals if kind == "input"), default=-1)
+
+
 def flat_residual(residual: Tensor, rows: int) -> Tensor:
     """(K, R, C, h, w) -> (1 or rows, C, h, w)."""
     chunks, pictures = residual.shape[:2]

@@ -1,4 +1,4 @@
-"""What a MODEL with adapters does during a run: the patches in its UNet and the wrappers around its calls.
+"""What a MODEL with adapters does during a run: the wrappers around its calls.
 
 Speaks ComfyUI's vocabulary of dictionaries (``transformer_options``, conds) but calls nothing of it.
 """
@@ -16,56 +16,18 @@ from torch import Tensor
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.combine import T2IFuser
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.stack import AdapterStack, Chunk, Residuals, Size, StackRun, add_residual
-from .controls import merge
+from ..adapter_models.stack import AdapterStack, Chunk, Size, StackRun
+from .controls import Control, as_control, inputs_of, merge
+from .offers import offering, taken_back
+from .patches import RESIDUALS, UNET_WRAPPERS, Handed, UNetWrapper, resizing, traced
 from .prompts import put_fused
 from .run import Run, chunks_of
 
-# What a run puts into transformer_options.
-RUN, STEP, RESIDUALS = "t2i_adapter_run", "t2i_adapter_step", "t2i_adapter_residuals"
+# What a run puts into transformer_options, besides patches.RESIDUALS.
+RUN, STEP = "t2i_adapter_run", "t2i_adapter_step"
 OBSERVED, PREPARED = "t2i_adapter_observed", "t2i_adapter_prepared"
 # Under which ComfyUI keeps the wrapper that swaps in a compiled UNet.
 COMPILE_WRAPPER = ("apply_model", "torch.compile")
-# Whose patches resize feature maps: Kohya's deep shrink.
-RESIZING_PATCHES = ("nodes_model_downscale",)
-
-
-@dataclass(frozen=True, eq=False)
-class InputPatch:
-    """Adds the residuals after the input blocks."""
-
-    stack: AdapterStack
-
-    def __call__(self, h: Tensor, transformer_options: dict[str, Any]) -> Tensor:
-        """Add to the output of the block that ran, if it is a site."""
-        residual = _residuals(transformer_options).get(transformer_options["block"])
-        return h if residual is None else add_residual(h, residual)
-
-
-@dataclass(frozen=True, eq=False)
-class MiddlePatch:
-    """Adds the residual after the middle block."""
-
-    stack: AdapterStack
-
-    def __call__(self, args: dict[str, Any]) -> dict[str, Any]:
-        """Add to the middle block's output, if it is a site."""
-        residual = _residuals(args["transformer_options"]).get(("middle", 0))
-        if residual is None:
-            return args
-        owned = all(site.computes for use in self.stack.uses for site in use.sites)
-        return {**args, "h": add_residual(args["h"], residual, in_place=owned)}
-
-
-def _residuals(transformer_options: Mapping[str, Any]) -> Residuals:
-    if RESIDUALS not in transformer_options:
-        raise AdapterError(
-            "Apply T2I-Adapter",
-            "a call of the UNet past ComfyUI's apply_model",
-            "one through it",
-            "Another custom node replaces how this MODEL is called; try without it.",
-        )
-    return transformer_options[RESIDUALS]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +88,17 @@ class StackEngine:
         step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])))
         if step is not None:
             model_options = {**model_options, "transformer_options": {**options, STEP: step}}
-        return executor(model, conds, x_in, timestep, model_options)
+        return executor(model, conds, x_in, timestep, self._offering(model_options, run))
+
+    def _offering(self, model_options: dict[str, Any], run: Run) -> dict[str, Any]:
+        def offer(x: Tensor, t: Tensor, options: Mapping[str, Any]) -> Control:
+            residuals = run.residuals(chunks_of(x, options, options.get(STEP)), t[0], x.device)
+            return as_control(residuals, x.shape[0], inputs_of(residuals))
+
+        # A control does not follow a feature map that is resized; the patches say so where they are called alone.
+        return (
+            model_options if resizing(model_options.get("transformer_options", {})) else offering(model_options, offer)
+        )
 
     def _run_of(
         self, guider: Any, sigmas: Tensor, noise: Tensor, size: Size | None = None, sums: StackRun | None = None
@@ -166,15 +138,23 @@ class StackEngine:
         """Put the residuals of this call where the patches find them."""
         options = dict(transformer_options or {})
         run = options.get(RUN) or self._run(executor.class_obj, x.shape[0])
+        control, wanted = taken_back(control, options)
         chunks = chunks_of(x, options, options.get(STEP))
         run.warn_of_tiles(chunks)
-        residuals = run.residuals(chunks, t[0], x.device)
+        residuals = run.residuals(chunks, t[0], x.device) if wanted else {}
         if _compiled(options):
             # ComfyUI has Dynamo ignore what is in transformer_options, so a compiled UNet would go on with the first
             # run's adapters; but it watches `control`, whose shapes here depend on the size alone.
             _refuse_resizing(options)
-            residuals, control = {}, merge(run.controls(residuals, x.shape[0]), control)
-        options[RESIDUALS] = residuals
+            control = merge(run.controls(residuals, x.shape[0]), control) if wanted else control
+            options[RESIDUALS] = {}
+        elif traced(executor.class_obj.diffusion_model):
+            options[RESIDUALS] = residuals
+        else:
+            # A control, even if empty, shows whether another node takes it away for a pass.
+            others = options.get("wrappers", {}).get(UNET_WRAPPERS)
+            control = {} if control is None and others else control
+            options = UNetWrapper(Handed(residuals), control is not None, run.check_patches).around(options)
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
@@ -196,12 +176,10 @@ def _compiled(options: Mapping[str, Any]) -> bool:
 
 def _refuse_resizing(options: Mapping[str, Any]) -> None:
     # ComfyUI would only log that the control's size is wrong, and go on without it.
-    patches = options.get("patches", {})
-    for patch in (*patches.get("input_block_patch", ()), *patches.get("input_block_patch_after_skip", ())):
-        if str(getattr(patch, "__module__", "")).endswith(RESIZING_PATCHES):
-            raise AdapterError(
-                "Apply T2I-Adapter",
-                "a compiled MODEL whose feature maps another node resizes (PatchModelAddDownscale)",
-                "one of the two",
-                "Remove TorchCompileModel or the downscaling.",
-            )
+    if resizing(options):
+        raise AdapterError(
+            "Apply T2I-Adapter",
+            "a compiled MODEL whose feature maps another node resizes (PatchModelAddDownscale)",
+            "one of the two",
+            "Remove TorchCompileModel or the downscaling.",
+        )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,13 +13,13 @@ from torch import Tensor
 
 from ..adapter_models.stack import READY_SUMS, AdapterStack, Area, Call, Chunk, Residuals, Size, StackRun
 from ..adapter_models.weights import Moment, Side
-from .controls import as_control
+from .clock import Clock
+from .controls import as_control, inputs_of
+from .patches import Handed
 
 logger = logging.getLogger(__name__)
 # The names that guiders give their lists of prompts; any other is taken for a positive one.
 NEGATIVE_PROMPTS = ("negative", "empty_negative_prompt")
-# Halvings when a noise level is looked up in the schedule: a precision of a 16 000th of it.
-LOOKUPS = 14
 
 
 @dataclass(frozen=True)
@@ -31,44 +30,13 @@ class Step:
         size: Height and width of the whole latent.
         areas: The part of it that a prompt acts on, by the prompt's id and the number of its list.
         sides: Side of the guidance of each list of prompts.
+        silent: The prompts, named as in ``areas``, that a guider has told for this step: no control here.
     """
 
     size: Size
     areas: Mapping[tuple[Any, int], Area]
     sides: tuple[Side, ...]
-
-
-@dataclass(eq=False)
-class Clock:
-    """Tells from a noise level where a run stands.
-
-    Attributes:
-        sampling: ComfyUI's model sampling, asked at run time since a later node may have replaced it.
-        sigmas: The noise levels of the steps, falling; the last is where the run ends.
-    """
-
-    sampling: Any
-    sigmas: Sequence[float]
-    _known: dict[float, Moment] = field(default_factory=dict)
-
-    def moment(self, sigma: float) -> Moment:
-        """Return the place of a noise level in the schedule and in the steps."""
-        if sigma not in self._known:
-            self._known[sigma] = Moment(self._percent(sigma), self._step(sigma))
-        return self._known[sigma]
-
-    def _percent(self, sigma: float) -> float:
-        # Schedules differ by model, and only the way from percent to noise is public: go back by halving.
-        return bisect.bisect_left(range(2**LOOKUPS), -sigma, key=self._falling_to_rising) / 2**LOOKUPS
-
-    def _falling_to_rising(self, place: int) -> float:
-        return -float(self.sampling.percent_to_sigma(place / 2**LOOKUPS))
-
-    def _step(self, sigma: float) -> float:
-        # A second-order sampler also calls between two steps: such a call belongs to the step that it is part of.
-        steps = max(1, len(self.sigmas) - 1)
-        passed = sum(level >= sigma * (1 - 1e-4) for level in self.sigmas[:steps])
-        return max(0, passed - 1) / steps
+    silent: frozenset[tuple[Any, int]] = frozenset()
 
 
 class Run:
@@ -107,6 +75,7 @@ class Run:
         self.sums = sums if begun and sums is not None else StackRun(stack.uses, cell, pictures, stack.combination)
         # Runs of CONTROL_NETs inside this one, which end with it.
         self.guests: list[object] = []
+        self._patches_run = False
         self._controls: OrderedDict[tuple[int, int], tuple[Residuals, dict[str, list[Tensor | None]]]] = OrderedDict()
         self.clock = Clock(model.model_sampling, sigmas)
         self.prompts = {name: (group, _ids(group)) for name, group in (prompts or {}).items()}
@@ -133,10 +102,9 @@ class Run:
         key = (id(residuals), rows)
         found, control = self._controls.get(key, (None, {}))
         if found is not residuals:
-            inputs = 1 + max(index for kind, index in residuals if kind == "input")
             control = {
                 name: [None if each is None else each.expand(rows, -1, -1, -1).contiguous() for each in values]
-                for name, values in as_control(residuals, rows, inputs).items()
+                for name, values in as_control(residuals, rows, inputs_of(residuals)).items()
             }
             self._controls[key] = (residuals, control)
             while len(self._controls) > READY_SUMS:
@@ -150,16 +118,23 @@ class Run:
         return tuple(use.factors(moment if first >= now >= last else None) for use, (first, last) in ranges)
 
     def step(self, conds: Sequence[Any], size: Size, *, always: bool = False) -> Step | None:
-        """Note which prompts have areas and which side they are on; None where neither matters, unless always."""
+        """Note the prompts' areas and sides, and which are without control; None where none matters, unless always."""
         areas = {
             (cond["uuid"], number): area_of(cond["area"], size)
             for number, group in enumerate(conds)
             for cond in group or ()
             if cond.get("area") is not None
         }
-        if not (areas or self.differs_by_side or always):
+        # ComfyUI leaves the key out where there is no control: who sets it to None wants none.
+        silent = frozenset(
+            (cond.get("uuid"), number)
+            for number, group in enumerate(conds)
+            for cond in group or ()
+            if "control" in cond and cond["control"] is None
+        )
+        if not (areas or silent or self.differs_by_side or always):
             return None
-        return Step(size, areas, tuple(self._side(number, group) for number, group in enumerate(conds)))
+        return Step(size, areas, tuple(self._side(number, group) for number, group in enumerate(conds)), silent)
 
     def _side(self, number: int, group: Any) -> Side:
         # Guiders order their lists as they like, so the place of a list tells nothing. It is the guider's own list, or
@@ -171,9 +146,23 @@ class Run:
             same = "positive" if number == 0 else "negative"
         return "negative" if same in NEGATIVE_PROMPTS else "positive"
 
+    def check_patches(self, handed: Handed) -> None:
+        """Refuse a UNet whose first call in a run leaves out the patches; later ones may do so for a cache."""
+        if not self._patches_run:
+            handed.check()
+            self._patches_run = True
+
     def warn_of_tiles(self, chunks: Iterable[Chunk]) -> None:
-        """Say once that a sampler works on parts of the picture without telling which."""
-        tile = next((chunk.size for chunk in chunks if self.size not in (None, chunk.size)), None)
+        """Say once that a sampler works on parts of the picture without telling which.
+
+        A latent that grows during the run (samplers that upscale) is no tile: from then on its new size is the whole.
+        """
+        tile = None
+        for size in {chunk.size for chunk in chunks} if self.size else ():
+            if size[0] < self.size[0] or size[1] < self.size[1]:
+                tile = size
+            else:
+                self.size = size
         if tile is not None:
             logger.warning(
                 "Apply T2I-Adapter: the sampler works on tiles of %d×%d latent cells and does not tell where they lie, "
@@ -205,7 +194,8 @@ def chunks_of(x: Tensor, options: Mapping[str, Any], step: Step | None) -> list[
     chunks = []
     for ident, number in list(zip(ids, numbers, strict=True))[:count]:
         area = step.areas.get((ident, number))
-        chunks.append(Chunk(size if area is None else step.size, area, frames, step.sides[number]))
+        whole = size if area is None else step.size
+        chunks.append(Chunk(whole, area, frames, step.sides[number], (ident, number) in step.silent))
     return chunks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import Any
 
 import pytest
@@ -137,3 +138,62 @@ def test_the_windows_of_animatediff_get_their_frames(models, hints):
         for parts in (((0, 1, 2, 3), (4, 5, 6, 7)), ((6, 0, 3), (1, 2, 7), (4, 5))):
             windowed = in_parts_like_animatediff(patched, parts)
             torch.testing.assert_close(tiny.sample(windowed, latent, steps=2), expected, **tiny.CLOSE)
+
+
+# --- a latent whose size changes during the run -----------------------------------------------------------
+
+
+def upscaling(sizes: tuple[int, ...]) -> Any:
+    """A sampler that resizes the latent before each step, as few-step upscaling samplers do."""
+    from comfy.samplers import KSAMPLER
+
+    def sample(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None, **_: Any) -> torch.Tensor:
+        for size, sigma in zip(sizes, sigmas, strict=False):
+            x = torch.nn.functional.interpolate(x, size=(size, size), mode="nearest")
+            x = model(x, sigma * x.new_ones([x.shape[0]]), **(extra_args or {}))
+        return x
+
+    return KSAMPLER(sample)
+
+
+def sampled(model: Any, sampler: Any, steps: int) -> torch.Tensor:
+    import comfy.sample
+
+    latent, sigmas = tiny.latent(8, 8), torch.linspace(10.0, 0.0, steps + 1)
+    prompts = tiny.conditioning(1), tiny.conditioning(2)
+    noise = comfy.sample.prepare_noise(latent, 0)
+    with torch.inference_mode():
+        return comfy.sample.sample_custom(model, noise, 5.0, sampler, sigmas, *prompts, latent, disable_pbar=True)
+
+
+@pytest.mark.parametrize(("sizes", "warned"), [((8, 8, 12, 16), 0), ((8, 16, 8, 16), 1), ((4, 4, 4, 4), 1)])
+def test_a_latent_that_grows_is_not_taken_for_tiles(sd, caplog, sizes, warned):
+    config, image = tiny.adapter_config(), tiny.hint(64, 64)
+    with caplog.at_level(logging.WARNING):
+        result = sampled(tiny.apply(sd, tiny.adapter(config), image), upscaling(sizes), len(sizes))
+    assert len([record for record in caplog.records if "tiles" in record.message]) == warned
+
+    def resized(level: int, h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        pixels = 8 * options["original_shape"][-1]
+        return oracle_features(config, image, pixels)[level].repeat(h.shape[0], 1, 1, 1)
+
+    expected = sampled(oracle.inject(sd, "SD", resized), upscaling(sizes), len(sizes))
+    torch.testing.assert_close(result, expected, **tiny.CLOSE)
+
+
+def oracle_features(config: Any, image: torch.Tensor, pixels: int) -> list[torch.Tensor]:
+    """The features of a square image at another size."""
+    from t2i_adapter_pack.adapter_models.hint import prepare_hint
+
+    hint = prepare_hint(image.movedim(-1, 1), (pixels, pixels), "crop", 3, bgr=False)
+    return oracle.reference_features("SD", tiny.adapter_weights(config), hint.movedim(1, -1))
+
+
+def test_comfyuis_own_upscaling_sampler_gives_no_warning(sd, caplog):
+    from comfy_extras.nodes_advanced_samplers import SamplerLCMUpscale
+
+    sampler = SamplerLCMUpscale.execute(2.0, -1, "bislerp")[0]
+    with caplog.at_level(logging.WARNING):
+        result = sampled(tiny.apply(sd, tiny.adapter(tiny.adapter_config()), tiny.hint(64, 64)), sampler, 4)
+    assert result.shape[-2:] == (16, 16)
+    assert not [record for record in caplog.records if "tiles" in record.message]
