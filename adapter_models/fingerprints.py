@@ -42,5 +42,5 @@ def fingerprint(tensor: Tensor) -> bytes:
 
 def _in_order_of_memory(tensor: Tensor) -> Tensor:
     """Return a tensor with its axes in the order in which its numbers lie, which for most views needs no copy."""
-    axes = sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis))
+    axes = sorted(range(tensor.ndim), key=tensor.stride().__getitem__, reverse=True)
     return tensor.permute(axes).contiguous()
