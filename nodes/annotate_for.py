@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.conditions import NAME
 from ..annotators.canny import canny
 from ..annotators.catalogue import PUBLISHED, published_as
 from ..annotators.errors import AnnotatorError
@@ -177,6 +178,8 @@ class T2IAnnotateFor(io.ComfyNode):
         image = image if size is None else fit_image(WHERE, image, size)
         job = Job(NODE, WHERE, image, side, weights)
         told = f"{adapter.about.name} ({adapter.about.family or 'SD'} {preset.condition}): {preset.means}, {at}"
+        if adapter.about.condition_from == NAME:
+            told = f"{told.removesuffix('.')}. The condition is taken from {NAME}."
         host.tell(told, cls.hidden.unique_id if cls.hidden else None)
         # The loader swaps red and blue for adapters that were trained so; poses are drawn for what it does.
         return preset.make(job, adapter.about.bgr != adapter.bgr)
