@@ -31,7 +31,8 @@ class LoadT2IAdapter(io.ComfyNode):
             display_name="Load T2I-Adapter",
             category="T2I-Adapter",
             description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
-            "diffusers layout. Its shape is read from the file, what it was trained for from the file or else its name.",
+            "diffusers layout. Its shape is read from the file, what it was trained for from the file or else its "
+            "name.",
             search_aliases=[
                 "t2i adapter loader",
                 "load adapter",
