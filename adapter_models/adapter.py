@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .errors import CorruptFileError
 from .features import AdapterFeatures, FeatureCache
+from .fingerprints import fingerprint
 from .hint import Fit, pad_to_cells, prepare_hint
 from .loading import AdapterFile
 from .networks import Adapter
@@ -61,7 +62,7 @@ class T2IAdapter:
             fit: See :func:`.hint.prepare_hint`.
             device: Where to compute, and where the result is wanted.
             dtype: Precision of the diffusion model; the adapter's own choice goes first.
-            source: The tensor whose life the cached features share; ``hint`` by default.
+            source: The tensor whose life the cached features share, of which ``hint`` is a view; ``hint`` by default.
 
         Returns:
             Features of ``min(N, count)`` pictures.
@@ -71,10 +72,12 @@ class T2IAdapter:
         """
         key = self._key(hint, count, size, fit, self.dtype or dtype)
         source = hint if source is None else source
-        found = self.cache.get(source, key)
+        # Before anything is computed: what is written meanwhile must not pass for this.
+        content = fingerprint(hint[:count])
+        found = self.cache.get(source, key, content)
         if found is not None:
             return found.to(device)
-        features = self.compute(hint[:count], size, fit, device=device, dtype=dtype)
+        features = replace(self.compute(hint[:count], size, fit, device=device, dtype=dtype), content=content)
         self.cache.put(source, key, features)
         return features
 
@@ -101,7 +104,7 @@ class T2IAdapter:
     ) -> bool:
         """Tell whether :meth:`features` of the same arguments would find them computed."""
         key = self._key(hint, count, size, fit, self.dtype or dtype)
-        return self.cache.get(hint if source is None else source, key) is not None
+        return self.cache.get(hint if source is None else source, key, fingerprint(hint[:count])) is not None
 
     def forward_bytes(self, count: int, size: tuple[int, int], dtype: torch.dtype) -> int:
         """Estimate the bytes that computing the features takes besides the weights.

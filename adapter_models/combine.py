@@ -12,6 +12,7 @@ from torch import Tensor
 from .conditions import CONDITIONS, STYLE
 from .errors import AdapterError, CorruptFileError, FamilyMismatchError
 from .features import AdapterFeatures
+from .fingerprints import fingerprint
 from .fuser import CoAdapterFuser, Part
 from .gains import GainCache, Gains
 from .uses import AdapterUse
@@ -98,7 +99,9 @@ class T2IFuser:
         sources += [] if style is None else [style]
         settings = tuple((use.fit, use.adapter.bgr, weights_of(use)) for use in uses)
         shapes = tuple((each.levels[0].dtype, tuple(each.levels[0].shape)) for each in features)
-        return batch, sources, (batch, settings, shapes)
+        # The same tensors may hold other numbers by now.
+        contents = (*(each.content for each in features), b"" if style is None else fingerprint(style))
+        return batch, sources, (batch, settings, shapes, contents)
 
     def _run(self, parts: Sequence[Part]) -> Gains:
         found = self.network(parts)

@@ -1,14 +1,24 @@
-"""What an adapter was trained for, as far as its metadata or its published name says."""
+"""What an adapter was trained for, as its file says, or else its published name; and which of them has said so."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CONDITION_KEY = "t2i_adapter.condition"
 FAMILY_KEY = "t2i_adapter.family"
 COLOR_ORDER_KEY = "t2i_adapter.color_order"
+# What tells something about an adapter, in the order in which they are asked. Only the last goes with a renamed file.
+METADATA, SHAPES, CONFIG, BUNDLE, NAME = (
+    "the file's metadata",
+    "the shapes of its weights",
+    "its config.json",
+    "the bundle's own names",
+    "the file's name",
+)
+# Where a diffusers config has the name under which it was published.
+PUBLISHED_AS = "_name_or_path"
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,97 @@ CONDITIONS = (
 )
 # Those of adapters that take an image; a style adapter is another kind of network.
 IMAGE_CONDITIONS = tuple(row.name for row in CONDITIONS if row.name != "style")
+SDXL = "SDXL"
 FAMILY_WORDS = (
-    ("SDXL", r"sdxl|(?<![a-z])xl(?![a-z])"),
+    (SDXL, r"sdxl|(?<![a-z])xl(?![a-z])"),
     ("SD2.x", r"sd-?2[01]|sd-?v?2(?![0-9])"),
     ("SD1.x", r"sd-?1[45]|sd-?v?1(?![0-9])"),
 )
+FAMILY_NAMES = tuple(family for family, _ in FAMILY_WORDS)
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What an adapter was trained for, and what tells it.
+
+    Attributes:
+        condition: The kind of condition image, or None where nothing tells.
+        condition_from: What tells it.
+        family: ``SD1.x``, ``SD2.x`` or ``SDXL``, or None.
+        family_from: What tells it.
+    """
+
+    condition: Condition | None
+    condition_from: str
+    family: str | None
+    family_from: str
+
+
+@dataclass(frozen=True)
+class ColorOrder:
+    """Which way round an adapter takes colours.
+
+    Attributes:
+        bgr: Red and blue swapped.
+        told_by: What tells it; nothing where it is assumed.
+    """
+
+    bgr: bool = False
+    told_by: str = ""
+
+
+def purpose_of(
+    name: str,
+    member: str | None,
+    config: Mapping[str, object],
+    metadata: Mapping[str, str],
+    families: Sequence[str] = FAMILY_NAMES,
+) -> Purpose:
+    """Find out what an adapter was trained for: its content goes before its file's name.
+
+    Args:
+        name: How the user names the file.
+        member: Its entry in a CoAdapter bundle, or None.
+        config: Of a diffusers folder, or empty.
+        metadata: Text in the file.
+        families: Those that its shapes fit. No name goes against them.
+    """
+    names = ((CONFIG, str(config.get(PUBLISHED_AS, ""))), (BUNDLE, member or ""), (NAME, name))
+    found = ((condition_of(text, {}), source) for source, text in names)
+    condition = next((pair for pair in found if pair[0] is not None), (None, ""))
+    if CONDITION_KEY in metadata:
+        condition = (condition_of("", metadata), METADATA)
+    told = ((family_of(text, {}), source) for source, text in names)
+    family = next((pair for pair in told if pair[0] in families), (None, ""))
+    if FAMILY_KEY in metadata:
+        family = (metadata[FAMILY_KEY], METADATA)
+    if len(families) == 1:
+        family = (families[0], SHAPES)
+    return Purpose(*condition, *family)
+
+
+def color_order_of(purpose: Purpose, metadata: Mapping[str, str], families: Sequence[str] = FAMILY_NAMES) -> ColorOrder:
+    """Find out which way round an adapter takes colours.
+
+    The published openpose adapters of SDXL take them swapped, all others do not. Nothing in those files says so; where
+    their name does not either, it is assumed that an adapter is none of them.
+
+    Args:
+        purpose: What it was trained for.
+        metadata: Text in its file.
+        families: Those that its shapes fit.
+    """
+    stated = metadata.get(COLOR_ORDER_KEY)
+    if stated is not None:
+        return ColorOrder(stated == "bgr", METADATA)
+    if SDXL not in families:
+        return ColorOrder(False, SHAPES)
+    if purpose.family not in (None, SDXL):
+        return ColorOrder(False, purpose.family_from)
+    if purpose.condition is None:
+        return ColorOrder(False, "")
+    bgr = purpose.family == SDXL and purpose.condition.name == "openpose"
+    return ColorOrder(bgr, NAME if NAME in (purpose.condition_from, purpose.family_from) else purpose.condition_from)
 
 
 def condition_of(name: str, metadata: Mapping[str, str]) -> Condition | None:

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,10 +25,12 @@ class AdapterFeatures:
     Attributes:
         levels: One (N, C, h, w) per level, fine to coarse; N condition images.
         strides: Size of a cell of each level in pixels.
+        content: Mark of the condition images' numbers; see :func:`.fingerprints.fingerprint`.
     """
 
     levels: tuple[Tensor, ...]
     strides: tuple[int, ...]
+    content: bytes = b""
 
     @property
     def nbytes(self) -> int:
@@ -39,7 +41,7 @@ class AdapterFeatures:
         """Return the features on a device; the same object where they are there already."""
         if all(level.device == device for level in self.levels):
             return self
-        return AdapterFeatures(tuple(level.to(device) for level in self.levels), self.strides)
+        return replace(self, levels=tuple(level.to(device) for level in self.levels))
 
 
 def crop_level(level: Tensor, stride: int, area: tuple[int, int, int, int]) -> Tensor:
@@ -95,7 +97,8 @@ def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> No
 class FeatureCache:
     """Features by the picture they were computed from, oldest dropped first.
 
-    An entry goes when its picture is garbage-collected: the key holds no picture alive.
+    An entry goes when its picture is garbage-collected: the key holds no picture alive. It answers only while the
+    picture holds the numbers that it was computed from: nodes may write into a picture between two runs.
 
     Args:
         max_bytes: Bound on the entries together.
@@ -115,11 +118,13 @@ class FeatureCache:
             # A copy: a picture that is collected meanwhile takes its entry out.
             return sum(features.nbytes for _, features in list(self._entries.values()))
 
-    def get(self, picture: Tensor, key: Hashable) -> AdapterFeatures | None:
-        """Return the features of a picture under a key, on whatever device they are, or None."""
+    def get(self, picture: Tensor, key: Hashable, content: bytes = b"") -> AdapterFeatures | None:
+        """Return the features of a picture with this content under a key, on whatever device they are, or None."""
         with self._lock:
             reference, features = self._entries.get((id(picture), key), (None, None))
-            return features if reference is not None and reference() is picture else None
+            if features is None or reference is None or reference() is not picture:
+                return None
+            return features if features.content == content else None
 
     def put(self, picture: Tensor, key: Hashable, features: AdapterFeatures) -> None:
         """Keep features on the offload device; they are not kept where they alone exceed the bound."""

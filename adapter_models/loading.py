@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .conditions import COLOR_ORDER_KEY, Condition, condition_of, family_of
+from .conditions import FAMILY_NAMES, SDXL, ColorOrder, Condition, color_order_of, purpose_of
 from .errors import CorruptFileError
+from .families import family_of
 from .files import read
 from .formats import detect, normalise, read_config
 from .impostors import FETCH_AGAIN
@@ -32,9 +33,12 @@ class AdapterFile:
         container: ``safetensors`` or ``pickle``.
         dtype: Precision of the weights, such as ``float32``; several, where the file mixes them.
         parameters: Number of weights.
-        condition: What it was trained for, where metadata or the published name says.
-        family: ``SD1.x``, ``SD2.x``, ``SDXL``, where metadata or the published name says.
+        condition: What it was trained for, where that is known.
+        family: ``SD1.x``, ``SD2.x``, ``SDXL``, where that is known.
         metadata: Text in the file.
+        condition_from: What tells the condition, in the words of :mod:`.conditions`.
+        family_from: What tells the family.
+        color_order: Which way round it takes colours, and what tells it.
     """
 
     name: str
@@ -46,14 +50,14 @@ class AdapterFile:
     condition: Condition | None
     family: str | None
     metadata: Mapping[str, str]
+    condition_from: str = ""
+    family_from: str = ""
+    color_order: ColorOrder = field(default_factory=ColorOrder)
 
     @property
     def bgr(self) -> bool:
-        """It takes red and blue swapped, as metadata says; without any, as the published SDXL pose adapters do."""
-        stated = self.metadata.get(COLOR_ORDER_KEY)
-        if stated is not None:
-            return stated == "bgr"
-        return self.family == "SDXL" and self.condition is not None and self.condition.name == "openpose"
+        """It takes red and blue swapped."""
+        return self.color_order.bgr
 
 
 def load(
@@ -83,7 +87,8 @@ def load(
     config = read_config(where, row, shapes, file.config)
     renamed = {row.rename(key, config.num_res_blocks): tensor for key, tensor in tensors.items()}
     network = assemble(where, config, renamed, operations)
-    hint = f"{where} {file.config.get('_name_or_path', '')}"
+    families = families_of(config)
+    purpose = purpose_of(where, member, file.config, file.metadata, families)
     about = AdapterFile(
         name=where,
         path=file.path,
@@ -91,9 +96,12 @@ def load(
         container=file.container,
         dtype=", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
         parameters=sum(tensor.numel() for tensor in tensors.values()),
-        condition=condition_of(hint, file.metadata),
-        family="SDXL" if config.strides[:2] == (16, 16) else family_of(hint, file.metadata),
+        condition=purpose.condition,
+        family=purpose.family,
         metadata=file.metadata,
+        condition_from=purpose.condition_from,
+        family_from=purpose.family_from,
+        color_order=color_order_of(purpose, file.metadata, families),
     )
     return network, about
 
@@ -107,6 +115,13 @@ def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dic
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+
+
+def families_of(config: AdapterConfig) -> tuple[str, ...]:
+    """Return the families whose diffusion models an adapter may be for, by its shape alone."""
+    if config.strides[:2] == (16, 16):
+        return (SDXL,)
+    return tuple(name for name in FAMILY_NAMES if name in family_of(config)) or FAMILY_NAMES
 
 
 def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:

@@ -124,7 +124,7 @@ def metadata_for_file(
     family: str | None = None,
     condition: str | None = None,
     training: str | None = None,
-    bgr: bool = False,
+    bgr: bool | None = False,
 ) -> Mapping[str, str]:
     """Return the text to write beside the weights; :mod:`.conditions` and :mod:`.loading` read it again.
 
@@ -133,7 +133,7 @@ def metadata_for_file(
         family: ``SD1.x``, ``SD2.x`` or ``SDXL``, where it is known.
         condition: A name of :data:`.conditions.CONDITIONS`, where it is known.
         training: How it was trained, as JSON, where it is known.
-        bgr: It takes red and blue swapped.
+        bgr: It takes red and blue swapped; None where that isn't known.
 
     Returns:
         Key -> text, without what isn't known.
@@ -142,7 +142,7 @@ def metadata_for_file(
         FAMILY_KEY: family,
         CONDITION_KEY: condition,
         KIND_KEY: config.kind,
-        COLOR_ORDER_KEY: "bgr" if bgr else "rgb",
+        COLOR_ORDER_KEY: {True: "bgr", False: "rgb", None: None}[bgr],
         TRAINING_KEY: training,
     }
     return {"format": "pt", **{key: value for key, value in known.items() if value}}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -15,6 +16,10 @@ WHERE = "Pose keypoints"
 LEAST_SCORE = 0.3
 # Where most coordinates are greater they are pixels; some joints may lie far out of the picture.
 GREATEST_FRACTION = 1.5
+# So many joints within that many pixels are no person: whoever has them is given in fractions. Who has fewer may stand
+# in the picture's corner, unless he were this many pictures away.
+ENOUGH_JOINTS = 3
+FARTHEST_FRACTION = 10
 LARGEST_SIDE = 16384
 # Beyond, in pixels, nothing was seen: it is a fault of the detector, and no number to compute with.
 FARTHEST = 1_000_000
@@ -86,8 +91,9 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
     """Read keypoints.
 
     Accepted are OpenPose's dicts with ``people`` of ``pose_keypoints_2d``, one or a list of them, nested or as JSON;
-    coordinates in pixels of ``canvas_width`` x ``canvas_height`` or from 0 to 1; scores or none; parts, people and
-    frames that are null. Hands, face and feet are ignored, in lists of their own as behind the body in one.
+    numbers and lists of Python, numpy or torch; coordinates in pixels of ``canvas_width`` x ``canvas_height`` or from
+    0 to 1, each person's for itself; scores or none; parts, people and frames that are null; joints not seen at 0 or
+    -1. Hands, face and feet are ignored, in lists of their own as behind the body in one.
 
     Args:
         keypoints: See above.
@@ -102,10 +108,9 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
     frames = list(_frames(_parsed(keypoints)))
     if not frames:
         raise AnnotatorError(WHERE, "an empty list", "one frame per picture", "Check the node that detects the pose.")
-    people = [[_points(person) for person in _people(frame)] for frame in frames]
-    found = [abs(value) for bodies in people for body in bodies for point in body for value in point or ()]
-    # Decided for all frames together: a frame alone may show a single joint near the corner.
-    fractions = bool(found) and median(found) <= GREATEST_FRACTION
+    people = [[_points(person, _canvas(frame)) for person in _people(frame)] for frame in frames]
+    # Decided for all together where somebody's own joints leave it open: one alone may be near the corner.
+    together = _middle(joint for bodies in people for body in bodies for joint in body) <= GREATEST_FRACTION
     own = next((canvas for canvas in map(_canvas, frames) if canvas is not None), (0, 0))
     height, width = (given or named for given, named in zip(size, own, strict=True))
     if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
@@ -114,10 +119,29 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
         raise AnnotatorError(WHERE, size_found, expected, "Set width and height.")
     scaled = []
     for frame, bodies in zip(frames, people, strict=True):
-        canvas = (1, 1) if fractions else _canvas(frame) or (height, width)
-        scale = (width / canvas[1], height / canvas[0])
-        scaled.append(tuple(Person(tuple(_scaled(point, scale) for point in body)) for body in bodies if any(body)))
+        canvas = _canvas(frame) or (height, width)
+        scales = {True: (width, height), False: (width / canvas[1], height / canvas[0])}
+        found = (body for body in bodies if any(body))
+        scaled.append(tuple(_scaled(body, scales[_in_fractions(body, together)]) for body in found))
     return Poses((height, width), tuple(scaled))
+
+
+def _middle(joints: Iterable[Point | None]) -> float:
+    """Return the median size of coordinates; infinite where there are none."""
+    found = [abs(value) for joint in joints for value in joint or ()]
+    return median(found) if found else math.inf
+
+
+def _in_fractions(body: Sequence[Point | None], together: bool) -> bool:
+    """Tell whether a body's joints are fractions of the picture; ``together`` where it alone does not say."""
+    middle = _middle(body)
+    clear = sum(joint is not None for joint in body) >= ENOUGH_JOINTS or middle > FARTHEST_FRACTION
+    return middle <= GREATEST_FRACTION if clear else together
+
+
+def _plain(value: Any) -> Any:
+    """Return what numpy and torch hold as Python's own numbers and lists, and all else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _parsed(keypoints: Any) -> Any:
@@ -131,6 +155,8 @@ def _parsed(keypoints: Any) -> Any:
 
 def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
     """Yield the frames of lists in lists; a null is a frame without people."""
+    if str(getattr(keypoints, "dtype", "")) == "object":
+        keypoints = keypoints.tolist()  # numpy's way to hold dicts
     if keypoints is None:
         yield {"people": []}
     elif isinstance(keypoints, Mapping):
@@ -150,32 +176,32 @@ def _named(frame: Mapping[str, Any]) -> str:
 
 
 def _people(frame: Mapping[str, Any]) -> list[Any]:
-    people = frame["people"] or []
+    people = _plain(frame["people"]) or []
     if not isinstance(people, Sequence) or not all(each is None or isinstance(each, Mapping) for each in people):
         raise AnnotatorError(WHERE, f"people of type {type(people).__name__}", "a list of dicts")
-    return [body for body in ((each or {}).get("pose_keypoints_2d") for each in people) if body]
+    return [body for body in (_plain((each or {}).get("pose_keypoints_2d")) for each in people) if body]
 
 
 def _canvas(frame: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return height and width of a frame's canvas, or None."""
-    sides = [frame.get(name) for name in ("canvas_height", "canvas_width")]
+    sides = [_plain(frame.get(name)) for name in ("canvas_height", "canvas_width")]
     if not all(isinstance(side, int | float) and 1 <= side <= FARTHEST for side in sides):
         return None
     height, width = (int(side) for side in sides if side is not None)
     return height, width
 
 
-def _points(body: Any) -> list[Point | None]:
-    """Return the 18 joints of a body as they are written."""
+def _points(body: Any, canvas: tuple[int, int] | None) -> list[Point | None]:
+    """Return the 18 joints of a body as they are written, on a canvas of this height and width."""
     if not isinstance(body, Sequence) or isinstance(body, str):
         raise AnnotatorError(WHERE, f"a body of type {type(body).__name__}", "a list of numbers")
-    rows = [list(row) if isinstance(row, Sequence) else row for row in body]
+    rows = [list(row) if isinstance(row, Sequence) else row for row in map(_plain, body)]
     counts = {layout.count: layout for layout in LAYOUTS}
     if len(rows) in counts and all(row is None or isinstance(row, list) for row in rows):
         layout = counts[len(rows)]
     else:
         layout, rows = _split(rows)
-    points = [_point(row) for row in rows]
+    points = [_point(row, canvas) for row in rows]
     joints = [None if place is None else points[place] for place in layout.places]
     right, left = joints[RIGHT_SHOULDER], joints[LEFT_SHOULDER]
     if layout.places[NECK] is None and right and left:
@@ -193,19 +219,26 @@ def _split(values: list[Any]) -> tuple[Layout, list[Any]]:
     raise AnnotatorError(WHERE, f"a body of {len(values)} numbers", f"{known}: x, y and score of each point")
 
 
-def _point(row: Any) -> Point | None:
+def _point(row: Any, canvas: tuple[int, int] | None) -> Point | None:
     """Return a point, or None where it was not seen."""
-    values = list(row or [])
+    values = [_plain(value) for value in row or ()]
     if len(values) < 2 or any(value is None for value in values):
         return None
     if not all(isinstance(value, int | float) for value in values):
         raise AnnotatorError(WHERE, f"a point {values}", "numbers: x, y and score")
     x, y, score = (*values, 1.0)[:3]
     # Compared before anything is computed: a whole number may be too large for a float.
-    if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST) or not score >= LEAST_SCORE or x == y == 0:
+    if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST) or not score >= LEAST_SCORE:
         return None
-    return float(x), float(y)
+    point = float(x), float(y)
+    return None if point in _unseen(canvas) else point
 
 
-def _scaled(point: Point | None, scale: Point) -> Point | None:
-    return None if point is None else (point[0] * scale[0], point[1] * scale[1])
+def _unseen(canvas: tuple[int, int] | None) -> tuple[Point, ...]:
+    """Return where detectors put what they have not seen: the corner, or minus one, of a pixel or of the canvas."""
+    height, width = canvas or (1, 1)
+    return (0.0, 0.0), (-1.0, -1.0), (-float(width), -float(height))
+
+
+def _scaled(body: Sequence[Point | None], scale: Point) -> Person:
+    return Person(tuple(None if joint is None else (joint[0] * scale[0], joint[1] * scale[1]) for joint in body))

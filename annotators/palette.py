@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,9 +15,30 @@ from .images import check_images, to_bytes
 
 # Cubic interpolation (a = -0.75) half-way between four pixels; whole numbers, so that nothing is rounded on the way.
 HALF_WAY, UNIT = (-3, 19, 19, -3), 32
+# Side in pixels of the picture being made, as trained.
+CELL = 64
+# Pixels of the largest picture that is made in one go. An image with more of them is a photograph: its size says
+# nothing of the picture.
+LARGEST_PICTURE = 1536 * 1024
+# Square root of the area of pictures that the published adapters were trained with; SDXL's with twice that.
+TRAINED_SIDE = 512
 
 
-def palette(images: Tensor, cell: int = 64, sampling: str = "as trained") -> Tensor:
+def likely_resolution(size: tuple[int, int], trained: int = TRAINED_SIDE) -> int:
+    """Guess the short side of the picture that is made with an image, where nobody says how large it will be.
+
+    Args:
+        size: The image's height and width in pixels.
+        trained: Square root of the area in pixels that the adapter was trained with.
+
+    Returns:
+        Pixels; 0 where the image itself has the size of a picture.
+    """
+    area = size[0] * size[1]
+    return max(1, round(min(size) * trained / math.sqrt(area))) if area > LARGEST_PICTURE else 0
+
+
+def palette(images: Tensor, cell: int = CELL, sampling: str = "as trained") -> Tensor:
     """Fill each cell with one colour.
 
     Cells lie on a grid from the left top corner, whatever the size. The last ones are cut off where the size is no

@@ -5,7 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import host
-from .annotate import T2IAnnotateCanny, T2IAnnotateColor, T2IAnnotateGray, T2ICleanSketch
+from .annotate import T2IAnnotateCanny, T2IAnnotateGray, T2ICleanSketch
+from .annotate_color import T2IAnnotateColor
 from .annotate_for import T2IAnnotateFor
 from .annotate_lines import T2IAnnotateLineart, T2IAnnotateSketch, T2IAnnotateSoftEdge
 from .annotate_scenes import T2IAnnotateDepth, T2IAnnotateSegmentation

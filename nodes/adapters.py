@@ -11,6 +11,7 @@ from torch import Tensor
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.combine import T2IFuser
 from ..adapter_models.companions import FUSER, STYLE_ADAPTER, load_companion
+from ..adapter_models.conditions import NAME
 from ..adapter_models.features import FeatureCache
 from ..adapter_models.loading import AdapterFile, load
 from ..adapter_models.networks import Adapter, build
@@ -34,7 +35,24 @@ def wrap_adapter(
         The adapter, wrapped in a model patcher.
     """
     network, about = load(path, name, member, host.OPERATIONS)
+    if bgr is None and network.config.image_channels > 1:
+        tell_color_order(about)
     return own_adapter(network, about, bgr=about.bgr if bgr is None else bgr, dtype=dtype)
+
+
+def tell_color_order(about: AdapterFile) -> None:
+    """Show on the running node which order of colours is taken, where the file's content does not decide it."""
+    order, node = about.color_order, host.running_node() or None
+    if order.told_by == NAME:
+        known = f"{about.family or 'any model'}, {about.condition.name}" if about.condition else f"{about.family}"
+        told = f"Colour order: {'bgr' if order.bgr else 'rgb'}, taken from {NAME} ({about.name}: {known})."
+        host.tell(f"{told} If the file was renamed, choose rgb or bgr in color_order.", node)
+    elif not order.told_by:
+        host.warn(
+            f"Colour order: neither {about.name} nor its name tells, so rgb is assumed. If this is an openpose adapter "
+            "for SDXL, choose bgr in color_order; if not, choose rgb.",
+            node,
+        )
 
 
 def own_adapter(network: Adapter, about: AdapterFile, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:

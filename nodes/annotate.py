@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..annotators import palette, sketch
+from ..annotators import sketch
 from ..annotators.canny import canny
 from ..annotators.gray import gray
 from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input
@@ -133,51 +133,6 @@ class T2ICleanSketch(io.ComfyNode):
             image,
             lambda part: sketch.clean_sketch(part, mode, threshold, invert, line_width),
             resolution,
-        )
-
-
-class T2IAnnotateColor(io.ComfyNode):
-    """Make a spatial palette."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Describe the node."""
-        return io.Schema(
-            node_id="T2IAnnotateColor",
-            display_name="T2I Color Palette",
-            category=CATEGORY,
-            description="The picture's colours in cells of 64 pixels, pixel for pixel as color adapters were trained. "
-            "Needs no weights.",
-            search_aliases=["color", "colour", "palette", "spatial palette", "pixelate", "mosaic"],
-            inputs=[
-                image_input(),
-                resolution_input(" Leave it at 0: cells would change their size with it."),
-                io.Int.Input(
-                    "cell",
-                    default=64,
-                    min=1,
-                    max=1024,
-                    tooltip="Side of a cell in pixels, from the left top corner. 64 (default) is as trained; smaller "
-                    "cells follow the picture more closely. 1 to 1024.",
-                ),
-                io.Combo.Input(
-                    "sampling",
-                    options=[row.name for row in palette.SAMPLINGS],
-                    default=palette.SAMPLINGS[0].name,
-                    tooltip="as trained (default): the colour at a cell's centre. area: its mean, calmer. median: its "
-                    "most typical colour, without mixing.",
-                ),
-            ],
-            outputs=[image_output("Cells of one colour each.")],
-        )
-
-    @classmethod
-    def execute(
-        cls, image: torch.Tensor, resolution: int = 0, cell: int = 64, sampling: str = palette.SAMPLINGS[0].name
-    ) -> io.NodeOutput:
-        """Make the palette."""
-        return annotate(
-            "T2I Color Palette", image, lambda part: palette.palette(part, cell, sampling), resolution, "nearest"
         )
 
 

@@ -10,18 +10,21 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.conditions import NAME
 from ..annotators.canny import canny
 from ..annotators.catalogue import PUBLISHED, published_as
 from ..annotators.errors import AnnotatorError
 from ..annotators.gray import gray
 from ..annotators.palette import palette
 from . import host
+from .annotate_color import likely_palette
 from .annotate_lines import draw_lineart, draw_lines
 from .annotate_scenes import draw_depth, draw_segmentation
 from .annotator_files import AUTO, Weights
 from .detect_pose import draw_pose
 from .kept import NETWORKS
 from .learned import SKETCH, Job, weights_input
+from .picture_size import Size, fit_image, picture_size, size_inputs
 from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input
 from .sockets import T2IAdapterSocket
 
@@ -41,6 +44,8 @@ class Preset:
         means: What makes the picture, for the user.
         resolution: Short side at which it looked for things; 0 for the picture's own.
         make: Makes it.
+        likely: Guesses from an image (B, H, W, C) at which short side, and for which picture, where no input tells
+            that picture's size and the result depends on it.
     """
 
     condition: str
@@ -48,6 +53,7 @@ class Preset:
     means: str
     resolution: int
     make: Make
+    likely: Callable[[Tensor], tuple[int, str]] | None = None
 
 
 def weightless(function: Callable[[Tensor], Tensor]) -> Make:
@@ -96,7 +102,8 @@ PRESETS = (
     Preset("openpose", "SDXL", "T2I Detect Pose and Draw Pose", 512, _pose),
     Preset("openpose", "", "T2I Detect Pose and Draw Pose", 0, _pose),
     Preset("keypose", "", "T2I Detect Pose and Draw Pose", 0, lambda job, _: draw_pose(job, "keypose", 0.1)),
-    Preset("color", "", "T2I Color Palette, cells of 64 pixels", 0, _colors),
+    Preset("color", "SDXL", "T2I Color Palette, cells of 64 pixels", 0, _colors, lambda one: likely_palette(one, 1024)),
+    Preset("color", "", "T2I Color Palette, cells of 64 pixels", 0, _colors, likely_palette),
     Preset("recolor", "", "T2I Gray", 0, weightless(gray)),
 )
 
@@ -132,8 +139,13 @@ class T2IAnnotateFor(io.ComfyNode):
                 ),
                 T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
                 weights_input(_offer()),
+                *size_inputs("the image is cropped to it first, and a palette has its cells there."),
             ],
-            outputs=[image_output("The condition image, as large as the image, for Apply T2I-Adapter.")],
+            outputs=[
+                image_output(
+                    "The condition image, as large as the picture being made, or as the image, for Apply T2I-Adapter."
+                )
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -148,16 +160,40 @@ class T2IAnnotateFor(io.ComfyNode):
         return _offer().fingerprints() if weights in (AUTO, None) else _offer().fingerprint(weights)
 
     @classmethod
-    def execute(cls, image: Tensor, adapter: T2IAdapter, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
+    def execute(
+        cls,
+        image: Tensor,
+        adapter: T2IAdapter,
+        resolution: int = 0,
+        weights: str = AUTO,
+        width: int = 0,
+        height: int = 0,
+        latent: Any = None,
+    ) -> io.NodeOutput:
         """Pick the annotator and run it."""
         Job(NODE, WHERE, image, resolution).planes()  # bad pictures first
         preset = preset_for(adapter)
-        job = Job(NODE, WHERE, image, resolution or preset.resolution, weights)
-        at = f"at {job.resolution} pixels" if job.resolution else "at the image's size"
+        size = picture_size(WHERE, image, width, height, latent)
+        side, at = _looked_at(preset, image, resolution, size)
+        image = image if size is None else fit_image(WHERE, image, size)
+        job = Job(NODE, WHERE, image, side, weights)
         told = f"{adapter.about.name} ({adapter.about.family or 'SD'} {preset.condition}): {preset.means}, {at}"
+        if adapter.about.condition_from == NAME:
+            told = f"{told.removesuffix('.')}. The condition is taken from {NAME}."
         host.tell(told, cls.hidden.unique_id if cls.hidden else None)
         # The loader swaps red and blue for adapters that were trained so; poses are drawn for what it does.
         return preset.make(job, adapter.about.bgr != adapter.bgr)
+
+
+def _looked_at(preset: Preset, image: Tensor, resolution: int, size: Size | None) -> tuple[int, str]:
+    """Return the short side at which to look, 0 for the image's own, and what to tell the user of it."""
+    side = resolution or preset.resolution
+    if size is None and side == 0 and preset.likely is not None:
+        side, made = preset.likely(image)
+        return side, f"for {made}"
+    if size is None:
+        return side, f"at {side} pixels" if side else "at the image's size"
+    return side, f"for a picture of {size[1]}×{size[0]} pixels" + (f", at {side} pixels" if side else "")
 
 
 def _offer() -> Weights:

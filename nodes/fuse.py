@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from ..adapter_models.checks import check_choice
 from ..adapter_models.combine import METHODS, WHERE, Combination, Method, T2IFuser
+from ..adapter_models.conditions import NAME
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack
+from ..adapter_models.uses import AdapterUse
 from . import adapters, attach, host
 from .model_files import FUSERS, file_error, file_fingerprint, file_names, find_file
 from .prompts import styles_of
@@ -117,7 +120,17 @@ class CombineT2IAdapters(io.ComfyNode):
         # What is not connected can't be used either: nodes behind it say so.
         through = host.blocked(f"{WHERE}: connect its input positive to use its output positive.")
         patched = attach.with_stack(model, AdapterStack(stack.uses, combination))
+        if method == "coadapter":
+            _tell_names(stack.uses)
         return io.NodeOutput(patched, through if positive is None else positive)
+
+
+def _tell_names(uses: Sequence[AdapterUse]) -> None:
+    """Show which adapters the fuser knows by their files' names alone."""
+    by_name = [use.adapter.about for use in uses if use.adapter.about.condition_from == NAME]
+    if by_name:
+        pairs = ", ".join(f"{about.name}: {about.condition.name}" for about in by_name if about.condition is not None)
+        host.tell(f"Conditions taken from the files' names: {pairs}.", host.running_node() or None)
 
 
 def _one_style(positive: list[Any]) -> Tensor | None:

@@ -7,6 +7,7 @@ from comfy_api.latest import io, ui
 from torch.nn import functional
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.conditions import NAME
 from ..adapter_models.families import family_of
 from ..adapter_models.hint import check_hint
 from . import attach
@@ -50,13 +51,32 @@ def describe(adapter: T2IAdapter) -> str:
         ("kind", f"{config.kind}, {config.num_res_blocks} residual blocks per level"),
         ("levels", levels),
         ("condition", f"{condition.name}: {condition.expects}" if condition else "not named in the file or its name"),
-        ("image channels", f"{config.image_channels} ({'BGR' if adapter.bgr else 'RGB'})"
-         if config.image_channels > 1 else "1 (gray)"),
+        ("image channels", f"{config.image_channels} ({_color_order(adapter)})" if config.image_channels > 1
+         else "1 (gray)"),
         ("parameters", f"{about.parameters / 1e6:.1f} M"),
         ("precision", f"{about.dtype}; computes in {adapter.dtype or 'the precision of the model'}"),
         ("file format", f"{about.layout}, {about.container}"),
+        *((f"taken from {NAME}", named) for named in (_from_name(adapter),) if named),
     )  # fmt: skip
     return "\n".join(f"{name}: {value}" for name, value in rows)
+
+
+def _from_name(adapter: T2IAdapter) -> str:
+    """Return what would be another with another name of the file."""
+    about, colours = adapter.about, adapter.network.config.image_channels > 1
+    sources = (
+        ("family", about.family_from),
+        ("condition", about.condition_from),
+        ("order of colours", about.color_order.told_by if colours and adapter.bgr == about.bgr else ""),
+    )
+    return ", ".join(fact for fact, source in sources if source == NAME)
+
+
+def _color_order(adapter: T2IAdapter) -> str:
+    order, name = adapter.about.color_order, "BGR" if adapter.bgr else "RGB"
+    if order.told_by or adapter.bgr != order.bgr:
+        return name
+    return f"{name}, assumed: neither the file nor its name tells"
 
 
 class PreviewT2IAdapterFeatures(io.ComfyNode):

@@ -31,7 +31,8 @@ class LoadT2IAdapter(io.ComfyNode):
             display_name="Load T2I-Adapter",
             category="T2I-Adapter",
             description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
-            "diffusers layout. Everything about it is read from the file itself.",
+            "diffusers layout. Its shape is read from the file, what it was trained for from the file or else its "
+            "name.",
             search_aliases=[
                 "t2i adapter loader",
                 "load adapter",
@@ -51,7 +52,8 @@ class LoadT2IAdapter(io.ComfyNode):
                     options=list(COLOR_ORDERS),
                     default="auto",
                     tooltip="Which way round the adapter takes colours. auto (default): bgr for SDXL openpose "
-                    "adapters, which were trained so; rgb for all others.",
+                    "adapters, which were trained so; rgb for all others. The node shows when only the file's name "
+                    "tells which it is, or nothing does; choose rgb or bgr then.",
                 ),
                 io.Combo.Input(
                     "dtype",

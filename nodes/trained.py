@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS
+from ..adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS, METADATA, ColorOrder
 from ..adapter_models.loading import AdapterFile, assemble
 from ..adapter_models.networks import AdapterConfig, build
 from ..adapter_models.saving import (
@@ -67,6 +67,7 @@ def new_adapter(
         family=family,
         # Published SDXL pose adapters take BGR; without a word that would be assumed of this one too.
         metadata={COLOR_ORDER_KEY: "rgb"},
+        color_order=ColorOrder(False, METADATA),
     )
     return adapters.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), about, bgr=False, dtype=None)
 
@@ -82,9 +83,23 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
     """
     learned = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
     metadata = {**adapter.about.metadata, **learned}
-    about = replace(adapter.about, name=name, dtype="float32", metadata=metadata, container="in memory")
+    about = replace(
+        adapter.about,
+        name=name,
+        dtype="float32",
+        metadata=metadata,
+        container="in memory",
+        color_order=ColorOrder(adapter.bgr, METADATA),
+    )
     network = assemble("the adapter", adapter.network.config, weights, host.OPERATIONS)
     return adapters.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
+
+
+def _known_order(adapter: T2IAdapter) -> bool | None:
+    """Return whether an adapter takes BGR; None where that was only assumed, which must not become a fact."""
+    if adapter.about.color_order.told_by:
+        return adapter.about.bgr
+    return True if adapter.bgr else None
 
 
 def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dtype) -> Path:
@@ -109,7 +124,7 @@ def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dty
         family=about.family,
         condition=about.condition.name if about.condition else None,
         training=about.metadata.get(TRAINING_KEY),
-        bgr=about.bgr,
+        bgr=_known_order(adapter),
     )
     contents = safetensors.torch.save(tensors, dict(metadata))
     if not row.folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.conditions import NAME
 from . import host
 
 
@@ -23,7 +24,8 @@ def other_version(model: Any, adapter: T2IAdapter) -> str | None:
     made_for = adapter.about.family
     if version is None or made_for not in ("SD1.x", "SD2.x") or made_for == version:
         return None
-    return f"{adapter.about.name} is made for {made_for}, and this MODEL is {version}: it may follow badly."
+    told = f" (taken from {NAME})" if adapter.about.family_from == NAME else ""
+    return f"{adapter.about.name} is made for {made_for}{told}, and this MODEL is {version}: it may follow badly."
 
 
 def warn_of_version(model: Any, adapter: T2IAdapter, node_id: str | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..adapter_models.hint import fit_to
@@ -43,9 +43,16 @@ def decode(name: str, data: bytes) -> Tensor:
             deep = picture.mode in DEEP
             values = np.asarray(picture if deep else picture.convert("RGB"), dtype=np.float32)
     except (*DAMAGE, Image.DecompressionBombError) as error:
-        raise SampleError(f"{name} is no picture that can be read ({error})") from error
+        raise SampleError(f"{name} is no picture that can be read ({_reason(data, error)})") from error
     planes = torch.from_numpy(values.copy()) / (DEEPEST if deep else 255)
     return planes.expand(3, -1, -1)[None].clamp(0, 1) if deep else planes.movedim(-1, 0)[None]
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    """Say what is wrong with a file; of what it does not know, Pillow only names the object that holds it in memory."""
+    if not data:
+        return "an empty file"
+    return "of no format that is known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def read_picture(part: Part, sizes: Sequence[Size]) -> tuple[Tensor, Size]:

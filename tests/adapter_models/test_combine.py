@@ -276,6 +276,24 @@ def test_another_run_finds_the_gains_and_only_what_they_depend_on_makes_new_ones
     assert again(*uses) == 0
 
 
+@pytest.mark.parametrize("written", ["hint", "style"])
+def test_gains_are_computed_again_from_tensors_that_were_written_into(written):
+    made, uses, style = fuser(), pair(), torch.randn(1, 8, 24, generator=torch.Generator().manual_seed(2))
+    count = Forwards(made.network)
+
+    def residuals(*changed, style=style):
+        return run(Combination("coadapter", made, style), *changed).residuals(engine.call(1.0, 1.0))
+
+    before = residuals(*uses)
+    other = {"hint": uses[0].hint, "style": style}[written]
+    other.numpy()[:] = 1 - other.numpy()
+    after = residuals(*uses)
+    assert count.calls == 2
+    fresh = residuals(*(engine.use(use.adapter, use.hint.clone()) for use in uses), style=style.clone())
+    assert equal(after, fresh)
+    assert not equal(after, before)
+
+
 def test_gains_that_are_no_numbers_are_refused():
     broken = fuser({**WEIGHTS, "spatial_ch_projs.2.bias": torch.full((32,), float("inf"))})
     with pytest.raises(CorruptFileError, match="my fuser: got NaN or infinite gains"):

@@ -68,3 +68,72 @@ def test_every_condition_is_found_by_its_own_words_and_says_what_it_expects():
 def test_names_of_conditions_are_unique():
     names = [row.name for row in conditions.CONDITIONS]
     assert len(set(names)) == len(names)
+
+
+# --- what tells it ---------------------------------------------------------------------------------------------------
+
+SD, XL = ("SD1.x", "SD2.x"), ("SDXL",)
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "config", "metadata", "condition", "told_by"),
+    [
+        ("canny.pth", None, {}, {}, "canny", conditions.NAME),
+        ("renamed.pth", None, {}, {}, None, ""),
+        ("canny.ckpt#depth", "depth", {}, {}, "depth", conditions.BUNDLE),
+        (
+            "my canny",
+            None,
+            {"_name_or_path": "TencentARC/t2i-adapter-sketch-sdxl-1.0"},
+            {},
+            "sketch",
+            conditions.CONFIG,
+        ),
+        ("canny.safetensors", None, {}, {conditions.CONDITION_KEY: "color"}, "color", conditions.METADATA),
+        # The file knows better than its name, even where we don't know the word.
+        ("canny.safetensors", None, {}, {conditions.CONDITION_KEY: "hands"}, None, conditions.METADATA),
+    ],
+)
+def test_the_content_goes_before_the_name(name, member, config, metadata, condition, told_by):
+    purpose = conditions.purpose_of(name, member, config, metadata)
+    assert (purpose.condition and purpose.condition.name, purpose.condition_from) == (condition, told_by)
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "families", "family", "told_by"),
+    [
+        ("t2iadapter_canny_sd15v2", {}, SD, "SD1.x", conditions.NAME),
+        ("renamed", {}, SD, None, ""),
+        ("t2iadapter_canny_sd15v2", {conditions.FAMILY_KEY: "SD2.x"}, SD, "SD2.x", conditions.METADATA),
+        ("t2iadapter_canny_sd15v2", {}, XL, "SDXL", conditions.SHAPES),
+        ("renamed", {}, XL, "SDXL", conditions.SHAPES),
+        # No name goes against the shapes.
+        ("openpose_xl_style", {}, SD, None, ""),
+    ],
+)
+def test_the_shapes_go_before_names(name, metadata, families, family, told_by):
+    purpose = conditions.purpose_of(name, None, {}, metadata, families)
+    assert (purpose.family, purpose.family_from) == (family, told_by)
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "families", "bgr", "told_by"),
+    [
+        ("adapter-xl-openpose", {}, XL, True, conditions.NAME),
+        ("adapter-xl-sketch", {}, XL, False, conditions.NAME),
+        ("renamed", {}, XL, False, ""),
+        ("renamed", {conditions.COLOR_ORDER_KEY: "bgr"}, XL, True, conditions.METADATA),
+        ("adapter-xl-openpose", {conditions.COLOR_ORDER_KEY: "rgb"}, XL, False, conditions.METADATA),
+        ("renamed", {conditions.CONDITION_KEY: "openpose"}, XL, True, conditions.METADATA),
+        ("t2iadapter_openpose_sd14v1", {}, SD, False, conditions.SHAPES),
+        ("renamed", {}, SD, False, conditions.SHAPES),
+        ("openpose_xl", {}, SD, False, conditions.SHAPES),
+        # Three levels fit both.
+        ("openpose-sdxl", {}, conditions.FAMILY_NAMES, True, conditions.NAME),
+        ("openpose-sd15", {}, conditions.FAMILY_NAMES, False, conditions.NAME),
+        ("renamed", {}, conditions.FAMILY_NAMES, False, ""),
+    ],
+)
+def test_the_order_of_colours_says_what_decided_it(name, metadata, families, bgr, told_by):
+    purpose = conditions.purpose_of(name, None, {}, metadata, families)
+    assert conditions.color_order_of(purpose, metadata, families) == conditions.ColorOrder(bgr, told_by)

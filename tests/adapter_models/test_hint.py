@@ -143,8 +143,9 @@ SHAPES = [(3, 4, 4), (1, 5, 4, 4), (1, 0, 4, 4), (0, 3, 4, 4), (1, 3, 0, 4), (1,
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_what_is_no_picture_is_refused_with_its_shape(shape):
-    with pytest.raises(HintError, match=r"image: got a tensor of shape \("):
+    with pytest.raises(HintError, match=r"image: got a tensor of shape \(") as caught:
         hint.check_hint("image", torch.zeros(shape))
+    assert ("An empty image has nothing to follow" in str(caught.value)) == (0 in shape)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import copy
 import json
 
+import numpy as np
 import pytest
+import torch
 from t2i_adapter_pack.annotators.errors import AnnotatorError
 from t2i_adapter_pack.annotators.keypoints import LAYOUTS, read_poses
 
@@ -77,6 +79,20 @@ DIALECTS = {
     "null people between": [frame(flat(JOINTS), None, [], flat(OTHER))],
     "whole people null": [{**PIXELS, "people": [PIXELS["people"][0], None, PIXELS["people"][1]]}],
     "floating point sizes": [frame(flat(JOINTS), flat(OTHER), canvas_width=200.0, canvas_height=100.0)],
+    "numpy": [frame(np.array(flat(JOINTS)), np.array(flat(OTHER)))],
+    "numpy, in full precision": [frame(np.array(flat(JOINTS), np.float32), np.array(flat(OTHER), np.float32))],
+    "numpy's numbers": [frame(list(np.float32(flat(JOINTS))), list(np.float64(flat(OTHER))))],
+    "numpy's points": [frame(np.array(flat(JOINTS)).reshape(18, 3), list(np.array(flat(OTHER)).reshape(18, 3)))],
+    "numpy's sizes": [frame(flat(JOINTS), flat(OTHER), canvas_width=np.int64(200), canvas_height=np.float32(100))],
+    "numpy's frames": np.array([PIXELS], dtype=object),
+    "numpy's people": [{**PIXELS, "people": np.array(PIXELS["people"], dtype=object)}],
+    "torch": [frame(torch.tensor(flat(JOINTS)), torch.tensor(flat(OTHER)).reshape(18, 3))],
+    "torch's numbers": [frame(list(torch.tensor(flat(JOINTS))), [torch.tensor(v) for v in flat(OTHER)])],
+    "torch's sizes": [
+        frame(flat(JOINTS), flat(OTHER), canvas_width=torch.tensor(200), canvas_height=torch.tensor(100))
+    ],
+    "one person in fractions": [frame(flat(HALF[0]), flat(OTHER))],
+    "the other one in fractions": [frame(flat(JOINTS), np.array(flat(HALF[1]), np.float32))],
     "integers": [frame([1 * v if i % 3 == 2 else v for i, v in enumerate(flat(JOINTS, 2))], flat(OTHER, 1))],
 }
 
@@ -85,11 +101,12 @@ DIALECTS = {
 def test_every_dialect_gives_the_same_people(dialect):
     before = copy.deepcopy(dialect)
     poses = read_poses(dialect)
-    assert dialect == before
+    assert repr(dialect) == repr(before)
     assert poses.size == (100, 200)
     assert len(poses.frames) == 1
     for person, body in zip(poses.frames[0], (JOINTS, OTHER), strict=True):
         assert [pytest.approx(point) for point in body] == list(person.joints)
+        assert {type(value) for point in person.joints for value in point} == {float}
 
 
 @pytest.mark.parametrize("row", LAYOUTS, ids=lambda row: row.name)
@@ -98,6 +115,32 @@ def test_a_layout_names_eighteen_different_places(row):
     assert len(row.places) == 18
     assert len(set(places)) == len(places) >= 17
     assert max(places) < row.count
+
+
+@pytest.mark.parametrize("alone", [(1.0, 1.4), (0.0, 0.9)], ids=str)
+def test_a_joint_or_two_are_what_the_others_are(alone):
+    few = flat([alone, *[(0.0, 0.0)] * 17])
+    assert read_poses([frame(few, flat(JOINTS))]).frames[0][0].joints[0] == alone
+    inside = pytest.approx((200 * alone[0], 100 * alone[1]))
+    assert read_poses([frame(few, flat(HALF[0]))]).frames[0][0].joints[0] == inside
+    far = flat([(150.0, 90.0), *[(0.0, 0.0)] * 17])
+    assert read_poses([frame(far, flat(HALF[0]), flat(HALF[1]))]).frames[0][0].joints[0] == (150.0, 90.0)
+
+
+@pytest.mark.parametrize("points", [JOINTS, HALF[0]], ids=["pixels", "fractions"])
+@pytest.mark.parametrize("unseen", [(-1.0, -1.0), (-200.0, -100.0), (0.0, 0.0), (-1, -1)], ids=str)
+def test_joints_at_the_places_of_what_is_not_seen_are_not_drawn(points, unseen):
+    if points is not JOINTS and unseen == (-200.0, -100.0):
+        unseen = (-1.0, -1.0)
+    joints = read_poses([frame(flat([unseen, *points[1:14], *[unseen] * 4]))]).frames[0][0].joints
+    assert [number for number, joint in enumerate(joints) if joint is None] == [0, 14, 15, 16, 17]
+    assert joints[1:14] == tuple(pytest.approx(joint) for joint in JOINTS[1:14])
+
+
+def test_mostly_unseen_joints_of_a_person_in_fractions_leave_it_in_fractions():
+    body = [(-1.0, -1.0)] * 14 + HALF[0][14:]
+    joints = read_poses([frame(flat(body), flat(JOINTS))]).frames[0][0].joints
+    assert joints[14:] == tuple(pytest.approx(joint) for joint in JOINTS[14:])
 
 
 @pytest.mark.parametrize("missing", [(0.0, 0.0, 0.0), (None, None, None), (5.0, 6.0, 0.0), (5.0, 6.0, 0.1),
@@ -163,6 +206,9 @@ def test_without_a_canvas_the_size_given_is_the_canvas():
     [
         ([], "an empty list"),
         (5, "got a int"),
+        (np.zeros((2, 18, 3)), "got a ndarray; expected frames with 'people'"),
+        (torch.zeros(18, 3), "got a Tensor; expected frames with 'people'"),
+        ([frame(np.zeros(63))], "a body of 63 numbers"),
         ("{", "text that is no JSON"),
         ([{"animals": [], "version": "ap10k"}], "'animals', 'version'; expected a frame with 'people'"),
         ([frame([1.0] * 63)], "a body of 63 numbers"),
@@ -171,7 +217,20 @@ def test_without_a_canvas_the_size_given_is_the_canvas():
         ([{"people": 3}], "people of type int"),
         ([{"people": [3]}], "a list of dicts"),
     ],
-    ids=["empty", "number", "text", "animals", "63 numbers", "string", "strings", "no people", "no dicts"],
+    ids=[
+        "empty",
+        "number",
+        "array",
+        "tensor",
+        "63 in an array",
+        "text",
+        "animals",
+        "63 numbers",
+        "string",
+        "strings",
+        "no people",
+        "no dicts",
+    ],
 )
 def test_what_is_no_pose_is_refused_in_words(keypoints, words):
     with pytest.raises(AnnotatorError, match=words):

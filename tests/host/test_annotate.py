@@ -16,6 +16,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.host
 IMAGE, RESOLUTION = ("image", "IMAGE", None), ("resolution", "INT", 0)
+SIZE = [("width", "INT", 0), ("height", "INT", 0), ("latent", "LATENT", None)]
 # Saved workflows and API prompts depend on these: append, never rename or reorder.
 CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]]]] = {
     "T2IAnnotateCanny": (
@@ -34,7 +35,7 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]]]] = {
     ),
     "T2IAnnotateColor": (
         "T2I Color Palette",
-        [IMAGE, RESOLUTION, ("cell", "INT", 64), ("sampling", "COMBO", "as trained")],
+        [IMAGE, RESOLUTION, ("cell", "INT", 64), ("sampling", "COMBO", "as trained"), *SIZE],
     ),
     "T2IPaintSegmentation": (
         "T2I Paint Segmentation",
@@ -55,6 +56,8 @@ COMBOS = {
     ("T2IAnnotateColor", "sampling"): ["as trained", "area", "median"],
     ("T2IDrawPose", "style"): ["openpose", "openpose bgr", "keypose"],
 }
+# Inputs that came later; prompts that lack them are as valid as before.
+OPTIONAL = {"T2IPaintSegmentation": ["canvas"], "T2IAnnotateColor": ["width", "height", "latent"]}
 OF_PICTURES = [node_id for node_id, (_, inputs) in CONTRACT.items() if inputs[0] == IMAGE]
 every_node_of_pictures = pytest.mark.parametrize("node_id", OF_PICTURES)
 
@@ -89,9 +92,7 @@ def test_the_ids_types_defaults_and_order_are_those_of_the_contract(nodes, node_
     assert schema.category == "T2I-Adapter/annotators"
     got = [(one.id, one.get_io_type(), getattr(one, "default", None)) for one in schema.inputs]
     assert got[: len(inputs)] == inputs
-    assert [one.id for one in schema.inputs if one.optional] == (
-        ["canvas"] if node_id == "T2IPaintSegmentation" else []
-    )
+    assert [one.id for one in schema.inputs if one.optional] == OPTIONAL.get(node_id, [])
     assert [(one.id, one.get_io_type()) for one in schema.outputs] == [("image", "IMAGE")]
     for (node, combo), options in COMBOS.items():
         if node == node_id:

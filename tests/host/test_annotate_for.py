@@ -91,6 +91,7 @@ def test_it_tells_what_it_picked(nodes, weights, caplog):
     annotate(nodes, picture(16, 16), load(weights.parent / "adapters", "t2iadapter_canny_sd15v2"))
     assert "lineart-sdxl-1.0.safetensors (SDXL lineart): T2I Lineart, at 16 pixels" in caplog.text
     assert "(SD1.x canny): T2I Canny Edges, thresholds 100 and 200, at the image's size" in caplog.text
+    assert "at the image's size. The condition is taken from the file's name." in caplog.text
 
 
 def test_an_adapter_that_tells_nothing_is_refused_with_all_that_is_known(nodes, weights):
@@ -101,14 +102,16 @@ def test_an_adapter_that_tells_nothing_is_refused_with_all_that_is_known(nodes, 
             assert word in str(caught.value)
 
 
-def test_the_metadata_go_before_the_name(nodes, places):
+def test_the_metadata_go_before_the_name(nodes, places, caplog):
     from safetensors.torch import load_file, save_file
     from t2i_adapter_pack.nodes import adapters
 
     path = tiny.save_adapter(places, tiny.adapter_config(), name="t2iadapter_sketch_sd15v2")
     save_file(load_file(path), path, metadata={"t2i_adapter.condition": "canny"})
     adapter = adapters.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
+    caplog.set_level(logging.INFO)
     assert set(annotate(nodes, picture(), adapter).unique().tolist()) <= {0.0, 1.0}
+    assert "the file's name" not in caplog.text
 
 
 def test_weights_of_another_annotator_are_refused(nodes, weights):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -62,6 +63,16 @@ def test_a_mean_of_two_equal_strengths_adds_half_of_each(sd):
     torch.testing.assert_close(run(patched), run(oracle.inject_features(sd, "SD", half)), **tiny.CLOSE)
     one = tiny.apply(sd, adapters()[0], pictures()[0], strength=0.8)
     assert torch.equal(run(companions.combine(one, "mean")[0]), run(one))
+
+
+def test_the_node_says_which_conditions_it_has_from_names(sd, caplog):
+    caplog.set_level(logging.INFO)
+    patched = apply_two(sd)
+    companions.combine(patched, "mean")
+    assert "files' names" not in caplog.text
+    companions.combine(patched, "coadapter", fuser=companions.fuser())
+    first, second = NAMES
+    assert f"Conditions taken from the files' names: {first}: sketch, {second}: depth." in caplog.text
 
 
 @pytest.mark.parity

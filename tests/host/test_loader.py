@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from . import tiny
 
@@ -222,6 +224,99 @@ def test_a_replaced_file_is_loaded_again(folder, loader):
 def test_colours_are_swapped_for_sdxl_pose_adapters_alone(folder, loader, kind, name, order, bgr):
     tiny.save_adapter(folder / "controlnet", tiny.adapter_config(kind), name=name)
     assert load(loader, f"{name}.safetensors", color_order=order).bgr is bgr
+
+
+def loaded_in_words(folder: Path, loader: Any, caplog: Any, name: str, config: Any, **values: Any) -> str:
+    caplog.set_level(logging.INFO)
+    tiny.save_adapter(folder / "controlnet", config, name=name)
+    load(loader, f"{name}.safetensors", **values)
+    return str(caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("adapter-xl-openpose", "Colour order: bgr, taken from the file's name (adapter-xl-openpose.safetensors: SDXL, "
+         "openpose). If the file was renamed, choose rgb or bgr in color_order."),
+        ("t2i-adapter-sketch-sdxl-1.0", "Colour order: rgb, taken from the file's name"),
+        ("renamed", "Colour order: neither renamed.safetensors nor its name tells, so rgb is assumed. If this is an "
+         "openpose adapter for SDXL, choose bgr in color_order; if not, choose rgb."),
+    ],
+)  # fmt: skip
+def test_a_name_never_decides_the_colours_in_silence(folder, loader, caplog, name, words):
+    """The files of the published SDXL adapters do not say what they are: only their names do."""
+    assert words in loaded_in_words(folder, loader, caplog, name, tiny.adapter_config("SDXL"))
+    caplog.clear()
+    for order in ("rgb", "bgr"):
+        load(loader, f"{name}.safetensors", color_order=order)
+    assert "Colour order" not in caplog.text
+
+
+def test_the_colours_of_a_renamed_pose_adapter_change_with_a_warning(folder, loader, caplog):
+    config = tiny.adapter_config("SDXL")
+    tiny.save_adapter(folder / "controlnet", config, name="t2i-adapter-openpose-sdxl-1.0")
+    assert load(loader, "t2i-adapter-openpose-sdxl-1.0.safetensors").bgr
+    shutil.move(folder / "controlnet" / "t2i-adapter-openpose-sdxl-1.0.safetensors", folder / "controlnet" / "a.sft")
+    assert not load(loader, "a.sft").bgr
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_the_running_node_shows_it(folder, loader, monkeypatch):
+    from t2i_adapter_pack.nodes import host
+
+    shown = []
+    monkeypatch.setattr(host, "tell", lambda *values: shown.append(values))
+    monkeypatch.setattr(host, "running_node", lambda: "7")
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config("SDXL"), name="adapter-xl-openpose")
+    load(loader, "adapter-xl-openpose.safetensors")
+    assert [node for _, node in shown] == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "name", "metadata"),
+    [
+        ("SD", 3, "renamed", None),
+        ("SD", 3, "t2iadapter_openpose_sd14v1", None),
+        ("SDXL", 1, "renamed", None),
+        ("SDXL", 3, "renamed", {"t2i_adapter.color_order": "bgr"}),
+        ("SDXL", 3, "adapter-xl-openpose", {"t2i_adapter.color_order": "rgb"}),
+    ],
+)
+def test_where_the_content_decides_nothing_is_said(folder, loader, caplog, kind, channels, name, metadata):
+    caplog.set_level(logging.INFO)
+    path = tiny.save_adapter(folder / "controlnet", tiny.adapter_config(kind, channels), name=name)
+    save_file(load_file(path), path, metadata)
+    adapter = load(loader, path.name)
+    assert adapter.bgr is (metadata == {"t2i_adapter.color_order": "bgr"})
+    assert "Colour order" not in caplog.text
+
+
+def test_info_tells_what_goes_with_the_name(folder, loader):
+    from t2i_adapter_pack.nodes.inspect import describe
+
+    place, config = folder / "controlnet", tiny.adapter_config("SDXL")
+    for name in ("adapter-xl-openpose", "renamed"):
+        tiny.save_adapter(place, config, name=name)
+    tiny.save_adapter(place, tiny.adapter_config(), name="t2iadapter_color_sd14v1")
+    text = describe(load(loader, "adapter-xl-openpose.safetensors"))
+    assert "image channels: 3 (BGR)" in text
+    assert text.endswith("taken from the file's name: condition, order of colours")
+    assert describe(load(loader, "adapter-xl-openpose.safetensors", color_order="rgb")).endswith("name: condition")
+    text = describe(load(loader, "t2iadapter_color_sd14v1.safetensors"))
+    assert text.endswith("taken from the file's name: family, condition")
+    assert "3 (RGB, assumed: neither the file nor its name tells)" in describe(load(loader, "renamed.safetensors"))
+    assert "image channels: 3 (BGR)" in describe(load(loader, "renamed.safetensors", color_order="bgr"))
+
+
+@pytest.mark.parametrize(("order", "written"), [("auto", None), ("rgb", None), ("bgr", "bgr")])
+def test_what_was_assumed_does_not_become_a_fact_when_it_is_saved(folder, loader, order, written):
+    from t2i_adapter_pack.nodes.trained import write_adapter
+
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config("SDXL"), name="renamed")
+    adapter = load(loader, "renamed.safetensors", color_order=order)
+    path = write_adapter(adapter, folder / "controlnet" / "copy", "original", torch.float32)
+    with safe_open(path, "pt") as file:
+        assert file.metadata().get("t2i_adapter.color_order") == written
 
 
 @pytest.mark.parametrize(

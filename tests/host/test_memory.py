@@ -119,6 +119,17 @@ def test_only_another_picture_runs_the_adapter_again(sd, adapter):
     assert forwards == [1, 0, 0, 0, 0, 0, 1]
 
 
+def test_a_picture_that_was_written_into_between_two_runs_is_looked_at_again(sd, adapter):
+    """Nodes of cameras keep one IMAGE and write each frame into it; its node need not run again for that."""
+    image = tiny.hint(*PIXELS)
+    patched = tiny.apply(sd, adapter, image)
+    before = run(patched)
+    image.numpy()[:] = 1 - image.numpy()
+    after = run(patched)
+    assert torch.equal(after, run(tiny.apply(sd, adapter, image.clone())))
+    assert (after - before).abs().max() > 0.1
+
+
 def test_an_adapter_that_was_loaded_anew_runs_anew(sd):
     image, config = tiny.hint(*PIXELS), tiny.adapter_config()
     first, second = tiny.adapter(config, 0), tiny.adapter(config, 1)

@@ -143,7 +143,14 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
     ),
     "T2IAnnotateFor": (
         "T2I Annotate for Adapter",
-        [*ANNOTATED, ("adapter", "T2I_ADAPTER", None), ("weights", "COMBO", "auto")],
+        [
+            *ANNOTATED,
+            ("adapter", "T2I_ADAPTER", None),
+            ("weights", "COMBO", "auto"),
+            ("width", "INT", 0),
+            ("height", "INT", 0),
+            ("latent", "LATENT", None),
+        ],
         [("image", "IMAGE")],
     ),
     "CreateT2IAdapter": (
@@ -242,7 +249,7 @@ def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
     # Widgets of later versions, which older workflows do not have.
-    later = {"gradient_checkpointing", "preview_every"}
+    later = {"gradient_checkpointing", "preview_every", "width", "height", "latent"}
     assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty", "start_from", *later}
 
 

@@ -58,6 +58,16 @@ def test_truncated_pictures_are_told(kind, part):
         decode("cat", data[: int(len(data) * part)])
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"", r"\(an empty file\)"), (b"<html>", r"\(of no format that is known\)"), (b"\0" * 64, "no format")],
+)
+def test_a_file_without_a_picture_is_told_without_the_program_s_own_objects(data, reason):
+    with pytest.raises(SampleError, match=f"cat is no picture that can be read .*{reason}") as caught:
+        decode("cat", data)
+    assert "0x" not in str(caught.value)
+
+
 def test_pictures_and_maps_are_cut_alike(tmp_path):
     """The map is the picture itself: what is left of both must be equal."""
     data = datasets.png(300, 100)

@@ -1,0 +1,93 @@
+"""T2I Color Palette."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..annotators import palette
+from ..annotators.images import check_images
+from . import host
+from .picture_size import fit_image, picture_size, size_inputs
+from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
+
+WHERE = "T2I Color Palette"
+
+
+class T2IAnnotateColor(io.ComfyNode):
+    """Make a spatial palette."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="T2IAnnotateColor",
+            display_name=WHERE,
+            category=CATEGORY,
+            description="An image's colours in cells of 64 pixels of the picture being made, pixel for pixel as color "
+            "adapters were trained: connect that picture's latent. Needs no weights.",
+            search_aliases=["color", "colour", "palette", "spatial palette", "pixelate", "mosaic"],
+            inputs=[
+                image_input(),
+                resolution_input(" Leave it at 0: cells would change their size with it."),
+                io.Int.Input(
+                    "cell",
+                    default=palette.CELL,
+                    min=1,
+                    max=1024,
+                    tooltip="Side of a cell in pixels, from the left top corner. 64 (default) is as trained; smaller "
+                    "cells follow the picture more closely. 1 to 1024.",
+                ),
+                io.Combo.Input(
+                    "sampling",
+                    options=[row.name for row in palette.SAMPLINGS],
+                    default=palette.SAMPLINGS[0].name,
+                    tooltip="as trained (default): the colour at a cell's centre. area: its mean, calmer. median: its "
+                    "most typical colour, without mixing.",
+                ),
+                *size_inputs("cells have their size there, and the result is cropped to it."),
+            ],
+            outputs=[image_output("Cells of one colour each, as large as the picture being made, or as the image.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        resolution: int = 0,
+        cell: int = palette.CELL,
+        sampling: str = palette.SAMPLINGS[0].name,
+        width: int = 0,
+        height: int = 0,
+        latent: Any = None,
+    ) -> io.NodeOutput:
+        """Make the palette."""
+        check_images(f"{WHERE}, image", to_planes(image))
+        size = picture_size(WHERE, image, width, height, latent)
+        if size is not None:
+            image = fit_image(WHERE, image, size)
+        elif resolution == 0 and cell == palette.CELL:
+            resolution, advice = likely_palette(image)
+            host.tell(f"Cells of {cell} pixels in {advice}", host.running_node() or None)
+        return annotate(WHERE, image, lambda part: palette.palette(part, cell, sampling), resolution, "nearest")
+
+
+def likely_palette(image: torch.Tensor, trained: int = palette.TRAINED_SIDE) -> tuple[int, str]:
+    """Guess the picture that a palette is for, where no input tells its size.
+
+    Args:
+        image: (B, H, W, C).
+        trained: As of :func:`.likely_resolution`.
+
+    Returns:
+        The short side in pixels at which to make the palette, 0 for the image's own; and which picture that is, for
+        the user.
+    """
+    rows, columns = image.shape[1:3]
+    resolution = palette.likely_resolution((rows, columns), trained)
+    scale = resolution / min(rows, columns) if resolution else 1.0
+    why = f"the image's {columns}×{rows} are more than is made in one go" if resolution else "as large as the image"
+    made = f"a picture of {round(columns * scale)}×{round(rows * scale)} pixels ({why})"
+    return resolution, f"{made}. Connect latent, or set width and height, if yours is of another size."
