@@ -14,8 +14,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# float(), int(), bool() and item() of a tensor end in the first; the others need to know how many or whether.
-WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "_unique2")
+# float(), int(), bool() and item() of a tensor end in the first, in inference mode in one of the next two; the others
+# need to know how many or whether.
+WAITING = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique_dim", "_unique2")
 # These read the memory of a tensor on the CPU without an operation.
 READING = (torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.cpu)
 CUDA_WORDS = "synchronizing CUDA operation"

@@ -30,6 +30,8 @@ COMPILED = ("tests/host/test_compile.py", "tests/host/test_compile_again.py", "t
 SERVER = ("tests/host/test_train_on_server.py", "tests/host/test_annotators_on_server.py")
 CARD = tuple(f"tests/gpu/test_{name}.py" for name in ("flags", "endings", "precisions"))
 FLAGS = CARD[:1]
+# The tests compare with sums in full float32; and what is compiled is compiled by what users have.
+EXACT = {"NVIDIA_TF32_OVERRIDE": "0", "T2I_INDUCTOR": "1"}
 NO_TESTS = 5  # pytest's exit status
 
 
@@ -169,7 +171,7 @@ def _pytest() -> Path:
 
 
 def _environ(check: Check, comfyui: str, cpu: bool) -> dict[str, str]:
-    environ = {**os.environ, "COMFYUI_PATH": comfyui, in_process.FLAGS: " ".join(check.flags)}
+    environ = {**os.environ, **EXACT, "COMFYUI_PATH": comfyui, in_process.FLAGS: " ".join(check.flags)}
     environ.pop("PYTHONPATH", None)
     if cpu:
         environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -15,7 +15,11 @@ WHICH = ("first", "second")
 
 def cases(setting: Setting) -> list[tuple[str, str]]:
     """Return (table, case) of every row."""
-    return [("pictures", _case(family, which, setting)) for family in FAMILIES for which in WHICH]
+    return [("pictures", _case(family, which, setting)) for family in _families(setting) for which in WHICH]
+
+
+def _families(setting: Setting) -> tuple[Family, ...]:
+    return FAMILIES[:1] if setting.brief else FAMILIES
 
 
 def _case(family: Family, which: str, setting: Setting) -> str:
@@ -28,8 +32,9 @@ def _steps(setting: Setting) -> int:
 
 def run(setting: Setting) -> Iterator[Row]:
     """Measure ours and core's by turns."""
-    for number, family in enumerate(FAMILIES):
-        times = _measure(family, setting, len(FAMILIES) - number)
+    families = _families(setting)
+    for number, family in enumerate(families):
+        times = _measure(family, setting, len(families) - number)
         for which in WHICH:
             ours, core = times["ours", which], times["core", which]
             ratio = summarise(ratios(ours, core))

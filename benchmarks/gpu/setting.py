@@ -40,7 +40,7 @@ class Setting:
     def patience(self, cases: int, precision: float = 0.002) -> Patience:
         """Return how long one of the cases that are left may be measured: half of its share, the rest is set-up."""
         if self.small:
-            rounds = 2 if self.brief else LEAST
+            rounds = 1 if self.brief else LEAST
             return Patience(rounds, rounds, 0.0)
         left = max(0.0, self.began + self.seconds - time.monotonic())
         return Patience(LEAST, MOST, left / (2 * max(1, cases)), precision)
