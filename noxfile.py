@@ -125,6 +125,12 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Check and measure on a card, in ten minutes; `-- --device cpu` shows that all of it runs, at small sizes."""
+    launch(session, set_up(session), "benchmarks.gpu.main", *session.posargs)
+
+
+@nox.session
 def fidelity(session: nox.Session) -> None:
     """Measure how well adapters are obeyed, and write docs/fidelity.md."""
     launch(session, set_up(session), "benchmarks.fidelity.main", *session.posargs)

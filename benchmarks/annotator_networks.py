@@ -107,7 +107,8 @@ def run(options: Options) -> Iterator[report.Section]:
     compared = report.Table(head)
     with one_thread():
         for network, (size, batch, rounds) in itertools.product(NETWORKS, QUICK if options.quick else CASES):
-            times, peaks, differ = _measure(network, batch, size, rounds, options)
+            patience = Patience(rounds, 40, 0.0 if options.quick else 60.0 * options.patience, 0.01)
+            times, peaks, differ = measure(network, (size, batch), options.device, patience)
             each = (summarise([1e3 * seconds / batch for seconds in times[name]]) for name in ("ours", "theirs"))
             memory = (report.megabytes(peaks[name]) for name in ("ours", "theirs"))
             figures.add(network.name, size, batch, *(report.spread(figure, 1) for figure in each), *memory)
@@ -116,34 +117,45 @@ def run(options: Options) -> Iterator[report.Section]:
             yield report.Section(options.key("annotator_networks"), title, [figures, compared], NOTES)
 
 
-def _measure(
-    network: Network, batch: int, size: int, rounds: int, options: Options
+def measure(
+    network: Network, case: tuple[int, int], device: torch.device, patience: Patience
 ) -> tuple[dict[str, list[float]], dict[str, int], float]:
-    """Return seconds a call and bytes of peak memory of each, and the largest difference of what they draw."""
+    """Let both draw the same pictures by turns.
+
+    Args:
+        network: which one.
+        case: side of the pictures, and how many of them at once.
+        device: where to compute.
+        patience: when to stop.
+
+    Returns:
+        Seconds a call and bytes of peak memory of each, and the largest difference of what they draw.
+    """
     torch.manual_seed(0)
-    theirs = network.make(_peer(network.module)).eval()
-    ours = network.load(theirs.state_dict()).to(options.device)
-    theirs.to(options.device)
-    images = pictures(photographs(size, batch), options.device)
+    size, batch = case
+    theirs = network.make(peer(network.module)).eval()
+    ours = network.load(theirs.state_dict()).to(device)
+    theirs.to(device)
+    images = pictures(photographs(size, batch), device)
     work = {"ours": lambda: network.draw(ours, images), "theirs": lambda: network.lines(theirs, images)}
 
     def turn(name: str) -> float:
         with torch.inference_mode():
-            return timed(work[name], options.device)
+            return timed(work[name], device)
 
     drawn: dict[str, Tensor] = {}
     with torch.inference_mode():
         # What each sets up once is no part of its peak.
         corner = images[..., :64, :64]
         network.draw(ours, corner), network.lines(theirs, corner)
-        peaks = {name: probe.extra_memory(lambda name=name: drawn.update({name: work[name]()})) for name in work}  # type: ignore[misc]
+        draw = {name: lambda name=name: drawn.update({name: work[name]()}) for name in work}  # type: ignore[misc]
+        peaks = {name: probe.device_peak(each, device) for name, each in draw.items()}
     differ = float((drawn["ours"][:, :1] - drawn["theirs"]).abs().max())
-    patience = Patience(rounds, 40, 0.0 if options.quick else 60.0 * options.patience, 0.01)
     turns = {name: lambda name=name: turn(name) for name in work}  # type: ignore[misc]
     return interleave(turns, patience, [("ours", "theirs")]), peaks, differ
 
 
-def _peer(name: str) -> Any:
+def peer(name: str) -> Any:
     """Import one module of controlnet_aux; its package itself imports and warns about much else."""
     if PEER not in sys.modules:
         spec = importlib.util.find_spec(PEER)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..adapter_models import networks
+from ..tasks import in_process
 
 VARIANTS = ("bare", "ours", "core", "ours ×4", "core ×4")
 
@@ -47,6 +48,11 @@ class Scale:
         return 32 if self.tiny else 320 // self.narrow
 
     @property
+    def head(self) -> int:
+        """Channels of a head of SDXL's attention."""
+        return 32 if self.tiny else 64
+
+    @property
     def context(self) -> int:
         """Width of a prompt's embedding."""
         return 2048 if self.family == "SDXL" else 768
@@ -64,19 +70,8 @@ def start_comfyui(device: str) -> torch.device:
     path = os.environ.get("COMFYUI_PATH")
     if not path or not Path(path, "comfy").is_dir():
         sys.exit(f"benchmarks: got COMFYUI_PATH={path}; expected ComfyUI's folder. Use `python3 run.py benchmarks`.")
-    sys.path.insert(0, path)
-    from comfy.cli_args import args
-
-    # ComfyUI reads these while it is imported.
-    args.base_directory = _scratch()
-    args.cpu = device == "cpu"
-    args.use_pytorch_cross_attention = True
-    args.disable_api_nodes = True
-    args.database_url = "sqlite:///:memory:"
-    import comfy.model_management
-
-    found: torch.device = comfy.model_management.get_torch_device()
-    return found
+    # torch's counters do not see what dynamic VRAM allocates, and its patcher wants weights that it has read itself.
+    return in_process.start(Path(path), Path(_scratch()), ["--disable-dynamic-vram"], cpu=device == "cpu")
 
 
 def randomise(module: torch.nn.Module, seed: int) -> None:
@@ -115,8 +110,8 @@ def unet(scale: Scale, *, whole: bool = False) -> Any:
     shape |= {"transformer_depth_middle": depth[-1] or 1, "use_spatial_transformer": True, "legacy": False}
     shape |= {"dtype": scale.dtype, **({"num_classes": "sequential"} if xl else {})}
     config = described({**described.unet_config, **shape})
-    if scale.tiny and xl:
-        config.unet_config["num_head_channels"] = 32
+    if xl:
+        config.unet_config["num_head_channels"] = scale.head
     base = config.get_model({}, device=scale.device)
     randomise(base.diffusion_model, 0)
     return comfy.model_patcher.CoreModelPatcher(
@@ -203,19 +198,20 @@ def apply_core(prompts: Sequence[Any], control: Any, image: torch.Tensor, streng
 
 @dataclass(frozen=True)
 class Job:
-    """Something to sample: a MODEL and two prompts."""
+    """Something to sample: a MODEL and two prompts; ``batch`` pictures at once."""
 
     model: Any
     positive: Any
     negative: Any
     scale: Scale
     size: int
+    batch: int = 1
 
     def sample(self, steps: int, callback: Callable[..., None] | None = None, seed: int = 0) -> torch.Tensor:
         """Run ComfyUI's sampler as KSampler does, with classifier-free guidance."""
         import comfy.sample
 
-        latent = torch.zeros(1, 4, self.size // 8, self.size // 8)
+        latent = torch.zeros(self.batch, 4, self.size // 8, self.size // 8)
         noise = comfy.sample.prepare_noise(latent, seed)
         with torch.inference_mode():
             pictures: torch.Tensor = comfy.sample.sample(
@@ -225,7 +221,7 @@ class Job:
         return pictures
 
 
-def job(variant: str, model: Any, scale: Scale, size: int) -> Job:
+def job(variant: str, model: Any, scale: Scale, size: int, batch: int = 1) -> Job:
     """Make what one of VARIANTS samples. Every adapter of a stack is one of its own, as with four files."""
     prompts = (prompt(scale, 1), prompt(scale, 2))
     name, _, times = variant.partition(" ×")
@@ -234,4 +230,4 @@ def job(variant: str, model: Any, scale: Scale, size: int) -> Job:
             model = apply_ours(model, our_adapter(scale), picture(size, number))
         else:
             prompts = apply_core(prompts, core_adapter(scale), picture(size, number))
-    return Job(model, *prompts, scale, size)
+    return Job(model, *prompts, scale, size, batch)

@@ -182,6 +182,18 @@ def extra_memory(work: Callable[[], object]) -> int:
     return max(0, peak_memory() - before)
 
 
+def device_peak(work: Callable[[], object], device: torch.device) -> int:
+    """Return the bytes that a GPU's allocator holds at most while some work is done; on a CPU, what memory grows by."""
+    if device.type != "cuda":
+        return extra_memory(work)
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)
+
+
 def _give_back() -> None:
     """Return free memory to the system (glibc): work that uses it again would seem to take none."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

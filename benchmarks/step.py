@@ -31,6 +31,7 @@ class Plan:
     sizes: tuple[int, ...]
     steps_per_turn: int
     patience: Patience
+    batch: int = 1
 
 
 def plan(options: Options) -> Plan:
@@ -63,11 +64,9 @@ def run(options: Options) -> report.Section:
 
 def measure(model: Any, scale: models.Scale, size: int, chosen: Plan) -> dict[str, list[float]]:
     """Let steps of all variants take turns; return seconds per step."""
+    jobs = {name: models.job(name, model, scale, size, chosen.batch) for name in models.VARIANTS}
     with contextlib.ExitStack() as stack:
-        runs = {
-            name: stack.enter_context(SteppedRun(models.job(name, model, scale, size), chosen.steps_per_turn))
-            for name in models.VARIANTS
-        }
+        runs = {name: stack.enter_context(SteppedRun(job, chosen.steps_per_turn)) for name, job in jobs.items()}
         pairs = [(above, below) for above, below, goal in RATIOS if goal is not None]
         return interleave({name: each.turn for name, each in runs.items()}, chosen.patience, pairs)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ SCRIPT, FROZEN = "diffusers' script", "diffusers, UNet frozen"
 # The adapter's learning rate and clipping, as the script has them by default.
 RATE, CLIP, DECAY = 1e-5, 1.0, 1e-2
 EXAMPLES = 4
+# SDXL's pooled prompt, and the embedding of each of its six numbers.
+POOLED, SIZE_WIDTH = 1280, 256
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Plan:
         narrow: by how much narrower than SD1.5 the networks are.
         precision: a name of :data:`..training.settings.PRECISIONS`; the UNet has it too.
         tiny: for smoke runs.
+        family: which UNet and adapter.
+        checkpointing: compute what a backward pass needs again, instead of keeping it; in every loop.
     """
 
     device: torch.device
@@ -42,12 +46,14 @@ class Plan:
     narrow: int
     precision: str
     tiny: bool = False
+    family: Literal["SD", "SDXL"] = "SD"
+    checkpointing: bool = False
 
     @property
     def scale(self) -> models.Scale:
         """Size and precision of the networks."""
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.precision]
-        return models.Scale(self.device, "SD", self.tiny, self.narrow, dtype)
+        return models.Scale(self.device, self.family, self.tiny, self.narrow, dtype)
 
     @property
     def settings(self) -> Settings:
@@ -69,9 +75,26 @@ def _examples(plan: Plan) -> TrainingSet:
     return training_set(
         torch.randn(EXAMPLES, 4, side, side, generator=generator),
         torch.rand(EXAMPLES, 3, plan.size, plan.size, generator=generator),
-        {"c_crossattn": torch.randn(EXAMPLES, 77, plan.scale.context, generator=generator)},
+        _prompts(plan, generator),
         models.adapter_config(plan.scale),
     )
+
+
+def _prompts(plan: Plan, generator: torch.Generator) -> dict[str, Tensor]:
+    prompts = {"c_crossattn": torch.randn(EXAMPLES, 77, plan.scale.context, generator=generator)}
+    if plan.family == "SDXL":
+        from comfy.ldm.modules.diffusionmodules.openaimodel import Timestep
+
+        pooled = torch.randn(EXAMPLES, POOLED, generator=generator)
+        # What ComfyUI makes of the sizes that the script hands over as numbers.
+        sizes = Timestep(SIZE_WIDTH)(_sizes(plan)[0]).flatten().expand(EXAMPLES, -1)
+        prompts["y"] = torch.cat([pooled, sizes], dim=1)
+    return prompts
+
+
+def _sizes(plan: Plan) -> Tensor:
+    """Return SDXL's six numbers, (1, 6): the photo's size, where it was cut, and the size of the picture."""
+    return torch.tensor([[plan.size, plan.size, 0, 0, plan.size, plan.size]], dtype=torch.float32)
 
 
 def _adapter(plan: Plan) -> networks.Adapter:
@@ -88,7 +111,7 @@ def _ours(stack: contextlib.ExitStack, plan: Plan, model: Any, *, checkpointing:
     adapter = _adapter(plan)
     loaded = stack.enter_context(host.ready_to_train(model or models.unet(plan.scale, whole=True)))
     sites = sites_for("adapter", adapter.config, host.unet_outline(loaded))
-    settings = dataclasses.replace(plan.settings, gradient_checkpointing=checkpointing)
+    settings = dataclasses.replace(plan.settings, gradient_checkpointing=checkpointing or plan.checkpointing)
     trainer = Trainer(adapter, _examples(plan), frozen_denoiser(loaded, sites), settings, plan.device)
     return Loop(trainer.advance, (trainer.network, loaded.model.diffusion_model))
 
@@ -101,9 +124,17 @@ def _script(_: contextlib.ExitStack, plan: Plan, model: Any, *, frozen: bool = F
     """
     from diffusers import DDPMScheduler, T2IAdapter
 
-    unet = _diffusers_unet(plan, model).requires_grad_(not frozen).train()
+    unet: Any = _diffusers_unet(plan, model).requires_grad_(not frozen).train()
+    if plan.checkpointing:
+        unet.enable_gradient_checkpointing()
     config = models.adapter_config(plan.scale)
-    adapter = T2IAdapter(channels=list(config.channels), num_res_blocks=config.num_res_blocks)
+    kind = {"adapter_type": "full_adapter_xl" if plan.family == "SDXL" else "full_adapter"}
+    adapter = T2IAdapter(
+        channels=list(config.channels),
+        num_res_blocks=config.num_res_blocks,
+        downscale_factor=config.unshuffle,
+        **kind,
+    )
     layout = layout_named("diffusers")
     adapter.load_state_dict(tensors_for_file(_adapter(plan), layout, torch.float32))
     nn.Module.to(adapter, plan.device).train()
@@ -120,6 +151,7 @@ def _script(_: contextlib.ExitStack, plan: Plan, model: Any, *, frozen: bool = F
             schedule.add_noise(batch.latents, batch.noise, batch.times).to(dtype),
             batch.times,
             encoder_hidden_states=batch.prompts["c_crossattn"].to(dtype),
+            added_cond_kwargs=_added(plan, batch.prompts, dtype),
             down_intrablock_additional_residuals=[feature.to(dtype) for feature in features],
         ).sample
         loss = nn.functional.mse_loss(predicted.float(), batch.noise)
@@ -133,21 +165,47 @@ def _script(_: contextlib.ExitStack, plan: Plan, model: Any, *, frozen: bool = F
     return Loop(step, (adapter, unet))
 
 
+def _added(plan: Plan, prompts: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor] | None:
+    if plan.family != "SDXL":
+        return None
+    pooled = prompts["y"][:, :POOLED]
+    return {"text_embeds": pooled.to(dtype), "time_ids": _sizes(plan).expand(len(pooled), -1).to(plan.device)}
+
+
+def _unet_config(plan: Plan) -> dict[str, Any]:
+    """Return what diffusers' UNet differs in from its defaults, which are SD1.5's."""
+    scale = plan.scale
+    shape = {"sample_size": plan.size // 8, "cross_attention_dim": scale.context}
+    if plan.family == "SD":
+        return {**shape, "block_out_channels": tuple(scale.width * times for times in (1, 2, 4, 4))}
+    widths = tuple(scale.width * times for times in (1, 2, 4))
+    return {
+        **shape,
+        "block_out_channels": widths,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 2, 10),
+        "attention_head_dim": tuple(width // scale.head for width in widths),  # their name for the number of heads
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": SIZE_WIDTH,
+        "projection_class_embeddings_input_dim": POOLED + 6 * SIZE_WIDTH,
+    }
+
+
 def _diffusers_unet(plan: Plan, model: Any) -> nn.Module:
     import comfy.utils
     from diffusers import UNet2DConditionModel
 
-    widths = tuple(plan.scale.width * times for times in (1, 2, 4, 4))
-    unet = UNet2DConditionModel(
-        sample_size=plan.size // 8, block_out_channels=widths, cross_attention_dim=plan.scale.context
-    )
+    unet = UNet2DConditionModel(**_unet_config(plan))
     if model is None:
         models.randomise(unet, 0)
     else:
         weights = model.model.diffusion_model.state_dict()
         names = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
-        # The table has names of skip connections that only some blocks have.
-        unet.load_state_dict({theirs: weights[core] for theirs, core in names.items() if core in weights})
+        # The table has names of skip connections that only some blocks have, and two for an embedding of SDXL's.
+        known = unet.state_dict().keys() & {theirs for theirs, core in names.items() if core in weights}
+        unet.load_state_dict({theirs: weights[names[theirs]] for theirs in known})
     return nn.Module.to(unet, plan.device, plan.scale.dtype)
 
 

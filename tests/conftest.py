@@ -138,36 +138,29 @@ def base_directory(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
-    """The real ComfyUI, importable in this process; on the CPU where there is no GPU."""
+    """The real ComfyUI, importable in this process with the flags of T2I_COMFYUI_FLAGS; on the CPU without a GPU."""
     import torch
+    from t2i_adapter_pack.tasks import in_process
 
-    sys.path.insert(0, str(comfyui_path))
-    from comfy.cli_args import args
-
-    # ComfyUI reads these while it is imported.
-    args.base_directory = str(base_directory)
-    args.cpu = not torch.cuda.is_available()
-    args.use_pytorch_cross_attention = True
-    args.disable_api_nodes = True
-    args.database_url = "sqlite:///:memory:"
-    # As main.py does: later, nodes.py puts comfy/ first on the path, which has a utils.py.
-    importlib.import_module("utils.extra_config")
-    import comfy.model_management
-
-    assert comfy.model_management.get_torch_device().type == ("cpu" if args.cpu else "cuda")
+    cpu = not torch.cuda.is_available()
+    device = in_process.start(comfyui_path, base_directory, in_process.chosen_flags(), cpu=cpu)
+    assert device.type == ("cpu" if cpu else "cuda")
     return ComfyUI(comfyui_path, base_directory)
 
 
 @pytest.fixture(scope="session")
 def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A running ComfyUI server: `.url`, `.base`, `.log`, `.get(path)`; queue workflows with `tasks.client.run`."""
-    from t2i_adapter_pack.tasks import base_directory, server
+    from t2i_adapter_pack.tasks import base_directory, in_process, server
 
     base = base_directory.prepare(tmp_path_factory.mktemp("server") / "base", comfyui_path)
+    device = server.device_arguments()
+    # Flags about a card's memory exclude --cpu, with which they would do nothing.
+    arguments = device or in_process.chosen_flags()
     # No weights of other programs on this machine.
     alone = {"HF_HOME": str(base / "hub"), "HF_HUB_CACHE": "", "AUX_ANNOTATOR_CKPTS_PATH": ""}
     environ = {**server.ONE_THREAD, **alone}
-    with server.ComfyServer(comfyui_path, base, server.device_arguments(), environ) as running:
+    with server.ComfyServer(comfyui_path, base, arguments, environ) as running:
         yield running
 
 
@@ -176,6 +169,15 @@ def missing_gpu() -> str | None:
     import torch
 
     return None if torch.cuda.is_available() else "gpu: got no CUDA device; expected one. Tests on it are left out."
+
+
+def missing_devices() -> str | None:
+    """Say what is missing for tests on two devices, or None. Without a GPU ``cpu`` and ``cpu:0`` are two."""
+    import torch
+
+    if torch.cuda.device_count() != 1:
+        return None
+    return "devices: got one GPU; expected two, or none. Tests that split work between two are left out."
 
 
 def missing_browser() -> str | None:
@@ -204,6 +206,7 @@ def missing_feature(name: str) -> str | None:
 # What can't run everywhere: by its marker, with that marker's arguments, what says why it can't run here.
 NEEDS: dict[str, Callable[..., str | None]] = {
     "gpu": missing_gpu,
+    "devices": missing_devices,
     "browser": missing_browser,
     "signals": missing_signals,
     "needs": missing_feature,

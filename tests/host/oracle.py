@@ -51,7 +51,7 @@ def inject(patched: Any, kind: str, levels: Callable[[int, torch.Tensor, dict[st
     def add(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
         level = sites.get(options["block"])
         extra = None if level is None else levels(level, h, options)
-        return h if extra is None else h + extra
+        return h if extra is None else h + extra.to(h.device)  # what a test computed lies on the CPU
 
     clone.set_model_input_block_patch(add)
     clone.set_model_middle_block_after_patch(lambda args: {"h": add(args["h"], args["transformer_options"])})
