@@ -32,7 +32,8 @@ def check_hint(where: str, image: Tensor) -> None:
         HintError: Another shape, an empty batch, no floating-point numbers, NaN, or another range of values.
     """
     if image.ndim != 4 or image.shape[1] not in (1, 2, 3, 4) or 0 in image.shape:
-        raise HintError(where, f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels")
+        got, expected = f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels"
+        raise HintError(where, got, expected, "Connect a node that makes pictures.")
     if not image.is_floating_point():
         raise HintError(
             where, f"numbers of type {image.dtype}", "floating-point values in [0, 1]", "Convert the image."

@@ -11,6 +11,7 @@ from typing import Any
 from .errors import AnnotatorError
 
 WHERE = "Pose keypoints"
+DETECTOR = "Check the node that detects the pose."
 # Detectors also give points that they have not found, with a low score.
 LEAST_SCORE = 0.3
 # Where most coordinates are greater they are pixels; some joints may lie far out of the picture.
@@ -93,7 +94,7 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
     """
     frames = list(_frames(_parsed(keypoints)))
     if not frames:
-        raise AnnotatorError(WHERE, "an empty list", "one frame per picture", "Check the node that detects the pose.")
+        raise AnnotatorError(WHERE, "an empty list", "one frame per picture", DETECTOR)
     people = [[_points(person) for person in _people(frame)] for frame in frames]
     found = [abs(value) for bodies in people for body in bodies for point in body for value in point or ()]
     # Decided for all frames together: a frame alone may show a single joint near the corner.
@@ -134,7 +135,8 @@ def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
         for each in keypoints:
             yield from _frames(each, depth + 1)
     else:
-        raise AnnotatorError(WHERE, f"a {type(keypoints).__name__}", "frames with 'people', as OpenPose writes them")
+        raise AnnotatorError(WHERE, f"a {type(keypoints).__name__}", "frames with 'people', as OpenPose writes them",
+                             DETECTOR)  # fmt: skip
 
 
 def _named(frame: Mapping[str, Any]) -> str:
@@ -144,7 +146,7 @@ def _named(frame: Mapping[str, Any]) -> str:
 def _people(frame: Mapping[str, Any]) -> list[Any]:
     people = frame["people"] or []
     if not isinstance(people, Sequence) or not all(each is None or isinstance(each, Mapping) for each in people):
-        raise AnnotatorError(WHERE, f"people of type {type(people).__name__}", "a list of dicts")
+        raise AnnotatorError(WHERE, f"people of type {type(people).__name__}", "a list of dicts", DETECTOR)
     return [body for body in ((each or {}).get("pose_keypoints_2d") for each in people) if body]
 
 
@@ -160,7 +162,7 @@ def _canvas(frame: Mapping[str, Any]) -> tuple[int, int] | None:
 def _points(body: Any) -> list[Point | None]:
     """Return the 18 joints of a body as they are written."""
     if not isinstance(body, Sequence) or isinstance(body, str):
-        raise AnnotatorError(WHERE, f"a body of type {type(body).__name__}", "a list of numbers")
+        raise AnnotatorError(WHERE, f"a body of type {type(body).__name__}", "a list of numbers", DETECTOR)
     rows = [list(row) if isinstance(row, Sequence) else row for row in body]
     counts = {layout.count: layout for layout in LAYOUTS}
     if len(rows) in counts and all(row is None or isinstance(row, list) for row in rows):
@@ -182,7 +184,8 @@ def _split(values: list[Any]) -> tuple[Layout, list[Any]]:
             if len(values) == layout.count * size:
                 return layout, [values[start : start + size] for start in range(0, len(values), size)]
     known = ", ".join(f"{3 * layout.count} ({layout.name})" for layout in LAYOUTS)
-    raise AnnotatorError(WHERE, f"a body of {len(values)} numbers", f"{known}: x, y and score of each point")
+    expected = f"{known}: x, y and score of each point"
+    raise AnnotatorError(WHERE, f"a body of {len(values)} numbers", expected, DETECTOR)
 
 
 def _point(row: Any) -> Point | None:
@@ -191,7 +194,7 @@ def _point(row: Any) -> Point | None:
     if len(values) < 2 or any(value is None for value in values):
         return None
     if not all(isinstance(value, int | float) for value in values):
-        raise AnnotatorError(WHERE, f"a point {values}", "numbers: x, y and score")
+        raise AnnotatorError(WHERE, f"a point {values}", "numbers: x, y and score", DETECTOR)
     x, y, score = (*values, 1.0)[:3]
     # Compared before anything is computed: a whole number may be too large for a float.
     if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST) or not score >= LEAST_SCORE or x == y == 0:

@@ -20,6 +20,7 @@ from .annotate_lines import draw_lineart, draw_lines
 from .annotate_scenes import draw_depth, draw_segmentation
 from .annotator_files import AUTO, Weights
 from .detect_pose import draw_pose
+from .inputs import checked
 from .kept import NETWORKS
 from .learned import SKETCH, Job, weights_input
 from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input
@@ -148,6 +149,7 @@ class T2IAnnotateFor(io.ComfyNode):
         return _offer().fingerprints() if weights in (AUTO, None) else _offer().fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(cls, image: Tensor, adapter: T2IAdapter, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
         """Pick the annotator and run it."""
         Job(NODE, WHERE, image, resolution).planes()  # bad pictures first

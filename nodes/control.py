@@ -22,6 +22,7 @@ from ..adapter_models.weights import NEUTRAL, Weights
 from . import attach, host
 from .controls import as_control, merge
 from .engine import OBSERVED, STEP
+from .inputs import checked
 from .run import Run, chunks_of
 from .sockets import T2IAdapterSocket, WeightsSocket
 
@@ -160,6 +161,7 @@ class T2IAdapterToControlNet(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, adapter: T2IAdapter, weights: Weights | None = None) -> io.NodeOutput:
         """Wrap the adapter."""
         return io.NodeOutput(T2IAdapterControl(adapter, weights or NEUTRAL))
