@@ -32,6 +32,8 @@ def check_strengths(
     peaks: Sequence[Sequence[float]],
     dtypes: Sequence[torch.dtype],
     dtype: torch.dtype,
+    *,
+    mean: bool = False,
 ) -> None:
     """Refuse strengths whose residuals would be infinite in the UNet.
 
@@ -41,6 +43,7 @@ def check_strengths(
         peaks: For each adapter the greatest absolute value of each level's features.
         dtypes: Precision of the features of each adapter, in which they are multiplied.
         dtype: That of the diffusion model, in which they are added.
+        mean: The adapters share the largest of their strengths, instead of adding up.
 
     Raises:
         AdapterError: A block would get more than it can hold; names the adapter that gives the most.
@@ -52,7 +55,7 @@ def check_strengths(
     for parts in sums.values():
         most, number, factor = max(parts)
         limit = min(largest_residual(dtype), *(torch.finfo(dtypes[part[1]]).max for part in parts))
-        if not sum(part[0] for part in parts) <= limit:
+        if not (most if mean else sum(part[0] for part in parts)) <= limit:
             raise AdapterError(
                 f"Apply T2I-Adapter, {uses[number].adapter.about.name}",
                 f"a strength of {factor:.3g} in all, with which a block would be given {most:.3g}",

@@ -149,7 +149,7 @@ class StackRun:
     ) -> None:
         kinds = [self._features_of(number, size, device, dtype).levels[0].dtype for number in range(len(self.uses))]
         peaks = [self._peaks_of(number, size, device, dtype) for number in range(len(self.uses))]
-        check_strengths(self.uses, factors, peaks, kinds, dtype)
+        check_strengths(self.uses, factors, peaks, kinds, dtype, mean=self.combination.method == "mean")
 
     def residuals(self, call: Call) -> Residuals:
         """Return what each site adds, computed once for equal calls.
