@@ -23,7 +23,7 @@ def check_numbers(where: str, *numbers: float) -> None:
             raise AdapterError(where, f"{number}", "a number", "Check the node that makes it.")
 
 
-def check_choice(where: str, value: str, known: Iterable[str]) -> None:
+def check_choice(where: str, value: object, known: Iterable[str]) -> None:
     """Refuse a value that is none of those known.
 
     Args:
@@ -35,5 +35,6 @@ def check_choice(where: str, value: str, known: Iterable[str]) -> None:
         AdapterError: It is another one.
     """
     names = list(known)
-    if value not in names:
+    # Other types are refused before they are compared: tensors do not say yes or no.
+    if not isinstance(value, str) or value not in names:
         raise AdapterError(where, f"'{value}'", f"one of {', '.join(names)}", "Choose one of them.")

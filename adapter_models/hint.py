@@ -32,7 +32,8 @@ def check_hint(where: str, image: Tensor) -> None:
         HintError: Another shape, an empty batch, no floating-point numbers, NaN, or another range of values.
     """
     if image.ndim != 4 or image.shape[1] not in (1, 2, 3, 4) or 0 in image.shape:
-        fix = "An empty image has nothing to follow: check the node that makes it." if 0 in image.shape else ""
+        empty = "An empty image has nothing to follow: check the node that makes it."
+        fix = empty if 0 in image.shape else "Connect a node that makes pictures."
         raise HintError(
             where, f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels", fix
         )

@@ -47,7 +47,8 @@ def layout_named(name: str) -> Layout:
     """Return the row of :data:`LAYOUTS` with a name."""
     row = next((row for row in LAYOUTS if row.name == name), None)
     if row is None:
-        raise AdapterError(WHERE, f"format '{name}'", f"one of {', '.join(row.name for row in LAYOUTS)}")
+        names = ", ".join(row.name for row in LAYOUTS)
+        raise AdapterError(WHERE, f"format '{name}'", f"one of {names}", "Choose one of them.")
     return row
 
 

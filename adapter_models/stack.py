@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from .adapter import T2IAdapter
+from .bounds import check_strengths, peaks_of
 from .combine import SUM, Combination, T2IFuser
+from .errors import AdapterError
 from .families import BlockKind
 from .features import AdapterFeatures, check_range, crop_level
 from .gains import Gains
@@ -109,7 +111,13 @@ class StackRun:
     _features: dict[tuple[int, Size, torch.device, torch.dtype], AdapterFeatures] = field(default_factory=dict)
     _masks: dict[tuple[int, Size, torch.device], list[Tensor]] = field(default_factory=dict)
     _gains: dict[tuple[Size, torch.device, torch.dtype], Gains] = field(default_factory=dict)
+    _peaks: dict[tuple[int, Size, torch.device, torch.dtype], tuple[float, ...]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Refuse a batch of nothing."""
+        if self.pictures < 1:
+            raise _empty("a batch of 0 latents")
 
     def prepare(
         self, size: Size, device: torch.device, dtype: torch.dtype, load: Callable[[T2IAdapter | T2IFuser, int], None]
@@ -125,7 +133,8 @@ class StackRun:
         pixels = self._pixels(size)
         for number, use in enumerate(self.uses):
             adapter = use.adapter
-            if not adapter.has_features(use.hint, self.pictures, pixels, use.fit, dtype=dtype, source=use.source):
+            known = adapter.has_features(use.hint, self.pictures, pixels, use.fit, dtype=dtype, source=use.source)
+            if not known and 0 not in size:
                 load(adapter, adapter.forward_bytes(min(self.pictures, use.hint.shape[0]), pixels, dtype))
             self._features_of(number, size, device, dtype)
         fuser = self.combination.fuses
@@ -134,6 +143,15 @@ class StackRun:
             if not fuser.has_gains(self.uses, features, self.combination.style, self.pictures):
                 load(fuser, 0)
             self._gains_of(size, device, dtype)
+        largest = [[abs(use.strength) * factor for factor in use.weights.largest] for use in self.uses]
+        self._check_strengths(largest, size, device, dtype)
+
+    def _check_strengths(
+        self, factors: Sequence[Sequence[float]], size: Size, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        kinds = [self._features_of(number, size, device, dtype).levels[0].dtype for number in range(len(self.uses))]
+        peaks = [self._peaks_of(number, size, device, dtype) for number in range(len(self.uses))]
+        check_strengths(self.uses, factors, peaks, kinds, dtype, mean=self.combination.method == "mean")
 
     def residuals(self, call: Call) -> Residuals:
         """Return what each site adds, computed once for equal calls.
@@ -170,6 +188,10 @@ class StackRun:
         return Call(chunks, call.weights, call.device, call.dtype)
 
     def _sum(self, call: Call) -> Residuals:
+        for chunk in dict.fromkeys(replace(chunk, area=None, frames=()) for chunk in call.chunks):
+            sides = [use.weights.of_side(chunk.side) for use in self.uses]
+            factors = [[factor * side for factor in row] for row, side in zip(call.weights, sides, strict=True)]
+            self._check_strengths(factors, chunk.size, call.device, call.dtype)
         sums: Residuals = {}
         for number, use in enumerate(self.uses):
             for level, site in enumerate(use.sites):
@@ -225,6 +247,8 @@ class StackRun:
     def _features_of(self, number: int, size: Size, device: torch.device, dtype: torch.dtype) -> AdapterFeatures:
         key = (number, size, device, dtype)
         if key not in self._features:
+            if 0 in size:
+                raise _empty(f"a latent of {size[1]}×{size[0]} cells")
             use = self.uses[number]
             features = use.adapter.features(
                 use.hint, self.pictures, self._pixels(size), use.fit, device=device, dtype=dtype, source=use.source
@@ -232,6 +256,16 @@ class StackRun:
             check_range(use.adapter.about.name, features, dtype)
             self._features[key] = features
         return self._features[key]
+
+    def _peaks_of(self, number: int, size: Size, device: torch.device, dtype: torch.dtype) -> tuple[float, ...]:
+        key = (number, size, device, dtype)
+        if key not in self._peaks:
+            peaks = peaks_of(self._features_of(number, size, device, dtype).levels)
+            gains = self._gains_of(size, device, dtype)
+            if gains is not None:
+                peaks = tuple(a * b for a, b in zip(peaks, peaks_of(gains.maps[number]), strict=True))
+            self._peaks[key] = peaks
+        return self._peaks[key]
 
     def _gains_of(self, size: Size, device: torch.device, dtype: torch.dtype) -> Gains | None:
         fuser = self.combination.fuses
@@ -277,6 +311,12 @@ class StackRun:
 
     def _pixels(self, size: Size) -> Size:
         return size[0] * self.cell, size[1] * self.cell
+
+
+def _empty(got: str) -> AdapterError:
+    return AdapterError(
+        "Apply T2I-Adapter", got, "at least one picture to make", "Check the node that makes the latent."
+    )
 
 
 def _rows(batch: Tensor, frames: tuple[int, ...]) -> Tensor:

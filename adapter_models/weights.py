@@ -13,6 +13,8 @@ Unit = Literal["noise schedule", "sampling steps"]
 UNITS: tuple[Unit, ...] = ("noise schedule", "sampling steps")
 Side = Literal["positive", "negative"]
 LEVELS = 4
+# Parts of a curve at whose ends it is looked at before a run.
+CURVE_PLACES = 128
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,18 @@ class Schedule:
         check_numbers("schedule", self.start_strength, self.end_strength)
         check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS))
         check_choice("schedule", self.unit, UNITS)
+        check_numbers("schedule, curve", *self._places())
+
+    @property
+    def largest(self) -> float:
+        """The greatest absolute strength at any time; of a curve, at any of some places."""
+        return max(map(abs, self._places() or (self.start_strength, self.end_strength)))
+
+    def _places(self) -> tuple[float, ...]:
+        if self.curve is None:
+            return ()
+        length = (self.end_percent - self.start_percent) / CURVE_PLACES
+        return tuple(float(self.curve(self.start_percent + number * length)) for number in range(CURVE_PLACES + 1))
 
     def strength(self, moment: Moment) -> float:
         """Return the strength at a moment; 0 outside the range."""
@@ -150,6 +164,14 @@ class Weights:
     def changes(self) -> bool:
         """The strength depends on the moment."""
         return bool(self.schedules)
+
+    @property
+    def largest(self) -> tuple[float, ...]:
+        """The greatest absolute factor of each level, on either side and at any time."""
+        factor = max(abs(self.positive), abs(self.negative))
+        for schedule in self.schedules:
+            factor *= schedule.largest
+        return tuple(abs(level) * factor for level in self.levels)
 
     def of_side(self, side: Side) -> float:
         """Return the factor of one side of the guidance."""

@@ -73,7 +73,8 @@ def canny(images: Tensor, low: float = 100.0, high: float = 200.0, l2_gradient: 
 def _thresholds(low: float, high: float, l2_gradient: bool) -> tuple[int, int]:
     for name, value in (("low", low), ("high", high)):
         if not math.isfinite(value):
-            raise AnnotatorError(f"Canny, {name} threshold", str(value), "a number from 0 to 255, or above")
+            expected = "a number from 0 to 255, or above"
+            raise AnnotatorError(f"Canny, {name} threshold", str(value), expected, "Enter one.")
     # No gradient is below 0, so all thresholds there are alike.
     low, high = sorted(min(max(value, -1.0), GREATEST) for value in (low, high))
     if l2_gradient:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 HUB = "https://huggingface.co"
 DOWNLOAD = "download: "
+# Stands in the entry of a file that can be compared with nothing but what its server states beside it.
+UNKNOWN_HASH = "no published hash"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class PublishedFile:
     @property
     def entry(self) -> str:
         """What the user chooses in order to download it."""
-        return f"{DOWNLOAD}{self.file} ({megabytes(self.size)})"
+        unknown = "" if self.sha256 else f", {UNKNOWN_HASH}"
+        return f"{DOWNLOAD}{self.file} ({megabytes(self.size)}{unknown})"
 
     @property
     def on_hub(self) -> tuple[tuple[str, str], ...]:
@@ -185,7 +188,8 @@ def published_as(name: str, rows: Iterable[PublishedFile] = PUBLISHED) -> Publis
 def chosen_for_download(entry: str, rows: Iterable[PublishedFile] = PUBLISHED) -> PublishedFile | None:
     """Return the row that an entry like ``download: name (2.9 MB)`` names, or None.
 
-    The size is for the reader: an entry that a saved workflow has from an older catalogue means the same file.
+    What stands in brackets is for the reader: an entry that a saved workflow has from an older catalogue means the same
+    file.
     """
     if not entry.startswith(DOWNLOAD):
         return None

@@ -41,9 +41,10 @@ def normalize_depth(depth: Tensor, mode: str = "midas", input_is: str = "dispari
     row = next((row for row in MODES if row.name == mode), None)
     if row is None or input_is not in INPUTS:
         names = ", ".join(row.name for row in MODES)
-        raise AnnotatorError(WHERE, f"mode '{mode}', input_is '{input_is}'", f"one of {names}; of {', '.join(INPUTS)}")
+        expected = f"one of {names}; of {', '.join(INPUTS)}"
+        raise AnnotatorError(WHERE, f"mode '{mode}', input_is '{input_is}'", expected, "Choose one of them.")
     if not (math.isfinite(gamma) and gamma >= 0):
-        raise AnnotatorError(f"{WHERE}, gamma", str(gamma), "0 (the mode's own), or above 0")
+        raise AnnotatorError(f"{WHERE}, gamma", str(gamma), "0 (the mode's own), or above 0", "Enter one.")
     values = check_depth(depth)
     if input_is == "depth" and values.min() < 0:
         raise AnnotatorError(f"{WHERE}, image", f"a depth of {values.min().item():.3g}", "depths from 0 up",
@@ -67,7 +68,8 @@ def check_depth(depth: Tensor) -> Tensor:
     """
     shape = tuple(depth.shape)
     if depth.ndim != 4 or shape[1] not in (1, 3, 4) or 0 in shape or not depth.is_floating_point():
-        raise AnnotatorError(f"{WHERE}, image", f"{depth.dtype} of shape {shape}", "depth maps (B, 1 or 3, H, W)")
+        expected, fix = "depth maps (B, 1 or 3, H, W)", "Connect a node that makes depth."
+        raise AnnotatorError(f"{WHERE}, image", f"{depth.dtype} of shape {shape}", expected, fix)
     values = depth[:, :3].to(torch.float32)
     low, high = torch.aminmax(values)
     if not (low.isfinite() and high.isfinite()):

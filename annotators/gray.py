@@ -30,7 +30,7 @@ def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
     """
     color = check_images("Gray, image", images)
     if not (math.isfinite(gamma) and gamma > 0):
-        raise AnnotatorError("Gray, gamma", str(gamma), "a number above 0")
+        raise AnnotatorError("Gray, gamma", str(gamma), "a number above 0", "1 is as trained.")
     values = _luma(color)
     return (values if gamma == 1 else values**gamma).to(images.dtype).expand(-1, 3, -1, -1)
 

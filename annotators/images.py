@@ -35,7 +35,8 @@ def check_images(where: str, images: Tensor) -> Tensor:
     """
     shape = tuple(images.shape)
     if images.ndim != 4 or shape[1] not in (1, 2, 3, 4) or 0 in shape:
-        fix = "An empty batch has nothing to annotate." if images.ndim == 4 and 0 in shape else ""
+        empty = images.ndim == 4 and 0 in shape
+        fix = "An empty batch has nothing to annotate." if empty else "Connect a node that makes pictures."
         raise AnnotatorError(where, f"a tensor of shape {shape}", "pictures (B, C, H, W) with 1 to 4 channels", fix)
     if not images.is_floating_point():
         raise AnnotatorError(where, f"{images.dtype}", "floating point values in [0, 1]", "Divide bytes by 255.")
@@ -128,7 +129,8 @@ def at_resolution(
         AnnotatorError: A negative resolution.
     """
     if resolution < 0:
-        raise AnnotatorError("resolution", str(resolution), "0 (the picture's own) or a short side in pixels")
+        expected = "0 (the picture's own) or a short side in pixels"
+        raise AnnotatorError("resolution", str(resolution), expected, "0 is right for most pictures.")
     height, width = images.shape[-2:]
     if resolution in (0, min(height, width)):
         return annotate(images)

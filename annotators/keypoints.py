@@ -12,6 +12,7 @@ from typing import Any
 from .errors import AnnotatorError
 
 WHERE = "Pose keypoints"
+DETECTOR = "Check the node that detects the pose."
 # Detectors also give points that they have not found, with a low score.
 LEAST_SCORE = 0.3
 # Where most coordinates are greater they are pixels; some joints may lie far out of the picture.
@@ -107,7 +108,7 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
     """
     frames = list(_frames(_parsed(keypoints)))
     if not frames:
-        raise AnnotatorError(WHERE, "an empty list", "one frame per picture", "Check the node that detects the pose.")
+        raise AnnotatorError(WHERE, "an empty list", "one frame per picture", DETECTOR)
     people = [[_points(person, _canvas(frame)) for person in _people(frame)] for frame in frames]
     # Decided for all together where somebody's own joints leave it open: one alone may be near the corner.
     together = _middle(joint for bodies in people for body in bodies for joint in body) <= GREATEST_FRACTION
@@ -168,7 +169,8 @@ def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
         for each in keypoints:
             yield from _frames(each, depth + 1)
     else:
-        raise AnnotatorError(WHERE, f"a {type(keypoints).__name__}", "frames with 'people', as OpenPose writes them")
+        raise AnnotatorError(WHERE, f"a {type(keypoints).__name__}", "frames with 'people', as OpenPose writes them",
+                             DETECTOR)  # fmt: skip
 
 
 def _named(frame: Mapping[str, Any]) -> str:
@@ -178,7 +180,7 @@ def _named(frame: Mapping[str, Any]) -> str:
 def _people(frame: Mapping[str, Any]) -> list[Any]:
     people = _plain(frame["people"]) or []
     if not isinstance(people, Sequence) or not all(each is None or isinstance(each, Mapping) for each in people):
-        raise AnnotatorError(WHERE, f"people of type {type(people).__name__}", "a list of dicts")
+        raise AnnotatorError(WHERE, f"people of type {type(people).__name__}", "a list of dicts", DETECTOR)
     return [body for body in (_plain((each or {}).get("pose_keypoints_2d")) for each in people) if body]
 
 
@@ -194,7 +196,7 @@ def _canvas(frame: Mapping[str, Any]) -> tuple[int, int] | None:
 def _points(body: Any, canvas: tuple[int, int] | None) -> list[Point | None]:
     """Return the 18 joints of a body as they are written, on a canvas of this height and width."""
     if not isinstance(body, Sequence) or isinstance(body, str):
-        raise AnnotatorError(WHERE, f"a body of type {type(body).__name__}", "a list of numbers")
+        raise AnnotatorError(WHERE, f"a body of type {type(body).__name__}", "a list of numbers", DETECTOR)
     rows = [list(row) if isinstance(row, Sequence) else row for row in map(_plain, body)]
     counts = {layout.count: layout for layout in LAYOUTS}
     if len(rows) in counts and all(row is None or isinstance(row, list) for row in rows):
@@ -216,7 +218,8 @@ def _split(values: list[Any]) -> tuple[Layout, list[Any]]:
             if len(values) == layout.count * size:
                 return layout, [values[start : start + size] for start in range(0, len(values), size)]
     known = ", ".join(f"{3 * layout.count} ({layout.name})" for layout in LAYOUTS)
-    raise AnnotatorError(WHERE, f"a body of {len(values)} numbers", f"{known}: x, y and score of each point")
+    expected = f"{known}: x, y and score of each point"
+    raise AnnotatorError(WHERE, f"a body of {len(values)} numbers", expected, DETECTOR)
 
 
 def _point(row: Any, canvas: tuple[int, int] | None) -> Point | None:
@@ -225,7 +228,7 @@ def _point(row: Any, canvas: tuple[int, int] | None) -> Point | None:
     if len(values) < 2 or any(value is None for value in values):
         return None
     if not all(isinstance(value, int | float) for value in values):
-        raise AnnotatorError(WHERE, f"a point {values}", "numbers: x, y and score")
+        raise AnnotatorError(WHERE, f"a point {values}", "numbers: x, y and score", DETECTOR)
     x, y, score = (*values, 1.0)[:3]
     # Compared before anything is computed: a whole number may be too large for a float.
     if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST) or not score >= LEAST_SCORE:

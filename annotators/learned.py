@@ -48,7 +48,8 @@ def annotate(where: str, network: nn.Module, images: Tensor, least: int, compute
 def check_threshold(where: str, threshold: float) -> None:
     """Refuse a threshold that leaves nothing, or that means nothing."""
     if not 0 <= threshold < 1:
-        raise AnnotatorError(where, f"a threshold of {threshold:g}", "0 (soft lines) or more, and less than 1")
+        expected = "0 (soft lines) or more, and less than 1"
+        raise AnnotatorError(where, f"a threshold of {threshold:g}", expected, "0.5 suits sketch adapters.")
 
 
 def as_picture(lines: Tensor, threshold: float) -> Tensor:

@@ -62,7 +62,7 @@ def palette(images: Tensor, cell: int = CELL, sampling: str = "as trained") -> T
     """
     color = check_images("Color palette, image", images)
     if cell < 1:
-        raise AnnotatorError("Color palette, cell", str(cell), "at least 1 pixel")
+        raise AnnotatorError("Color palette, cell", str(cell), "at least 1 pixel", "64 is as trained.")
     sample = next((row.sample for row in SAMPLINGS if row.name == sampling), None)
     if sample is None:
         names = ", ".join(row.name for row in SAMPLINGS)

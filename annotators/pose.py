@@ -131,7 +131,8 @@ def draw_poses(poses: Poses, style: str = "openpose", stick_width: int = 4, max_
         names = ", ".join(row.name for row in STYLES)
         raise AnnotatorError("Draw pose, style", f"'{style}'", f"one of {names}", "Choose one of them.")
     if stick_width < 1 or max_people < 0:
-        raise AnnotatorError("Draw pose", f"stick_width {stick_width}, max_people {max_people}", "at least 1 and 0")
+        got = f"stick_width {stick_width}, max_people {max_people}"
+        raise AnnotatorError("Draw pose", got, "at least 1 and 0", "4 and 0 are as trained.")
     width, most = max(1, round(stick_width * row.scale)), max_people or row.people or None
     return torch.stack([_draw(frame[:most], poses.size, row, width) for frame in poses.frames]).to(torch.float32) / 255
 

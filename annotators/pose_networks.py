@@ -15,6 +15,7 @@ from .network_input import normal_values
 from .transformers_models import LoadedModel
 
 WHERE = "pose"
+DETECTOR = "Check the node that detects people."
 # A person's box is widened by this much, as in training.
 ROOM = 1.25
 # DARK: heat maps are smoothed (sigma 0.8, 11 pixels), and the peak is moved to that of the Gaussian through its
@@ -64,9 +65,11 @@ def check_boxes(boxes: Sequence[Tensor], count: int) -> None:
         )
     for each in boxes:
         if each.ndim != 2 or each.shape[1] != 4:
-            raise AnnotatorError(WHERE, f"boxes of shape {tuple(each.shape)}", "(people, 4): left, top, width, height")
+            got, expected = f"boxes of shape {tuple(each.shape)}", "(people, 4): left, top, width, height"
+            raise AnnotatorError(WHERE, got, expected, DETECTOR)
         if not bool(torch.isfinite(each).all() and (each[:, 2:] > 0).all()):
-            raise AnnotatorError(WHERE, f"a box {each.tolist()}", "a width and height of more than 0 pixels")
+            expected = "a width and height of more than 0 pixels"
+            raise AnnotatorError(WHERE, f"a box {each.tolist()}", expected, DETECTOR)
 
 
 def _joints(loaded: LoadedModel, image: Tensor, boxes: Tensor) -> Tensor:

@@ -99,7 +99,8 @@ def paint_mask(canvas: Tensor | None, mask: Tensor, label: str) -> Tensor:
     """
     colour = torch.tensor(label_colour(label_id(label)), dtype=torch.float32) / 255
     if mask.ndim != 3:
-        raise AnnotatorError(f"{WHERE}, mask", f"a tensor of shape {tuple(mask.shape)}", "masks (M, H, W)")
+        got = f"a tensor of shape {tuple(mask.shape)}"
+        raise AnnotatorError(f"{WHERE}, mask", got, "masks (M, H, W)", "Connect a node that makes masks.")
     marks = check_images(f"{WHERE}, mask", mask.unsqueeze(1))[:, :1]
     if canvas is None:
         below = torch.zeros_like(marks).expand(-1, 3, -1, -1)
@@ -113,7 +114,8 @@ def paint_mask(canvas: Tensor | None, mask: Tensor, label: str) -> Tensor:
 
 def _check_fit(canvas: Tensor, marks: Tensor) -> None:
     if 1 not in (len(canvas), len(marks)) and len(canvas) != len(marks):
-        raise AnnotatorError(f"{WHERE}, mask", f"{len(marks)} masks for {len(canvas)} pictures", "one, or one for each")
+        got = f"{len(marks)} masks for {len(canvas)} pictures"
+        raise AnnotatorError(f"{WHERE}, mask", got, "one, or one for each", "Make batches of the same length.")
     (height, width), (tall, wide) = canvas.shape[-2:], marks.shape[-2:]
     skew = (tall * width) / (wide * height)
     if not 1 - SKEW <= skew <= 1 / (1 - SKEW):

@@ -41,9 +41,10 @@ def clean_sketch(
     row = next((row for row in MODES if row.name == mode), None)
     if row is None or invert not in INVERTS:
         names = ", ".join(row.name for row in MODES)
-        raise AnnotatorError(WHERE, f"mode '{mode}', invert '{invert}'", f"one of {names}; of {', '.join(INVERTS)}")
+        expected = f"one of {names}; of {', '.join(INVERTS)}"
+        raise AnnotatorError(WHERE, f"mode '{mode}', invert '{invert}'", expected, "Choose one of them.")
     if not 0 <= threshold <= 1:
-        raise AnnotatorError(f"{WHERE}, threshold", str(threshold), "0 (soft) to 1")
+        raise AnnotatorError(f"{WHERE}, threshold", str(threshold), "0 (soft) to 1", "Most drawings need 0.5.")
     if line_width < 0 or (line_width and not threshold):
         raise AnnotatorError(f"{WHERE}, line_width", f"{line_width} with a threshold of {threshold}",
                              "0, or a width with a threshold above 0", "Soft lines have no width.")  # fmt: skip

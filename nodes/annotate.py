@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from ..annotators import sketch
 from ..annotators.canny import canny
 from ..annotators.gray import gray
+from .inputs import checked
 from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input
 
 
@@ -53,6 +54,7 @@ class T2IAnnotateCanny(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: torch.Tensor,
@@ -118,6 +120,7 @@ class T2ICleanSketch(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: torch.Tensor,
@@ -164,6 +167,7 @@ class T2IAnnotateGray(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, image: torch.Tensor, resolution: int = 0, gamma: float = 1.0) -> io.NodeOutput:
         """Make it gray."""
         return annotate("T2I Gray", image, lambda part: gray(part, gamma), resolution)

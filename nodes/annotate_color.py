@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..annotators import palette
 from ..annotators.images import check_images
 from . import host
+from .inputs import checked
 from .picture_size import fit_image, picture_size, size_inputs
 from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
 
@@ -53,6 +54,7 @@ class T2IAnnotateColor(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: torch.Tensor,

@@ -22,6 +22,7 @@ from .annotate_lines import draw_lineart, draw_lines
 from .annotate_scenes import draw_depth, draw_segmentation
 from .annotator_files import AUTO, Weights
 from .detect_pose import draw_pose
+from .inputs import checked
 from .kept import NETWORKS
 from .learned import SKETCH, Job, weights_input
 from .picture_size import Size, fit_image, picture_size, size_inputs
@@ -160,6 +161,7 @@ class T2IAnnotateFor(io.ComfyNode):
         return _offer().fingerprints() if weights in (AUTO, None) else _offer().fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: Tensor,

@@ -15,6 +15,7 @@ from ..annotators.learned import as_picture, check_threshold
 from ..annotators.lineart import lineart_lines
 from ..annotators.pidinet import pidinet_edges
 from .annotator_files import AUTO
+from .inputs import checked
 from .kept import NETWORKS
 from .learned import LINEART, SKETCH, SOFT_EDGE, Job, Learned, weights_input
 from .pictures import CATEGORY, image_input, image_output, resolution_input
@@ -61,6 +62,7 @@ class T2IAnnotateSketch(io.ComfyNode):
         return SKETCH.weights.fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.5) -> io.NodeOutput:
         """Draw the sketch."""
         return draw_lines(Job("T2IAnnotateSketch", "T2I Sketch", image, resolution, weights), SKETCH, threshold)
@@ -103,6 +105,7 @@ class T2IAnnotateSoftEdge(io.ComfyNode):
         return SOFT_EDGE.weights.fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.0) -> io.NodeOutput:
         """Draw the outlines."""
         return draw_lines(Job("T2IAnnotateSoftEdge", "T2I Soft Edge", image, resolution, weights), SOFT_EDGE, threshold)
@@ -150,6 +153,7 @@ class T2IAnnotateLineart(io.ComfyNode):
         return LINEART.weights.fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, coarse: bool = False) -> io.NodeOutput:
         """Draw the line art."""
         return draw_lineart(Job("T2IAnnotateLineart", "T2I Lineart", image, resolution, weights), coarse)

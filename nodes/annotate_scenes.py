@@ -12,6 +12,7 @@ from ..annotators.depth_networks import estimate_depth
 from ..annotators.label_networks import segment
 from ..annotators.segmentation import paint
 from .annotator_files import AUTO, Weights
+from .inputs import checked
 from .kept import NETWORKS
 from .learned import DEPTH, SEGMENTATION, Held, Job, weights_input
 from .pictures import CATEGORY, image_input, image_output, resolution_input
@@ -57,6 +58,7 @@ class T2IAnnotateDepth(io.ComfyNode):
         return DEPTH.weights.fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
         """Estimate the depth."""
         return draw_depth(Job("T2IAnnotateDepth", "T2I Depth", image, resolution, weights))
@@ -98,6 +100,7 @@ class T2IAnnotateSegmentation(io.ComfyNode):
         return SEGMENTATION.weights.fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
         """Segment the picture."""
         return draw_segmentation(Job("T2IAnnotateSegmentation", "T2I Segmentation", image, resolution, weights))

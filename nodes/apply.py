@@ -15,6 +15,7 @@ from ..adapter_models.hint import FITS, Fit, check_hint
 from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
 from . import attach, host
+from .inputs import checked
 from .sockets import T2IAdapterSocket, WeightsSocket
 from .versions import warn_of_version
 
@@ -50,6 +51,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model: Any,
@@ -100,7 +102,8 @@ def _checked_mask(mask: torch.Tensor | None) -> torch.Tensor | None:
         return None
     mask = mask.unsqueeze(0) if mask.ndim == 2 else mask
     if mask.ndim != 3 or 0 in mask.shape:
-        raise HintError(f"{WHERE}, mask", f"shape {tuple(mask.shape)}", "a MASK (M, H, W) in [0, 1]")
+        got, expected = f"shape {tuple(mask.shape)}", "a MASK (M, H, W) in [0, 1]"
+        raise HintError(f"{WHERE}, mask", got, expected, "Connect a node that makes masks.")
     if mask.dtype != torch.bool:
         check_hint(f"{WHERE}, mask", mask.unsqueeze(1))
     return mask

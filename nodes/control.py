@@ -20,6 +20,7 @@ from .advanced_apply import AdvancedApply
 from .control_run import ControlCall, ControlRun
 from .controls import as_control, merge
 from .engine import OBSERVED
+from .inputs import checked
 from .keyframes import KeyframeClock
 from .run import Clock, Run
 from .sockets import T2IAdapterSocket, WeightsSocket
@@ -212,6 +213,7 @@ class T2IAdapterToControlNet(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, adapter: T2IAdapter, weights: Weights | None = None) -> io.NodeOutput:
         """Wrap the adapter."""
         return io.NodeOutput(T2IAdapterControl(adapter, weights or NEUTRAL))

@@ -13,8 +13,9 @@ from ..annotators.errors import AnnotatorError
 from ..annotators.images import resize
 from ..annotators.keypoints import LAYOUTS, LEAST_SCORE, read_poses
 from ..annotators.pose import draw_poses
-from ..annotators.pose_networks import detect_pose
+from ..annotators.pose_networks import DETECTOR, detect_pose
 from .annotator_files import AUTO
+from .inputs import checked
 from .kept import NETWORKS
 from .learned import POSE, Held, Job, weights_input
 from .pictures import CATEGORY, image_input, image_output, in_parts, resolution_input
@@ -82,6 +83,7 @@ class T2IDetectPose(io.ComfyNode):
         return POSE.weights.fingerprint(weights)
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: Tensor,
@@ -193,7 +195,8 @@ def _boxes(frame: Any) -> Tensor:
             for box in frame
             if box.get("label") in (None, "", PERSON)
         ]
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         expected = "boxes with x, y, width and height in pixels"
-        raise AnnotatorError(f"{WHERE}, bboxes", f"{type(error).__name__}: {error}", expected) from error
+        got = f"{type(error).__name__}: {error}"
+        raise AnnotatorError(f"{WHERE}, bboxes", got, expected, DETECTOR) from error
     return torch.tensor(rows).reshape(-1, 4)

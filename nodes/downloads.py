@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -97,6 +98,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: Message,
         newurl: str,
     ) -> urllib.request.Request | None:
+        origin, place = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        # Anybody on the way could change what comes by http. Only a mirror that the user names may be asked so.
+        if place.scheme != "https" and (place.scheme, place.netloc) != (origin.scheme, origin.netloc):
+            fp.close()
+            raise _Unusable(f"redirects to {newurl}, which is not https")
         self.headers.append(headers)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..annotators import depth, pose, segmentation
 from ..annotators.images import at_resolution
 from ..annotators.keypoints import read_poses
+from .inputs import checked
 from .pictures import CATEGORY, image_input, image_output, in_parts, resolution_input, to_image, to_planes
 from .sockets import KeypointSocket
 
@@ -58,6 +59,7 @@ class T2INormalizeDepth(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: torch.Tensor,
@@ -107,6 +109,7 @@ class T2IPaintSegmentation(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, mask: torch.Tensor, label: str = segmentation.LABELS[0], canvas: torch.Tensor | None = None
     ) -> io.NodeOutput:
@@ -162,6 +165,7 @@ class T2IDrawPose(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         keypoints: Any,

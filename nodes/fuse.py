@@ -15,6 +15,7 @@ from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack
 from ..adapter_models.uses import AdapterUse
 from . import adapters, attach, host
+from .inputs import checked
 from .model_files import FUSERS, file_error, file_fingerprint, file_names, find_file
 from .prompts import styles_of
 from .sockets import FuserSocket
@@ -54,6 +55,7 @@ class LoadCoAdapterFuser(io.ComfyNode):
         return file_fingerprint(FUSERS, fuser_name)
 
     @classmethod
+    @checked
     def execute(cls, fuser_name: str) -> io.NodeOutput:
         """Load the fuser."""
         return io.NodeOutput(adapters.load_fuser(find_file(FUSERS, fuser_name)[0], fuser_name))
@@ -101,6 +103,7 @@ class CombineT2IAdapters(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model: Any,

@@ -11,6 +11,7 @@ from ..adapter_models.conditions import NAME
 from ..adapter_models.families import family_of
 from ..adapter_models.hint import check_hint
 from . import attach
+from .inputs import checked
 from .sockets import T2IAdapterSocket
 
 
@@ -35,6 +36,7 @@ class T2IAdapterInfo(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, adapter: T2IAdapter) -> io.NodeOutput:
         """Describe the adapter."""
         return io.NodeOutput(adapter, describe(adapter))
@@ -108,6 +110,7 @@ class PreviewT2IAdapterFeatures(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, adapter: T2IAdapter, image: torch.Tensor, width: int, height: int) -> io.NodeOutput:
         """Compute the features and paint them."""
         hint = image.movedim(-1, 1) if image.ndim == 4 else image

@@ -177,7 +177,7 @@ class Job:
         """Return the pictures as (B, 3, H, W), checked."""
         if self.resolution < 0:
             expected = "0 (the picture's own) or a short side in pixels"
-            raise AnnotatorError(f"{self.where}, resolution", str(self.resolution), expected)
+            raise AnnotatorError(f"{self.where}, resolution", str(self.resolution), expected, "0 is right for most.")
         return check_images(f"{self.where}, image", to_planes(self.image))
 
     def _find(self, offer: Weights) -> tuple[str, Path]:

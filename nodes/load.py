@@ -7,6 +7,7 @@ from comfy_api.latest import io
 
 from ..adapter_models.checks import check_choice
 from . import adapters
+from .inputs import checked
 from .model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
@@ -80,6 +81,7 @@ class LoadT2IAdapter(io.ComfyNode):
         return file_fingerprint(ADAPTERS, adapter_name)
 
     @classmethod
+    @checked
     def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:
         """Load the adapter."""
         check_choice("Load T2I-Adapter, color_order", color_order, COLOR_ORDERS)

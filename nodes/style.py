@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.style import T2IStyleAdapter
 from . import adapters
+from .inputs import checked
 from .model_files import STYLES, file_error, file_fingerprint, file_names, find_file
 from .prompts import with_style
 from .sockets import StyleAdapterSocket
@@ -51,6 +52,7 @@ class LoadT2IStyleAdapter(io.ComfyNode):
         return file_fingerprint(STYLES, style_name)
 
     @classmethod
+    @checked
     def execute(cls, style_name: str) -> io.NodeOutput:
         """Load the style adapter."""
         return io.NodeOutput(adapters.load_style_adapter(find_file(STYLES, style_name)[0], style_name))
@@ -93,6 +95,7 @@ class ApplyT2IStyleAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, conditioning: list[Any], style_adapter: T2IStyleAdapter, clip_vision_output: Any, strength: float = 1.0
     ) -> io.NodeOutput:

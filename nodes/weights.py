@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from comfy_api.input import CurveInput
 from comfy_api.latest import io
 
 from ..adapter_models.checks import check_choice
+from ..adapter_models.errors import AdapterError
 from ..adapter_models.weights import INTERPOLATIONS, LEVELS, NEUTRAL, PRESETS, UNITS, Schedule, Unit, Weights
+from .inputs import checked, read, shown
 from .sockets import WeightsSocket
 
+LEVEL_WEIGHTS = "T2I-Adapter Level Weights"
+SCHEDULE = "T2I-Adapter Schedule"
 CUSTOM = "custom"
 DETAILS = ("finest: textures and edges", "fine: small shapes", "coarse: large shapes", "coarsest: composition")
 
@@ -26,7 +30,7 @@ class T2IAdapterWeights(io.ComfyNode):
         side = {"default": 1.0, "min": 0.0, "max": 10.0, "step": 0.05}
         return io.Schema(
             node_id="T2IAdapterWeights",
-            display_name="T2I-Adapter Level Weights",
+            display_name=LEVEL_WEIGHTS,
             category="T2I-Adapter",
             description="Choose which scales of the picture an adapter acts on, and how much on the positive and the "
             "negative prompt. Costs nothing per step.",
@@ -61,18 +65,22 @@ class T2IAdapterWeights(io.ComfyNode):
                 ),
             ],
             outputs=[WeightsSocket.Output("weights", tooltip="For Apply T2I-Adapter.")],
+            # ComfyUI keeps back a preset that it does not know, or that comes by a link, and what belongs to it.
+            accept_all_inputs=True,
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
-        preset: Mapping[str, Any] | None = None,
+        preset: Mapping[str, Any] | str | None = None,
         positive: float = 1.0,
         negative: float = 1.0,
         weights: Weights | None = None,
+        **others: Any,
     ) -> io.NodeOutput:
         """Make the weights."""
-        own = Weights(_levels(preset or {"preset": PRESETS[0].name}), positive, negative)
+        own = Weights(_levels(preset, others), positive, negative)
         return io.NodeOutput(own.times(weights or NEUTRAL))
 
 
@@ -91,14 +99,23 @@ def _level_inputs() -> list[Any]:
     ]
 
 
-def _levels(preset: Mapping[str, Any]) -> tuple[float, ...]:
-    name = preset["preset"]
-    if name == CUSTOM:
-        return tuple(float(preset.get(f"level_{number}", 1.0)) for number in range(1, LEVELS + 1))
+def _levels(preset: Mapping[str, Any] | str | None, others: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the levels of a preset.
+
+    Args:
+        preset: Its name and its own inputs; its name alone where it came by a link; None for the first.
+        others: Inputs that ComfyUI did not put into it: ``preset.level_1``, where the name came by a link.
+    """
+    if not isinstance(preset, Mapping):
+        own = {name.partition(".")[2]: value for name, value in others.items()}
+        preset = {**own, "preset": PRESETS[0].name if preset is None else preset}
+    name = preset.get("preset")
     known = {row.name: row.levels for row in PRESETS}
-    # ComfyUI does not check the key of a dynamic combo.
-    check_choice("T2I-Adapter Level Weights, preset", name, [*known, CUSTOM])
-    return known[name]
+    check_choice(f"{LEVEL_WEIGHTS}, preset", name, [*known, CUSTOM])
+    if name != CUSTOM:
+        return known[name]
+    rows = _level_inputs()
+    return tuple(read(f"{LEVEL_WEIGHTS}, {row.id}", row, preset.get(row.id, row.default)) for row in rows)
 
 
 class T2IAdapterSchedule(io.ComfyNode):
@@ -109,7 +126,7 @@ class T2IAdapterSchedule(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="T2IAdapterSchedule",
-            display_name="T2I-Adapter Schedule",
+            display_name=SCHEDULE,
             category="T2I-Adapter",
             description="Change an adapter's strength during sampling. The first third decides the composition; the "
             "end only details.",
@@ -119,6 +136,7 @@ class T2IAdapterSchedule(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         start_strength: float = 1.0,
@@ -138,9 +156,18 @@ class T2IAdapterSchedule(io.ComfyNode):
             start_percent,
             end_percent,
             unit,
-            None if curve is None else CurveInput.from_raw(curve).interp,
+            None if curve is None else _curve(curve),
         )
         return io.NodeOutput(Weights(schedules=(schedule,)).times(weights or NEUTRAL))
+
+
+def _curve(curve: Any) -> Callable[[float], float]:
+    """Return the strength at a percent, as another node or the API gives it."""
+    try:
+        return CurveInput.from_raw(curve).interp  # type: ignore[no-any-return]
+    except (TypeError, ValueError, LookupError, OverflowError, RuntimeError) as error:
+        expected = "points of percent and strength, as [[0, 1], [1, 0]]"
+        raise AdapterError(f"{SCHEDULE}, curve", shown(curve), expected, "Connect a node that makes curves.") from error
 
 
 def _schedule_inputs() -> list[Any]:

@@ -48,6 +48,10 @@ def test_every_annotator_has_a_recommended_file():
 @pytest.mark.parametrize("row", catalogue.PUBLISHED, ids=lambda row: row.key)
 def test_an_entry_leads_back_to_its_row(row):
     assert catalogue.chosen_for_download(row.entry) is row
+    # As saved workflows have it.
+    old = f"download: {row.file} ({catalogue.megabytes(row.size)})"
+    assert catalogue.chosen_for_download(old) is row
+    assert row.entry == (old if row.sha256 else f"{old[:-1]}, no published hash)")
     assert catalogue.chosen_for_download(f"download: {row.file} (1 byte)") is row
     assert catalogue.chosen_for_download(row.file) is None
     assert catalogue.published_as(row.file) is row

@@ -19,7 +19,8 @@ class Site:
     """What the server does: `content` at every path, and its faults.
 
     `cuts` are numbers of bytes after which the next answers break off; `statuses` the codes of the next answers.
-    `/to/...` redirects as the hub does, with hash and size beside the new place, which itself states neither.
+    `redirect` is where all paths redirect to. `/to/...` redirects as the hub does, with hash and size beside the new
+    place, which itself states neither.
     """
 
     content: bytes
@@ -28,6 +29,7 @@ class Site:
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     stall: float = 0.0
+    redirect: str = ""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
     released: threading.Event = field(default_factory=threading.Event)
@@ -46,9 +48,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         site.asked.append((self.path, self.headers.get("Range")))
         if site.statuses:
             self.send_error(site.statuses.pop(0))
-        elif self.path.startswith("/to/"):
+        elif site.redirect or self.path.startswith("/to/"):
             self.send_response(302)
-            self.send_header("Location", f"{site.url}/store{self.path[3:]}")
+            self.send_header("Location", site.redirect or f"{site.url}/store{self.path[3:]}")
             if site.stated:
                 self.send_header("X-Linked-Etag", f'"{site.stated}"')
                 self.send_header("X-Linked-Size", str(len(site.content)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import random
 import shutil
 from collections.abc import Iterator
@@ -214,6 +215,41 @@ def test_a_damaged_part_is_found_out_and_deleted(site, folder):
     (folder / f"{NAME}.part.sha256").write_text(sha256(CONTENT))
     assert "it was deleted" in refused(published(site), folder)
     assert left(folder) == []
+
+
+# --- other places -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/net.pth", "http://localhost/net.pth", "ftp://127.0.0.1/net.pth",
+                                   "file:///etc/passwd", "//127.0.0.1:9/net.pth"])  # fmt: skip
+def test_a_redirect_to_anything_but_https_or_the_same_server_is_refused(site, folder, place):
+    site.redirect = place
+    message = refused(published(site), folder)
+    assert "is not https" in message or "answered 302" in message  # urllib itself refuses files
+    assert len(site.asked) == 1
+    assert left(folder) == []
+
+
+@pytest.mark.parametrize(("place", "followed"), [
+    ("https://store.example/net.pth", True),
+    ("http://store.example/net.pth", False),
+    ("http://hub.example/net.pth", False),
+    ("HTTPS://store.example/net.pth", True),
+])  # fmt: skip
+def test_from_https_a_redirect_leads_to_https_alone(place, followed):
+    from email.message import Message
+    from urllib.request import Request
+
+    from t2i_adapter_pack.nodes import downloads
+
+    redirects, asked = downloads._Redirects(), Request("https://hub.example/net.pth")
+    body = io.BytesIO()
+    if followed:
+        assert redirects.redirect_request(asked, body, 302, "Found", Message(), place).full_url == place
+    else:
+        with pytest.raises(downloads._Unusable, match="not https"):
+            redirects.redirect_request(asked, body, 302, "Found", Message(), place)
+        assert body.closed
 
 
 # --- what can go wrong ------------------------------------------------------------------------------------------------
