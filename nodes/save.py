@@ -8,10 +8,14 @@ from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.saving import DTYPES, LAYOUTS
-from ..training.checkpoints import check_prefix, require_inside
+from ..training.checkpoints import check_prefix, require_inside, trouble
+from ..training.runs import remove_unfinished
 from . import host
 from .sockets import T2IAdapterSocket
 from .trained import write_adapter
+
+# Seconds after which nobody writes a file any more that was begun.
+ABANDONED = 3600
 
 
 class SaveT2IAdapter(io.ComfyNode):
@@ -44,7 +48,11 @@ class SaveT2IAdapter(io.ComfyNode):
         """Write the adapter."""
         output = host.output_folder()
         require_inside((output / check_prefix(filename_prefix)).parent, output)
-        folder, name = host.output_path(filename_prefix)
+        try:
+            folder, name = host.output_path(filename_prefix)
+            remove_unfinished(folder.iterdir(), age=ABANDONED)
+        except OSError as error:
+            raise trouble(output / filename_prefix, error) from error
         path = write_adapter(adapter, folder / name, format, DTYPES[dtype])
         host.tell(f"Saved {path}", cls.hidden.unique_id if cls.hidden else None)
         return io.NodeOutput()

@@ -18,6 +18,7 @@ from ..training.data import TrainingSet, training_set
 from ..training.errors import TrainingError
 from ..training.loop import Trainer, fit
 from ..training.prompts import same_length
+from ..training.runs import begin_run
 from ..training.settings import Settings
 from . import attach, host
 from .frozen import WHERE, frozen_denoiser, prompt_rows
@@ -104,6 +105,7 @@ def train(
             if state is not None:
                 trainer.load_state_dict(state)
             # Before the first step, so that a folder that can't be written to is not found out at the last.
+            begin_run(folder, settings.steps)
             note = json.dumps(asdict(settings), indent=2).encode()
             write_whole(folder / "settings.json", lambda file: file.write(note))
             on_step = shown(trainer, loaded, data, materials.images[0][0], preview_every)

@@ -21,11 +21,12 @@ from ..nodes.train import CreateT2IAdapter
 from ..nodes.trained import OTHER, write_adapter
 from ..nodes.training_run import RUNS, check_model, result, save_progress
 from ..training.cache import File, prepare
-from ..training.checkpoints import check_run_name, load_state, write_whole
+from ..training.checkpoints import check_run_name, load_state, require_state, write_whole
 from ..training.errors import TrainingError
 from ..training.examples import CachedSet, nothing_to_learn
 from ..training.loop import Trainer, fit
 from ..training.processes import Processes
+from ..training.runs import begin_run
 from ..training.samples import Listing, Skipped
 from ..training.shards import list_data
 from .annotate import preset_named
@@ -90,10 +91,10 @@ def train(options: Options, processes: Processes) -> None:
 
 def _begin(folder: Path, options: Options) -> None:
     """Make the run's folder, so that one that can't be written to is found out before any work."""
+    begin_run(folder, options.steps)
+    require_state(folder)
     note = json.dumps(asdict(options), indent=2, default=str).encode()
     write_whole(folder / "options.json", lambda file: file.write(note))
-    for part in folder.rglob(".*.part"):  # of a run that was killed while it wrote
-        part.unlink(missing_ok=True)
 
 
 def starting_adapter(options: Options, model: Any) -> T2IAdapter:

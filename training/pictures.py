@@ -20,8 +20,6 @@ from .samples import Part, Sample, SampleError
 
 # What Pillow raises on damaged files, depending on their format.
 DAMAGE = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, struct.error, zlib.error)
-# Part of the range by which resizing may have left it.
-SLACK = 1e-3
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,19 @@ class Depth:
         mode: How the names of Pillow's modes for them begin.
         white: The number that is white; black is 0.
         least: Where the largest number is not more than this, and not 0, they are meant in another range.
+        slack: By how much resizing may have left the range.
     """
 
     mode: str
     white: float
     least: float
+    slack: float
 
 
 DEPTHS = (
     # Bytes, or the numbers of classes, in more bits than they need would train as black.
-    Depth("I", white=65535, least=255),
-    Depth("F", white=1, least=0),
+    Depth("I", white=65535, least=255, slack=0),
+    Depth("F", white=1, least=0, slack=1e-3),
 )
 
 
@@ -75,7 +75,7 @@ def decode(name: str, data: bytes) -> Tensor:
 
 def _check_range(name: str, values: NDArray[np.float32], depth: Depth) -> None:
     low, high = float(values.min()), float(values.max())
-    if not (low >= -SLACK * depth.white and high <= (1 + SLACK) * depth.white and (high > depth.least or high <= 0)):
+    if not (low >= -depth.slack and high <= depth.white + depth.slack and (high > depth.least or high <= 0)):
         found = "NaN" if np.isnan(values).any() else f"numbers from {low:g} to {high:g}"
         raise SampleError(f"{name} has {found}, where {depth.white:g} is white and 0 black: scale them to that range")
 
