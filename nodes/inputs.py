@@ -1,0 +1,171 @@
+"""Values that reach a node by links and by the API, which ComfyUI does not check: against the node's own schema."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.combine import T2IFuser
+from ..adapter_models.errors import AdapterError
+from ..adapter_models.style import T2IStyleAdapter
+from ..adapter_models.weights import Weights
+
+LINK = "Connect the output of a node that makes it."
+
+
+@dataclass(frozen=True)
+class Socket:
+    """What a socket of a type carries.
+
+    Attributes:
+        type: Its name on the page.
+        fits: Tells whether a value is one.
+        expected: What it is, for messages.
+        fix: What the user can do about another value.
+    """
+
+    type: str
+    fits: Callable[[Any], bool]
+    expected: str
+    fix: str = LINK
+
+
+def _is_picture(value: Any) -> bool:
+    """Tell whether this is a tensor with numbers to compute with; shape and range are the nodes' to check."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type == "meta":
+        return False
+    return not value.is_floating_point() or value.dtype.itemsize > 1
+
+
+def _is_model(value: Any) -> bool:
+    return all(hasattr(value, name) for name in ("clone", "model", "model_options", "get_attachment"))
+
+
+def _is_conditioning(value: Any) -> bool:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return False
+    pairs = (each for each in value if isinstance(each, Sequence) and len(each) == 2)
+    return sum(isinstance(text, Tensor) and isinstance(values, Mapping) for text, values in pairs) == len(value)
+
+
+SOCKETS = (
+    Socket("MODEL", _is_model, "a MODEL"),
+    Socket("T2I_ADAPTER", lambda value: isinstance(value, T2IAdapter), "a T2I_ADAPTER", "Connect Load T2I-Adapter."),
+    Socket("T2I_WEIGHTS", lambda value: isinstance(value, Weights), "T2I_WEIGHTS",
+           "Connect T2I-Adapter Level Weights or T2I-Adapter Schedule."),
+    Socket("T2I_STYLE_ADAPTER", lambda value: isinstance(value, T2IStyleAdapter), "a T2I_STYLE_ADAPTER",
+           "Connect Load T2I Style Adapter."),
+    Socket("T2I_FUSER", lambda value: isinstance(value, T2IFuser), "a T2I_FUSER", "Connect Load CoAdapter Fuser."),
+    Socket("IMAGE", _is_picture, "an IMAGE (B, H, W, C) of numbers in [0, 1]"),
+    Socket("MASK", _is_picture, "a MASK (B, H, W) of numbers in [0, 1]"),
+    Socket("CONDITIONING", _is_conditioning, "CONDITIONING, pairs of a text's embedding and its settings"),
+    Socket("COMBO", lambda value: isinstance(value, str), "one of its entries, as text", "Choose one of them."),
+    Socket("STRING", lambda value: isinstance(value, str), "text", "Type a text, or connect one."),
+    Socket("BOOLEAN", lambda value: isinstance(value, Real) and value in (0, 1), "on or off", "Choose one of the two."),
+)  # fmt: skip
+
+
+def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a node's ``execute`` refuse values that are none of its inputs' types, before it begins.
+
+    ComfyUI compares what is typed into a node with its schema; of what comes through links it compares the names of
+    types alone, and of what the API puts into a socket nothing.
+
+    Args:
+        execute: The node's method, below ``@classmethod``.
+
+    Returns:
+        The same, with numbers as Python's own. It raises AdapterError for other values: ``node, input: got X; expected
+        Y. Fix``. None is left alone where an input is optional.
+    """
+    signature = inspect.signature(execute)
+
+    @functools.wraps(execute)
+    def run(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(cls, *args, **kwargs)
+        schema = cls.define_schema()
+        for row in schema.inputs:
+            if row.id in given.arguments and not (row.optional and given.arguments[row.id] is None):
+                where = f"{schema.display_name}, {row.id}"
+                given.arguments[row.id] = read(where, row, given.arguments[row.id])
+        return execute(*given.args, **given.kwargs)
+
+    return run
+
+
+def read(where: str, row: Any, value: Any) -> Any:
+    """Return a value as an input's type, or refuse it.
+
+    Args:
+        where: The node and the input, for messages.
+        row: The input's row in the schema.
+        value: What came.
+
+    Returns:
+        The value itself; a float or an int where that is the type.
+
+    Raises:
+        AdapterError: It is something else, not finite, or a whole number out of the input's range.
+    """
+    kind = row.get_io_type()
+    if kind in NUMBERS:
+        return NUMBERS[kind](where, row, value)
+    socket = next((socket for socket in SOCKETS if socket.type == kind), None)
+    if socket is not None and not socket.fits(value):
+        raise AdapterError(where, shown(value), socket.expected, socket.fix)
+    return value
+
+
+def _read_float(where: str, row: Any, value: Any) -> float:
+    number = _number(value)
+    if not math.isfinite(number):
+        raise AdapterError(where, shown(value), f"a number, usually {row.min:g} to {row.max:g}", _check(value))
+    return number
+
+
+def _read_int(where: str, row: Any, value: Any) -> int:
+    number = _number(value)
+    # Sizes in pixels are among them, so a number out of range would ask for more memory than there is.
+    if not row.min <= number <= row.max or number != int(number):
+        raise AdapterError(where, shown(value), f"a whole number from {row.min} to {row.max}", _check(value))
+    return int(number)
+
+
+NUMBERS: dict[str, Callable[[str, Any, Any], Any]] = {"FLOAT": _read_float, "INT": _read_int}
+
+
+def _number(value: Any) -> float:
+    """Return a number as a float; NaN where it is none, or too large for one."""
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        value = value.item()
+    try:
+        return float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _check(value: Any) -> str:
+    return "Enter one." if value is None or isinstance(value, str) else "Check the node that makes it."
+
+
+def shown(value: Any) -> str:
+    """Say what a value is, for messages."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"the text '{value}'"
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
+    if isinstance(value, Real):
+        number = _number(value)
+        return f"{value}" if abs(number) < 1e300 or not isinstance(value, int) else "a number of hundreds of digits"
+    return f"a value of type {type(value).__name__}"
