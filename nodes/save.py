@@ -7,10 +7,12 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.checks import check_choice
 from ..adapter_models.saving import DTYPES, LAYOUTS
 from ..training.checkpoints import check_prefix, require_inside, trouble
 from ..training.runs import remove_unfinished
 from . import host
+from .inputs import checked
 from .sockets import T2IAdapterSocket
 from .trained import write_adapter
 
@@ -38,6 +40,7 @@ class SaveT2IAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         adapter: T2IAdapter,
@@ -46,6 +49,8 @@ class SaveT2IAdapter(io.ComfyNode):
         dtype: str = "fp32",
     ) -> io.NodeOutput:
         """Write the adapter."""
+        check_choice("Save T2I-Adapter, dtype", dtype, DTYPES)
+        check_choice("Save T2I-Adapter, format", format, [row.name for row in LAYOUTS])
         output = host.output_folder()
         require_inside((output / check_prefix(filename_prefix)).parent, output)
         try:

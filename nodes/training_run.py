@@ -26,6 +26,7 @@ from .trained import trained_adapter, write_adapter
 from .training_preview import shown
 from .versions import version_of
 
+CONNECT = "Connect VAE Encode to latents and an annotator to images."
 # In the output folder.
 RUNS = "t2i_adapters"
 
@@ -167,7 +168,7 @@ def examples(model: Any, adapter: T2IAdapter, materials: Materials) -> TrainingS
     images = _together("images", [image.float() for image in materials.images])
     base = model.model
     channels = base.latent_format.latent_channels
-    if pictures.ndim != 4 or pictures.shape[1] != channels:
+    if pictures.shape[1] != channels:
         raise TrainingError(
             f"{WHERE}, latents",
             f"shape {tuple(pictures.shape)}",
@@ -181,7 +182,7 @@ def examples(model: Any, adapter: T2IAdapter, materials: Materials) -> TrainingS
         prompts, empty = same_length(prompts, empty)
     return training_set(
         latents,
-        images.movedim(-1, 1) if images.ndim == 4 else images,
+        images.movedim(-1, 1),
         prompts,
         adapter.network.config,
         cell=base.latent_format.spacial_downscale_ratio,
@@ -193,6 +194,11 @@ def examples(model: Any, adapter: T2IAdapter, materials: Materials) -> TrainingS
 def _together(name: str, parts: list[Tensor]) -> Tensor:
     if not parts:
         raise TrainingError(f"{WHERE}, {name}", "none", "at least one", "Connect the data set.")
+    flat = next((part for part in parts if part.ndim != 4), None)
+    if flat is not None:
+        raise TrainingError(
+            f"{WHERE}, {name}", f"shape {tuple(flat.shape)}", "a batch of pictures, of four dimensions", CONNECT
+        )
     sizes = sorted({tuple(part.shape[1:]) for part in parts})
     if len(sizes) > 1:
         raise TrainingError(
