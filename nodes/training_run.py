@@ -105,13 +105,17 @@ def train(
             trainer = Trainer(adapter.network, data, frozen_denoiser(loaded, sites), settings, loaded.load_device)
             if state is not None:
                 trainer.load_state_dict(state)
-            # Before the first step, so that a folder that can't be written to is not found out at the last.
-            begin_run(folder, settings.steps)
-            note = json.dumps(asdict(settings), indent=2).encode()
-            write_whole(folder / "settings.json", lambda file: file.write(note))
+            _begin(folder, settings)
             on_step = shown(trainer, loaded, data, materials.images[0][0], preview_every)
             _run(trainer, adapter, saving, folder, on_step)
         return result(trainer, adapter, saving.run_name), list(trainer.losses)
+
+
+def _begin(folder: Path, settings: Settings) -> None:
+    """Write the settings, so that a folder that can't be written to is not found out at the last step."""
+    begin_run(folder, settings.steps)
+    note = json.dumps(asdict(settings), indent=2).encode()
+    write_whole(folder / "settings.json", lambda file: file.write(note))
 
 
 def _run(
