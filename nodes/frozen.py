@@ -188,6 +188,14 @@ def _arguments(model: Any, embedding: Tensor, extras: Mapping[str, Any], latents
             "prompts as the text encoder gives them",
             "Connect CLIP Text Encode directly: ControlNets, areas and masks act in a sampler alone.",
         )
+    width = getattr(model.model.model_config, "unet_config", {}).get("context_dim")
+    if embedding.ndim != 3 or 0 in embedding.shape or width not in (None, embedding.shape[-1]):
+        raise TrainingError(
+            f"{WHERE}, positive",
+            f"an embedding of shape {tuple(embedding.shape)}",
+            f"(1, tokens, {width or 'width'}), as this MODEL takes it",
+            "Encode the prompts with the text encoder of the same checkpoint.",
+        )
     cell = model.model.latent_format.spacial_downscale_ratio
     defaults = {"width": latents.shape[-1] * cell, "height": latents.shape[-2] * cell}
     noise = torch.zeros_like(latents[:1])
@@ -198,4 +206,11 @@ def _arguments(model: Any, embedding: Tensor, extras: Mapping[str, Any], latents
         raise TrainingError(
             f"{WHERE}, positive", f"prompts without {missing}", "prompts for this MODEL", "Use its own text encoders."
         ) from missing
+    except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise TrainingError(
+            f"{WHERE}, positive",
+            f"prompts that don't fit ({error})",
+            "prompts for this MODEL",
+            "Connect CLIP Text Encode.",
+        ) from error
     return {name: cond.cond.detach().float().clone() for name, cond in conds.items()}

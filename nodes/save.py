@@ -9,11 +9,15 @@ from comfy_api.latest import io
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.checks import check_choice
 from ..adapter_models.saving import DTYPES, LAYOUTS
-from ..training.checkpoints import check_prefix, require_inside
+from ..training.checkpoints import check_prefix, require_inside, trouble
+from ..training.runs import remove_unfinished
 from . import host
 from .inputs import checked
 from .sockets import T2IAdapterSocket
 from .trained import write_adapter
+
+# Seconds after which nobody writes a file any more that was begun.
+ABANDONED = 3600
 
 
 class SaveT2IAdapter(io.ComfyNode):
@@ -46,9 +50,14 @@ class SaveT2IAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         """Write the adapter."""
         check_choice("Save T2I-Adapter, dtype", dtype, DTYPES)
+        check_choice("Save T2I-Adapter, format", format, [row.name for row in LAYOUTS])
         output = host.output_folder()
         require_inside((output / check_prefix(filename_prefix)).parent, output)
-        folder, name = host.output_path(filename_prefix)
+        try:
+            folder, name = host.output_path(filename_prefix)
+            remove_unfinished(folder.iterdir(), age=ABANDONED)
+        except OSError as error:
+            raise trouble(output / filename_prefix, error) from error
         path = write_adapter(adapter, folder / name, format, DTYPES[dtype])
         host.tell(f"Saved {path}", cls.hidden.unique_id if cls.hidden else None)
         return io.NodeOutput()

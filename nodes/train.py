@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.checks import check_choice
 from ..adapter_models.families import family_of
 from ..training.settings import Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES, config_for
 from . import host
+from .inputs import checked
 from .sockets import LossSocket, T2IAdapterSocket
-from .train_inputs import seed_input, training_inputs
+from .train_inputs import check_materials, first_values, seed_input, training_inputs
 from .trained import KINDS, new_adapter
 from .training_run import Materials, Saving, train
 from .versions import version_of, warn_of_version
@@ -70,6 +73,7 @@ class CreateT2IAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model: Any,
@@ -80,6 +84,8 @@ class CreateT2IAdapter(io.ComfyNode):
         start_from: T2IAdapter | None = None,
     ) -> io.NodeOutput:
         """Make the adapter."""
+        check_choice("Create T2I-Adapter, image_channels", image_channels, [str(count) for count in IMAGE_CHANNELS])
+        check_choice("Create T2I-Adapter, kind", kind, KINDS)
         config = config_for(host.unet_outline(model), size, int(image_channels))
         family = "SDXL" if family_of(config) == "SDXL" else version_of(model)
         return io.NodeOutput(new_adapter(config, kind, family, seed, start_from))
@@ -115,40 +121,15 @@ class TrainT2IAdapter(io.ComfyNode):
         latents: list[Any],
         images: list[Any],
         positive: list[Any],
-        steps: list[int],
-        batch_size: list[int],
-        learning_rate: list[float],
-        timesteps: list[str],
-        prompt_dropout: list[float],
-        condition_dropout: list[float],
-        ema: list[float],
-        gradient_accumulation: list[int],
-        precision: list[str],
-        seed: list[int],
-        save_every: list[int],
-        run_name: list[str],
-        empty: list[Any] | None = None,
-        gradient_checkpointing: Sequence[bool] = (False,),
-        preview_every: Sequence[int] = (0,),
+        **settings: Sequence[Any],
     ) -> io.NodeOutput:
         """Train the adapter. Every input is a list, because data sets come as lists; settings have one entry."""
-        warn_of_version(model[0], adapter[0], cls.hidden.unique_id if cls.hidden else None)
-        settings = Settings(
-            steps[0],
-            batch_size[0],
-            learning_rate[0],
-            timesteps[0],
-            prompt_dropout[0],
-            condition_dropout[0],
-            ema[0],
-            gradient_accumulation[0],
-            precision[0],
-            seed[0],
-            gradient_checkpointing=gradient_checkpointing[0],
-        )
-        materials = Materials(
-            latents, images, [one for group in positive for one in group], None if empty is None else empty[0]
-        )
-        saving = Saving(run_name[0], save_every[0])
-        result, losses = train(model[0], adapter[0], materials, settings, saving, preview_every[0])
+        check_materials({"latents": latents, "images": images, "positive": positive})
+        one = first_values({"model": model, "adapter": adapter, **settings})
+        how = Settings(**{field.name: one[field.name] for field in fields(Settings) if field.name in one})
+        how.check()
+        warn_of_version(one["model"], one["adapter"], cls.hidden.unique_id if cls.hidden else None)
+        materials = Materials(latents, images, [each for group in positive for each in group], one["empty"])
+        saving = Saving(one["run_name"], one["save_every"])
+        result, losses = train(one["model"], one["adapter"], materials, how, saving, one["preview_every"])
         return io.NodeOutput(result, {"loss": losses})

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from comfy_api.latest import io
+from torch import Tensor
 
+from ..adapter_models.errors import AdapterError
+from ..training.errors import TrainingError
 from ..training.settings import PRECISIONS
 from ..training.timesteps import TIME_SAMPLINGS
+from .frozen import WHERE
+from .inputs import read, shown
 from .sockets import T2IAdapterSocket
 
+# What is learned from; of all other inputs, the first entry counts.
+MATERIALS = ("latents", "images", "positive")
 # As large as ComfyUI's own seeds.
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 
@@ -17,6 +26,76 @@ LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 def training_inputs() -> list[Any]:
     """Return the inputs in their order."""
     return [*_materials(), *_schedule(), *_chances(), *_technique(), *_files(), _empty(), *_since_then()]
+
+
+def first_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first entry of each list that came, checked against the schema.
+
+    Args:
+        given: Lists by the ids of inputs.
+
+    Returns:
+        Values of all inputs but :data:`MATERIALS`, with numbers as Python's own; defaults where nothing came.
+
+    Raises:
+        TrainingError: One is of another type, or a whole number out of range.
+    """
+    values: dict[str, Any] = {}
+    for row in training_inputs():
+        if row.id in MATERIALS:
+            continue
+        default = getattr(row, "default", None)
+        entries = given.get(row.id, (default,))
+        value = _entries(row.id, entries)[0]
+        if value is None and row.optional:
+            values[row.id] = default
+        else:
+            values[row.id] = _read(row, value)
+    return values
+
+
+def check_materials(given: Mapping[str, Any]) -> None:
+    """Refuse what is no list of latents, pictures or prompts; what is in them is checked where they are put together.
+
+    Args:
+        given: Lists by the ids in :data:`MATERIALS`.
+
+    Raises:
+        TrainingError: One entry is something else.
+    """
+    rows = {row.id: row for row in training_inputs()}
+    for name, entries in given.items():
+        if not isinstance(entries, list | tuple):
+            _entries(name, entries)
+        for entry in entries:
+            _read(rows[name], entry)
+            if name == "latents" and not _is_latent(entry):
+                raise TrainingError(
+                    f"{WHERE}, latents", shown(entry), "a LATENT with samples of numbers", "Connect VAE Encode."
+                )
+
+
+def _read(row: Any, value: Any) -> Any:
+    try:
+        read_value = read(f"{WHERE}, {row.id}", row, value)
+    except AdapterError as error:
+        raise TrainingError(error.where, error.got, error.expected, error.fix) from error
+    return bool(read_value) if row.get_io_type() == "BOOLEAN" else read_value
+
+
+def _entries(name: str, entries: Any) -> Sequence[Any]:
+    if isinstance(entries, list | tuple) and entries:
+        return entries
+    raise TrainingError(
+        f"{WHERE}, {name}", "an empty list" if entries == [] else shown(entries), "a value", "Connect one, or enter it."
+    )
+
+
+def _is_latent(value: Any) -> bool:
+    samples = value.get("samples") if isinstance(value, Mapping) else None
+    if not isinstance(samples, Tensor) or samples.layout != torch.strided or samples.device.type == "meta":
+        return False
+    return samples.is_floating_point()
 
 
 def seed_input(tooltip: str) -> Any:

@@ -18,6 +18,7 @@ from ..training.data import TrainingSet, training_set
 from ..training.errors import TrainingError
 from ..training.loop import Trainer, fit
 from ..training.prompts import same_length
+from ..training.runs import begin_run
 from ..training.settings import Settings
 from . import attach, host
 from .frozen import WHERE, frozen_denoiser, prompt_rows
@@ -25,6 +26,7 @@ from .trained import trained_adapter, write_adapter
 from .training_preview import shown
 from .versions import version_of
 
+CONNECT = "Connect VAE Encode to latents and an annotator to images."
 # In the output folder.
 RUNS = "t2i_adapters"
 
@@ -103,12 +105,17 @@ def train(
             trainer = Trainer(adapter.network, data, frozen_denoiser(loaded, sites), settings, loaded.load_device)
             if state is not None:
                 trainer.load_state_dict(state)
-            # Before the first step, so that a folder that can't be written to is not found out at the last.
-            note = json.dumps(asdict(settings), indent=2).encode()
-            write_whole(folder / "settings.json", lambda file: file.write(note))
+            _begin(folder, settings)
             on_step = shown(trainer, loaded, data, materials.images[0][0], preview_every)
             _run(trainer, adapter, saving, folder, on_step)
         return result(trainer, adapter, saving.run_name), list(trainer.losses)
+
+
+def _begin(folder: Path, settings: Settings) -> None:
+    """Write the settings, so that a folder that can't be written to is not found out at the last step."""
+    begin_run(folder, settings.steps)
+    note = json.dumps(asdict(settings), indent=2).encode()
+    write_whole(folder / "settings.json", lambda file: file.write(note))
 
 
 def _run(
@@ -165,7 +172,7 @@ def examples(model: Any, adapter: T2IAdapter, materials: Materials) -> TrainingS
     images = _together("images", [image.float() for image in materials.images])
     base = model.model
     channels = base.latent_format.latent_channels
-    if pictures.ndim != 4 or pictures.shape[1] != channels:
+    if pictures.shape[1] != channels:
         raise TrainingError(
             f"{WHERE}, latents",
             f"shape {tuple(pictures.shape)}",
@@ -179,7 +186,7 @@ def examples(model: Any, adapter: T2IAdapter, materials: Materials) -> TrainingS
         prompts, empty = same_length(prompts, empty)
     return training_set(
         latents,
-        images.movedim(-1, 1) if images.ndim == 4 else images,
+        images.movedim(-1, 1),
         prompts,
         adapter.network.config,
         cell=base.latent_format.spacial_downscale_ratio,
@@ -191,6 +198,11 @@ def examples(model: Any, adapter: T2IAdapter, materials: Materials) -> TrainingS
 def _together(name: str, parts: list[Tensor]) -> Tensor:
     if not parts:
         raise TrainingError(f"{WHERE}, {name}", "none", "at least one", "Connect the data set.")
+    flat = next((part for part in parts if part.ndim != 4), None)
+    if flat is not None:
+        raise TrainingError(
+            f"{WHERE}, {name}", f"shape {tuple(flat.shape)}", "a batch of pictures, of four dimensions", CONNECT
+        )
     sizes = sorted({tuple(part.shape[1:]) for part in parts})
     if len(sizes) > 1:
         raise TrainingError(

@@ -16,13 +16,14 @@ from ..adapter_models.files import DAMAGE
 from ..nodes import host
 from ..nodes.frozen import prompt_rows
 from ..training.buckets import bucket_sizes
-from ..training.cache import Recipe
+from ..training.cache import AS_WRITTEN, Recipe, Wording
 from ..training.errors import TrainingError
 from ..training.loss import Prompts
 from .annotate import annotator, preset_named
 from .options import Options
 
 FOLDER = "checkpoints"
+LITERAL = Wording("literal", host.literal_prompt)
 # Enough of a file's beginning and end to tell it from others without reading gigabytes.
 SAMPLE = 1 << 20
 
@@ -119,7 +120,10 @@ def recipe(options: Options, checkpoint: Checkpoint, adapter: T2IAdapter) -> Rec
     }
     config = adapter.network.config
     sizes = bucket_sizes(options.resolution)
-    return Recipe(sizes, config.image_channels, adapter.bgr, checkpoint.latents, checkpoint.prompt, annotate, about)
+    wording = AS_WRITTEN if options.prompt_weights else LITERAL
+    return Recipe(
+        sizes, config.image_channels, adapter.bgr, checkpoint.latents, checkpoint.prompt, annotate, about, wording
+    )
 
 
 def file_digest(path: Path) -> str:

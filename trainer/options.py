@@ -55,6 +55,7 @@ class Options:
     dtype: str
     comfyui: str | None
     cpu: bool
+    prompt_weights: bool = False
 
     def settings(self, processes: int) -> Settings:
         """Return how the adapter is trained.
@@ -125,6 +126,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--annotator-file", type=Path, help="its weights; default: the file in models/annotators that fits"
+    )
+    group.add_argument(
+        "--prompt-weights",
+        action="store_true",
+        help="read captions as CLIP Text Encode reads prompts: (word:1.2) weighs, \\( is a parenthesis, embedding:name "
+        "is a file; default: captions are literal text",
     )
     group.add_argument(
         "--resolution",

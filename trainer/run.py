@@ -21,13 +21,15 @@ from ..nodes.train import CreateT2IAdapter
 from ..nodes.trained import OTHER, write_adapter
 from ..nodes.training_run import RUNS, check_model, result, save_progress
 from ..training.cache import File, prepare
-from ..training.checkpoints import check_run_name, load_state, write_whole
+from ..training.checkpoints import check_run_name, load_state, require_state, write_whole
 from ..training.errors import TrainingError
 from ..training.examples import CachedSet, nothing_to_learn
 from ..training.loop import Trainer, fit
 from ..training.processes import Processes
+from ..training.runs import begin_run
 from ..training.samples import Listing, Skipped
 from ..training.shards import list_data
+from .annotate import preset_named
 from .encode import Checkpoint, load_checkpoint, recipe
 from .options import Options
 from .stopping import Stopping
@@ -89,10 +91,10 @@ def train(options: Options, processes: Processes) -> None:
 
 def _begin(folder: Path, options: Options) -> None:
     """Make the run's folder, so that one that can't be written to is found out before any work."""
+    begin_run(folder, options.steps)
+    require_state(folder)
     note = json.dumps(asdict(options), indent=2, default=str).encode()
     write_whole(folder / "options.json", lambda file: file.write(note))
-    for part in folder.rglob(".*.part"):  # of a run that was killed while it wrote
-        part.unlink(missing_ok=True)
 
 
 def starting_adapter(options: Options, model: Any) -> T2IAdapter:
@@ -141,16 +143,18 @@ def _examples(
     share = -(-len(listing.samples) // processes.count)
     with tqdm(total=share, desc="Preparing", unit="sample", disable=not processes.first) as bar:
         files = prepare(listing, how, folder / CACHE, processes, bar.update)
-    if processes.first:
-        _report(folder, listing, files)
+    left_out = _report(folder, listing, files) if processes.first else 0
     data = CachedSet(files, how)
     sizes = ", ".join(f"{count} of {width}×{height}" for (height, width), count in data.sizes.items())
-    _tell(processes, f"{len(data)} examples: {sizes}.")
+    _tell(processes, f"Sizes: {sizes}.")
+    own, preset = sum(file.own for file in files), preset_named(options.annotator, adapter)
+    drawn = f"{len(data) - own} drawn{f' by {preset.condition}' if preset else ''}"
+    _tell(processes, f"{len(data)} examples: {own} with their own maps, {drawn}, {left_out} left out")
     return data
 
 
-def _report(folder: Path, listing: Listing, files: list[File]) -> None:
-    """Say what was left out, and write all of it into a file."""
+def _report(folder: Path, listing: Listing, files: list[File]) -> int:
+    """Say what was left out, write all of it into a file, and return how much it is."""
     skipped: list[Skipped] = [*listing.skipped, *(one for file in files for one in file.skipped)]
     text = "".join(f"{one}\n" for one in skipped).encode()
     write_whole(folder / SKIPPED, lambda file: file.write(text))
@@ -158,6 +162,7 @@ def _report(folder: Path, listing: Listing, files: list[File]) -> None:
         logger.warning("%d left out; %s names them:", len(skipped), folder / SKIPPED)
         for one in skipped[:NAMED]:
             logger.warning("  %s", one)
+    return len(skipped)
 
 
 def _fit(trainer: Trainer, adapter: T2IAdapter, options: Options, folder: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..adapter_models.hint import prepare_hint
@@ -26,10 +25,11 @@ from .errors import CheckpointError
 from .loss import Prompts
 from .pictures import read_condition, read_picture
 from .processes import Processes
+from .rows import DAMAGE, read_facts
 from .samples import Listing, Sample, SampleError, Skipped
 
-# The layout of the files: raised when older ones can't be read.
-CACHE_VERSION = 1
+# Raised when older files can't be read, or their samples are read otherwise now.
+CACHE_VERSION = 2
 # Samples in a file: few enough for their pictures to be in memory together.
 SAMPLES = 32
 PATTERN = "examples_*.safetensors"
@@ -40,6 +40,22 @@ LATENTS, IMAGE = "picture.latents", "picture.condition"
 def digest(facts: object) -> str:
     """Return a short text that differs for other facts, as JSON has them."""
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a caption becomes what the text encoder is given.
+
+    Attributes:
+        name: Differs for every way.
+        write: A caption -> a prompt in the text encoder's own syntax.
+    """
+
+    name: str
+    write: Callable[[str], str]
+
+
+AS_WRITTEN = Wording("as written", str)
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Recipe:
         prompt: (caption, latents) -> one row each.
         annotate: A picture -> its condition image (1, 3, H, W), for samples without a map.
         about: All that decides what the others give, as JSON has it.
+        wording: How captions become prompts.
     """
 
     sizes: tuple[Size, ...]
@@ -63,15 +80,18 @@ class Recipe:
     prompt: Callable[[str, Tensor], Prompts]
     annotate: Callable[[Tensor], Tensor]
     about: Mapping[str, Any]
+    wording: Wording = AS_WRITTEN
 
     def key(self, samples: Sequence[Sample]) -> str:
         """Return a short text that differs for other files or another way to make examples of them."""
-        return digest([CACHE_VERSION, self._all, [[sample.name, sample.stamp] for sample in samples]])
+        stamps = [[sample.name, sample.stamp] for sample in samples]
+        return digest([CACHE_VERSION, self._all, self.wording.name, stamps])
 
     @property
     def _all(self) -> list[Any]:
         return [dict(self.about), self.sizes, self.channels, self.bgr]
 
+    # Without the wording: captions that it leaves as they are give the same examples.
     def fingerprint(self, contents: Sequence[str]) -> str:
         """Return a short text that differs for other contents or another way to make examples of them."""
         return digest([self._all, list(contents)])
@@ -85,7 +105,7 @@ class Draft:
         name: Of the sample.
         picture: (1, 3, H, W) in the size of its bucket.
         condition: Its condition image, where it has one.
-        caption: Its caption.
+        caption: Its caption, as the text encoder is given it.
         tensors: What is done so far, by name.
     """
 
@@ -130,6 +150,7 @@ def make_file(path: Path, samples: Sequence[Sample], recipe: Recipe) -> None:
     facts = {
         "key": recipe.key(samples),
         "content": content,
+        "own": str(sum(draft.condition is not None for draft in good)),
         "sizes": json.dumps([draft.picture.shape[-2:] for draft in good]),
         "skipped": json.dumps([[one.name, one.reason] for one in skipped]),
     }
@@ -143,7 +164,7 @@ def _read(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Draft], list[
     content = hashlib.blake2b(digest_size=16)
     for sample in samples:
         try:
-            caption = sample.prompt()
+            caption = recipe.wording.write(sample.prompt())
             picture, size = read_picture(sample.picture, recipe.sizes)
             condition = read_condition(sample, size, (picture.shape[-2], picture.shape[-1]))
         except SampleError as error:
@@ -167,6 +188,7 @@ class File:
         key: See :meth:`Recipe.key`.
         content: A short text that differs for other contents.
         sizes: The bucket of each example.
+        own: How many of them have their own condition map.
         skipped: The samples that were left out.
     """
 
@@ -174,18 +196,18 @@ class File:
     key: str
     content: str
     sizes: tuple[Size, ...]
+    own: int
     skipped: tuple[Skipped, ...]
 
 
 def open_file(path: Path) -> File | None:
     """Read what a file of examples says of itself; None where there is none that can be used."""
     try:
-        with safe_open(path, "pt") as file:
-            facts = file.metadata()
+        facts = read_facts(path)
         sizes = tuple((height, width) for height, width in json.loads(facts["sizes"]))
         skipped = tuple(Skipped(name, reason) for name, reason in json.loads(facts["skipped"]))
-        return File(path, facts["key"], facts["content"], sizes, skipped)
-    except (OSError, SafetensorError, ValueError, LookupError, TypeError):
+        return File(path, facts["key"], facts["content"], sizes, int(facts["own"]), skipped)
+    except DAMAGE:
         return None
 
 

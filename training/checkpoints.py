@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import re
+import unicodedata
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path, PureWindowsPath
@@ -17,12 +19,17 @@ from ..adapter_models.files import DAMAGE
 from .errors import CheckpointError
 
 STATE_FILE = "training_state.pt"
+RESTORE = "Put back the file that was there, or choose another run_name and begin with the run's last adapter."
 # Letters of any language, digits, and what is a part of a path on no system; never a dot or space at either end.
 RUN_NAME = re.compile(r"(?![. ])[\w .+=@()-]{1,100}(?<![. ])", re.UNICODE)
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# Windows takes them for devices, whatever follows a dot, and superscript digits for digits.
+RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)\d) *(\..*)?", re.IGNORECASE)
+# File systems hold 255 bytes: what training puts around a run's name takes the rest.
+LONGEST_NAME = 180
 # What the system's error numbers mean for the user: (numbers, what was found, the fix).
 TROUBLES = (
     ((errno.ENOSPC, errno.EDQUOT), "no space left on the disk", "Free some space, or use another output folder."),
+    ((errno.ENAMETOOLONG,), "a name that is too long for this disk", "Choose a shorter name."),
     ((errno.EACCES, errno.EPERM, errno.EROFS), "a folder that is read-only", "Allow writing, or use another folder."),
 )
 
@@ -39,14 +46,26 @@ def check_run_name(name: str) -> str:
     Raises:
         CheckpointError: The name is empty, has parts of a path, or can't be a folder's name everywhere.
     """
-    if not RUN_NAME.fullmatch(name) or RESERVED.fullmatch(name):
+    if not isinstance(name, str) or not RUN_NAME.fullmatch(name) or is_reserved(name):
         raise CheckpointError(
             "run_name",
             repr(name),
             "a plain name of letters, digits, spaces and . + = @ ( ) - _, without slashes",
             "It becomes a folder's name in the output folder.",
         )
+    if len(name.encode()) > LONGEST_NAME:
+        raise CheckpointError(
+            "run_name",
+            f"{len(name.encode())} bytes",
+            f"at most {LONGEST_NAME}, of which most scripts take two or three a letter",
+            "Choose a shorter name.",
+        )
     return name
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether Windows takes a name for a device."""
+    return RESERVED.fullmatch(unicodedata.normalize("NFKC", name)) is not None
 
 
 def run_folder(runs: Path, name: str) -> Path:
@@ -78,7 +97,11 @@ def require_inside(folder: Path, output: Path) -> Path:
     Raises:
         CheckpointError: It lies elsewhere.
     """
-    if not folder.resolve().is_relative_to(output.resolve()):
+    try:
+        inside = folder.resolve().is_relative_to(output.resolve())
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise trouble(folder, error) from error
+    if not inside:
         raise CheckpointError(
             str(folder),
             f"a link to {folder.resolve()}",
@@ -100,6 +123,8 @@ def check_prefix(prefix: str) -> str:
     Raises:
         CheckpointError: It names nothing, begins at a root or a drive, goes up, or has what no name has.
     """
+    if not isinstance(prefix, str):
+        raise CheckpointError("filename_prefix", repr(prefix), "a text", "Check the node that makes it.")
     place = PureWindowsPath(prefix.strip())  # which knows both kinds of slashes, and drives
     # Windows takes no file or folder of such a name, whatever follows its first dot.
     if reserved := next((part for part in place.parts if RESERVED.fullmatch(part.partition(".")[0].rstrip())), None):
@@ -111,8 +136,19 @@ def check_prefix(prefix: str) -> str:
         )
     if not place.name or place.anchor or ".." in place.parts or ":" in prefix or not prefix.isprintable():
         raise CheckpointError(
-            "filename_prefix", repr(prefix), "a name in the output folder, perhaps behind folders", "Change it."
+            "filename_prefix",
+            repr(prefix),
+            "a name in the output folder, perhaps behind folders",
+            "Change it.",
         )
+    for part in place.parts:
+        if is_reserved(part) or len(part.encode()) > LONGEST_NAME:
+            raise CheckpointError(
+                "filename_prefix",
+                repr(part),
+                f"names of at most {LONGEST_NAME} bytes that Windows does not keep for itself (con, nul, com1)",
+                "Change it.",
+            )
     return prefix
 
 
@@ -131,7 +167,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # In the same folder: a file can only be put in another's place on one file system. Not by tempfile, whose files
         # nobody else may read.
-        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        fresh = unfinished(path)
         with fresh.open("xb") as file:
             temporary = fresh
             write(file)
@@ -140,14 +176,25 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
         temporary = None
     except (OSError, RuntimeError) as error:  # torch.save turns the system's errors into RuntimeErrors
-        raise _trouble(path, error) from error
+        raise trouble(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
 
-def _trouble(path: Path, error: Exception) -> CheckpointError:
+def unfinished(path: Path) -> Path:
+    """Return a name of its own that a file has while it is written."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+
+
+def trouble(path: Path, error: Exception) -> CheckpointError:
+    """Return what an error of the system means for the user.
+
+    Args:
+        path: What was to be written.
+        error: The system's error, or one that it has caused.
+    """
     causes: list[BaseException] = [error]
     while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(deeper)
@@ -170,18 +217,51 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         folder: The folder of the run.
 
     Returns:
-        The state, on the CPU, or None where no run has left one.
+        What is in it, on the CPU and not looked at, or None where no run has left one.
 
     Raises:
-        CheckpointError: The file is damaged.
+        CheckpointError: The file is damaged, or it is missing beside the adapters of a run.
     """
     path = folder / STATE_FILE
-    if not path.is_file():
+    require_state(folder)
+    if not os.path.lexists(path):
         return None
+    if not path.is_file():  # reading from a pipe would wait for ever
+        raise CheckpointError(str(path), "no file that can be read", "the state of a run", RESTORE)
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGE as error:
         raise CheckpointError(
-            str(path), f"a damaged file ({error})", "the state of a run", "Remove it, or choose another run_name."
+            str(path),
+            f"a damaged file ({error})",
+            "the state of a run",
+            RESTORE,
         ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(str(path), f"a {type(state).__name__}", "the state of a run", RESTORE)
     return state
+
+
+def require_state(folder: Path) -> None:
+    """Refuse to begin anew, in silence, where the adapters of a run lie.
+
+    Args:
+        folder: The folder of the run.
+
+    Raises:
+        CheckpointError: There are adapters, and no state.
+    """
+    if os.path.lexists(folder / STATE_FILE):
+        return
+    names = (f"{glob.escape(folder.name)}{ending}" for ending in ("_step_*.safetensors", ".safetensors"))
+    found = sorted(path.name for name in names for path in folder.glob(name))
+    whole = folder / folder.name  # a diffusers folder
+    if whole.is_dir():
+        found.append(whole.name)
+    if found:
+        raise CheckpointError(
+            str(folder / STATE_FILE),
+            f"no such file beside {found[-1]}, an adapter that a run has left",
+            "the state that the run goes on from",
+            "Put it back; or choose another run_name, or move the adapters away, to begin anew.",
+        )

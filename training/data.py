@@ -247,7 +247,8 @@ def _check_prompts(count: int, prompts: Prompts, empty: Prompts | None) -> None:
                 "one prompt per latent, or one for all",
                 "Give each picture its prompt, in the same order.",
             )
-        if not torch.isfinite(rows).all():
+        nothing = () if empty is None or name not in empty else (empty[name],)
+        if not all(torch.isfinite(one).all() for one in (rows, *nothing)):
             raise TrainingError("positive", f"NaN in {name}", "finite embeddings", "Use another text encoder.")
         if empty is not None and (name not in empty or empty[name].shape != (1, *rows.shape[1:])):
             raise TrainingError(

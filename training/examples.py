@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..annotators.images import from_bytes
@@ -16,6 +14,7 @@ from .data import Draw, draw_batch
 from .errors import CheckpointError, TrainingError
 from .loss import Batch, Prompts
 from .prompts import join_rows, same_length
+from .rows import DAMAGE, read_row
 from .samples import Skipped
 
 
@@ -31,9 +30,9 @@ class CachedSet:
     """
 
     def __init__(self, files: Sequence[File], recipe: Recipe) -> None:
-        self._buckets: dict[Size, list[tuple[Path, int]]] = {}
+        self._buckets: dict[Size, list[tuple[File, int]]] = {}
         for size in recipe.sizes:
-            rows = [(file.path, number) for file in files for number, one in enumerate(file.sizes) if one == size]
+            rows = [(file, number) for file in files for number, one in enumerate(file.sizes) if one == size]
             if rows:
                 self._buckets[size] = rows
         if not self._buckets:
@@ -72,16 +71,17 @@ class CachedSet:
         return self._fingerprint
 
 
-def _row(path: Path, number: int) -> dict[str, Tensor]:
-    """Read one example; the file is mapped, so nothing else of it is read."""
-    prefix = f"{number}."
+def _row(file: File, number: int) -> dict[str, Tensor]:
+    """Read one example, and nothing else of its file."""
     try:
-        with safe_open(path, "pt") as file:
-            names = sorted(name for name in file.keys() if name.startswith(prefix))  # noqa: SIM118 (no dictionary)
-            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError) as error:
+        row = read_row(file.path, number, {"key": file.key, "content": file.content})
+        return {LATENTS: row.pop(LATENTS), IMAGE: row.pop(IMAGE), **row}
+    except DAMAGE as error:
         raise CheckpointError(
-            str(path), f"a damaged or missing file ({error})", "examples", "Start the command again."
+            str(file.path),
+            f"a damaged or missing file ({error})",
+            "the examples that were made before the first step",
+            "Start the command again: it makes what is missing.",
         ) from error
 
 

@@ -19,9 +19,8 @@ from .loss import Denoiser, adapter_loss
 from .processes import ALONE, Processes
 from .recompute import lean_convolutions, recomputing
 from .settings import Settings
+from .states import SCALE, STATE_VERSION, TRACKER, check_numbers, check_parts
 
-# The layout of a state: raised when an older one can't be continued from.
-STATE_VERSION = 1
 # Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
 SMALLEST_SCALE = 2.0**-10
 # Where torch makes a step of AdamW in one go.
@@ -179,15 +178,9 @@ class Trainer:
             state: From :meth:`state_dict` of a run with the same adapter, examples and settings but for ``steps``.
 
         Raises:
-            CheckpointError: The run was another one.
+            CheckpointError: The run was another one, or this is no state. Nothing of it was taken.
         """
-        if state.get("version") != STATE_VERSION:
-            raise CheckpointError(
-                "checkpoint",
-                f"version {state.get('version')}",
-                f"version {STATE_VERSION}",
-                "It is of another version of the pack: choose another run_name.",
-            )
+        check_parts(state)
         self._check_origin(state["origin"])
         if len(state["losses"]) > self.settings.steps:
             raise CheckpointError(
@@ -196,9 +189,14 @@ class Trainer:
                 "at least as many",
                 "Raise steps, or choose another run_name for a shorter run.",
             )
+        own = self.state_dict()
+        check_numbers(state, own)
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
+        # How it steps follows from the settings, which are those that the run began with.
+        memory = {"state": state["optimiser"]["state"], "param_groups": own["optimiser"]["param_groups"]}
+        self.optimiser.load_state_dict(memory)
+        if own["scaler"]:
+            self.scaler.load_state_dict({**own["scaler"], **{name: state["scaler"][name] for name in (SCALE, TRACKER)}})
         for mine, theirs in zip(self.average, state["average"], strict=True):
             mine.copy_(theirs)
         self.losses = list(state["losses"])
@@ -213,7 +211,7 @@ class Trainer:
                 "denoiser": "another diffusion model, or other LoRAs in it",
             }
             now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
-            then = ", ".join("those" if name in words else f"{name} {began.get(name)}" for name in changed)
+            then = ", ".join("those" if name in words else f"{name} {str(began.get(name))[:100]}" for name in changed)
             raise CheckpointError(
                 "run_name",
                 f"a run that began differently; now {now}",

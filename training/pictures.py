@@ -6,9 +6,11 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -18,9 +20,30 @@ from .samples import Part, Sample, SampleError
 
 # What Pillow raises on damaged files, depending on their format.
 DAMAGE = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, struct.error, zlib.error)
-# Modes of 16 bits and more in a channel, which Pillow would cut to 8: depth maps have them.
-DEEP = ("I;16", "I;16B", "I;16L", "I")
-DEEPEST = 65535
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Numbers that eight bits can't hold, as depth maps have them: Pillow would cut them.
+
+    Attributes:
+        mode: How the names of Pillow's modes for them begin.
+        white: The number that is white; black is 0.
+        least: Where the largest number is not more than this, and not 0, they are meant in another range.
+        slack: By how much resizing may have left the range.
+    """
+
+    mode: str
+    white: float
+    least: float
+    slack: float
+
+
+DEPTHS = (
+    # Bytes, or the numbers of classes, in more bits than they need would train as black.
+    Depth("I", white=65535, least=255, slack=0),
+    Depth("F", white=1, least=0, slack=1e-3),
+)
 
 
 def decode(name: str, data: bytes) -> Tensor:
@@ -34,18 +57,27 @@ def decode(name: str, data: bytes) -> Tensor:
         (1, 3, H, W) in [0, 1], as it is meant to be looked at; gray is repeated, alpha dropped.
 
     Raises:
-        SampleError: It is damaged, or no picture.
+        SampleError: It is damaged, no picture, or has numbers of another range than its kind of file.
     """
     try:
         with Image.open(io.BytesIO(data)) as file:
             # Reads all of it, and turns it as the camera says.
             picture = ImageOps.exif_transpose(file)
-            deep = picture.mode in DEEP
-            values = np.asarray(picture if deep else picture.convert("RGB"), dtype=np.float32)
+            depth = next((row for row in DEPTHS if picture.mode.startswith(row.mode)), None)
+            values = np.asarray(picture if depth else picture.convert("RGB"), dtype=np.float32)
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise SampleError(f"{name} is no picture that can be read ({_reason(data, error)})") from error
-    planes = torch.from_numpy(values.copy()) / (DEEPEST if deep else 255)
-    return planes.expand(3, -1, -1)[None].clamp(0, 1) if deep else planes.movedim(-1, 0)[None]
+    if depth is None:
+        return torch.from_numpy(values.copy()).movedim(-1, 0)[None] / 255
+    _check_range(name, values, depth)
+    return (torch.from_numpy(values.copy()) / depth.white).clamp(0, 1).expand(3, -1, -1)[None]
+
+
+def _check_range(name: str, values: NDArray[np.float32], depth: Depth) -> None:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -depth.slack and high <= depth.white + depth.slack and (high > depth.least or high <= 0)):
+        found = "NaN" if np.isnan(values).any() else f"numbers from {low:g} to {high:g}"
+        raise SampleError(f"{name} has {found}, where {depth.white:g} is white and 0 black: scale them to that range")
 
 
 def _reason(data: bytes, error: Exception) -> str:

@@ -6,141 +6,28 @@ A sample is a group of files with one name: ``cat.png``, ``cat.txt`` and, where 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-PICTURES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff")
+from .layouts import beside, holds_maps, source_folders, split_at_maps
+from .naming import Elsewhere, Names
+from .parts import OTHERS, PICTURES, Listing, Part, Sample, SampleError, Skipped, Written
+from .tables import PACKED, TABLES, Row, read_table
+from .walk import HIDDEN, Walk
+
+__all__ = ["IN_FOLDERS", "IN_SHARDS", "Listing", "Part", "Sample", "SampleError", "Skipped", "gather", "list_folder"]
 CAPTIONS = ("txt", "caption", "json")
-# The folder of condition maps, where they have no mark before their suffix.
-CONDITIONS = "conditions"
 # People put dots into names; webdataset takes what stands between two of them for another field of the sample.
 IN_FOLDERS = re.compile(r"(?P<stem>.+?)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
 IN_SHARDS = re.compile(r"(?P<stem>[^.]+)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
-
-
-class SampleError(ValueError):
-    """A sample can't be used; the others can."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Bytes on the disk: a file, or a piece of one.
-
-    Attributes:
-        name: What the user knows it by.
-        path: The file.
-        size: How many bytes.
-        offset: Where they begin.
-        changed: When the file was last written, in nanoseconds.
-    """
-
-    name: str
-    path: Path
-    size: int
-    offset: int = 0
-    changed: int = 0
-
-    @property
-    def stamp(self) -> tuple[str, int, int, int]:
-        """What changes when the bytes are replaced."""
-        return self.name, self.size, self.offset, self.changed
-
-    def read(self) -> bytes:
-        """Return the bytes.
-
-        Raises:
-            SampleError: They can't be read, or there are fewer.
-        """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
-        except OSError as error:
-            raise SampleError(f"{self.name} can't be read: {error}") from error
-        if len(data) != self.size:
-            raise SampleError(f"{self.name} is cut short: {len(data)} of {self.size} bytes")
-        return data
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A picture and what belongs to it.
-
-    Attributes:
-        name: What the user knows it by.
-        picture: The picture.
-        caption: What it shows; None where it is missing.
-        condition: The condition map, or None.
-    """
-
-    name: str
-    picture: Part
-    caption: Part | None
-    condition: Part | None
-
-    @property
-    def stamp(self) -> list[tuple[str, int, int, int] | None]:
-        """What changes when any of it is replaced."""
-        return [None if part is None else part.stamp for part in (self.picture, self.caption, self.condition)]
-
-    def prompt(self) -> str:
-        """Read the caption.
-
-        Raises:
-            SampleError: There is none, or it is no text.
-        """
-        if self.caption is None:
-            raise SampleError("no caption (.txt, .caption or .json)")
-        try:
-            text = self.caption.read().decode("utf-8-sig")
-            if PurePosixPath(self.caption.name).suffix.lower() == ".json":
-                text = json.loads(text)["caption"]
-        except UnicodeDecodeError as error:
-            raise SampleError(f"{self.caption.name} is not UTF-8") from error
-        except (ValueError, LookupError, TypeError) as error:
-            raise SampleError(f"{self.caption.name} is no JSON with a caption") from error
-        if not isinstance(text, str):
-            raise SampleError(f"{self.caption.name} has a caption that is no text")
-        return text.strip()
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """What was left out.
-
-    Attributes:
-        name: The sample or file.
-        reason: Why.
-    """
-
-    name: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What was found.
-
-    Attributes:
-        samples: In the order in which they were found.
-        skipped: What can't be samples.
-    """
-
-    samples: tuple[Sample, ...]
-    skipped: tuple[Skipped, ...] = ()
-
-    @staticmethod
-    def joined(listings: Iterable[Listing]) -> Listing:
-        """Put listings one behind the other."""
-        parts = list(listings)
-        samples = tuple(sample for part in parts for sample in part.samples)
-        return Listing(samples, tuple(one for part in parts for one in part.skipped))
+# Where maps from beside the folder are put.
+CONDITIONS = "conditions"
+# Of what a table calls a file, in a message.
+LONGEST = 200
+# kohya's folders: how often their pictures are repeated, and what they show.
+REPEATED = re.compile(r"\d+_.+")
 
 
 @dataclass
@@ -149,13 +36,15 @@ class Group:
 
     Attributes:
         pictures: Candidates for the picture.
-        captions: By suffix.
+        captions: By suffix; that of a table has none.
         conditions: Candidates for the condition map.
+        above: How many folders stand above the folder of maps, where one of them lies in such.
     """
 
     pictures: list[Part] = field(default_factory=list)
-    captions: dict[str, Part] = field(default_factory=dict)
+    captions: dict[str, Part | Written] = field(default_factory=dict)
     conditions: list[Part] = field(default_factory=list)
+    above: int | None = None
 
 
 def gather(parts: Iterable[Part], prefix: str = "", pattern: re.Pattern[str] = IN_FOLDERS) -> Listing:
@@ -169,66 +58,167 @@ def gather(parts: Iterable[Part], prefix: str = "", pattern: re.Pattern[str] = I
     Returns:
         The samples in the order of their first file.
     """
-    groups: dict[str, Group] = {}
-    for part in parts:
-        path = PurePosixPath(part.name)
-        if not any(piece.startswith((".", "__MACOSX")) for piece in path.parts):
-            _sort_in(groups, part, path, pattern)
-    listings = (_sample(prefix + key, group) for key, group in groups.items())
-    return Listing.joined(listings)
+    paths = ((part, PurePosixPath(part.name)) for part in parts)
+    visible = [both for both in paths if not any(piece.startswith(HIDDEN) for piece in both[1].parts)]
+    gathering = Gathering(pattern, source_folders(path for _, path in visible))
+    for part, path in visible:
+        gathering.add(part, path)
+    gathering.read_tables()
+    gathering.bring_maps_home()
+    return gathering.listing(prefix)
 
 
-def _sort_in(groups: dict[str, Group], part: Part, path: PurePosixPath, pattern: re.Pattern[str]) -> None:
-    match = pattern.fullmatch(path.name)
-    if match is None:
-        return
-    folder, suffix, marked = path.parent, match["suffix"].lower(), bool(match["mark"])
-    if folder.name == CONDITIONS:
-        folder, marked = folder.parent, True
-    if suffix not in (PICTURES if marked else PICTURES + CAPTIONS):
-        return
-    group = groups.setdefault((folder / match["stem"]).as_posix(), Group())
-    if marked:
-        group.conditions.append(part)
-    elif suffix in CAPTIONS:
-        group.captions.setdefault(suffix, part)
-    else:
-        group.pictures.append(part)
+@dataclass
+class Gathering:
+    """Files on their way to samples.
+
+    Attributes:
+        pattern: How a file's name is read.
+        sources: Folders of maps beside others.
+        groups: The files of each name.
+        files: Pictures and maps by path, with the name of their group.
+        tables: Tables.
+        skipped: What can't be used.
+    """
+
+    pattern: re.Pattern[str]
+    sources: frozenset[PurePosixPath]
+    groups: dict[str, Group] = field(default_factory=dict)
+    files: dict[str, tuple[Part, str]] = field(default_factory=dict)
+    tables: list[Part] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def add(self, part: Part, path: PurePosixPath) -> None:
+        """Sort a file in."""
+        match = self.pattern.fullmatch(path.name)
+        if match is None:
+            return
+        suffix, above = match["suffix"].lower(), split_at_maps(path, self.sources)
+        folders = path.parts[:-1] if above is None else (*path.parts[:above], *path.parts[above + 1 : -1])
+        marked = above is not None or bool(match["mark"])
+        if suffix in TABLES:
+            self.tables.append(part)
+        elif suffix in PACKED:
+            self.skipped.append(Skipped(part.name, f"a .{suffix} file, which is not read: save pictures as files"))
+        elif suffix in (*PICTURES, *(OTHERS if marked else CAPTIONS)):
+            name = "/".join((*folders, match["stem"]))
+            group = self.groups.setdefault(name, Group())
+            group.above = group.above if above is None else above
+            if suffix in CAPTIONS:
+                group.captions.setdefault(suffix, part)
+                return
+            self.files[part.name] = part, name
+            (group.conditions if marked else group.pictures).append(part)
+
+    def read_tables(self) -> None:
+        """Give pictures what tables say of them."""
+        for name, group in list(self.groups.items()):
+            table = group.captions.get("json")
+            if isinstance(table, Part) and not group.pictures and not group.conditions and read_table(table)[0]:
+                self.tables.append(table)
+                del self.groups[name]
+        if not self.tables:
+            return
+        pictures = (part.name for group in self.groups.values() for part in group.pictures)
+        names = Names(self.files, pictures)
+        for table in self.tables:
+            rows, skipped = read_table(table)
+            self.skipped += skipped
+            for row in rows:
+                self._apply(row, PurePosixPath(table.name).parent, names)
+
+    def _apply(self, row: Row, folder: PurePosixPath, names: Names) -> None:
+        part, name = self.files.get(names.find(folder, row.picture) or "", (None, ""))
+        group = self.groups.get(name)
+        if part is None or group is None or part not in group.pictures:
+            self.skipped.append(Skipped(row.where, f"no picture {row.picture[:LONGEST]}"))
+            return
+        group.pictures.sort(key=lambda other: other is not part)
+        if row.caption and group.captions.setdefault("", Written(row.where, row.caption)).name != row.where:
+            self.skipped.append(Skipped(row.where, f"another caption of {part.name} is used"))
+        if row.condition:
+            self._apply_map(row, group, self.files.get(names.find(folder, row.condition) or ""))
+
+    def _apply_map(self, row: Row, group: Group, found: tuple[Part, str] | None) -> None:
+        if found is None:
+            # Not drawn anew: the user has said that there is one.
+            self.skipped.append(Skipped(row.where, f"no condition map {str(row.condition)[:LONGEST]}"))
+            group.pictures.clear()
+            group.captions.clear()
+            return
+        part, owner = found
+        other = self.groups.get(owner, group)
+        if other is not group:
+            other.pictures = [one for one in other.pictures if one is not part]
+            other.conditions = [one for one in other.conditions if one is not part]
+        group.conditions = [part, *(one for one in group.conditions if one is not part)]
+
+    def bring_maps_home(self) -> None:
+        """Find the pictures of maps in a folder beside that of the pictures: ``images/cat`` and ``conditions/cat``."""
+        homeless = {
+            name: group
+            for name, group in self.groups.items()
+            if group.conditions and not group.pictures and group.above is not None
+        }
+        if not homeless:
+            return
+        elsewhere = Elsewhere(name for name, group in self.groups.items() if group.pictures)
+        for name, group in homeless.items():
+            found = elsewhere.with_a_folder(name, group.above or 0)
+            if len(found) == 1:
+                self.groups[found[0]].conditions += group.conditions
+            elif found:
+                reason = f"a condition map for {found[0]} or for {found[1]}"
+                self.skipped += [Skipped(part.name, reason) for part in group.conditions]
+            if found:
+                group.conditions.clear()
+
+    def listing(self, prefix: str) -> Listing:
+        """Return what was found."""
+        groups = {name: group for name, group in self.groups.items() if group != Group(above=group.above)}
+        told = {name for name, group in groups.items() if group.pictures and group.captions}
+        elsewhere = Elsewhere(told if any(not group.captions for group in groups.values()) else ())
+        listings = [_sample(name, group, prefix, elsewhere) for name, group in groups.items()]
+        return Listing.joined([*listings, Listing((), tuple(self.skipped))])
 
 
-def _sample(name: str, group: Group) -> Listing:
+def _sample(name: str, group: Group, prefix: str, elsewhere: Elsewhere) -> Listing:
     if not group.pictures:
         kind = "caption" if group.captions else "condition map"
-        return Listing((), (Skipped(name, f"a {kind} without a picture"),))
+        return Listing((), (Skipped(prefix + name, f"a {kind} without a picture"),))
     more = (*group.pictures[1:], *group.conditions[1:])
-    skipped = tuple(Skipped(part.name, f"another file of the sample {name} is used") for part in more)
-    caption = next((group.captions[suffix] for suffix in CAPTIONS if suffix in group.captions), None)
-    return Listing((Sample(name, group.pictures[0], caption, next(iter(group.conditions), None)),), skipped)
+    skipped = tuple(Skipped(part.name, f"another file of the sample {prefix + name} is used") for part in more)
+    caption = next((group.captions[suffix] for suffix in (*CAPTIONS, "") if suffix in group.captions), None)
+    condition = next(iter(group.conditions), None)
+    lacking = _lacking(name, elsewhere) if caption is None else ""
+    return Listing((Sample(prefix + name, group.pictures[0], caption, condition, lacking),), skipped)
+
+
+def _lacking(name: str, elsewhere: Elsewhere) -> str:
+    """Say what a picture without a caption may be."""
+    others = elsewhere.in_another_folder(name)
+    if others:
+        return f"; if it is the condition map of {others[0]}, call its folder conditions"
+    if REPEATED.fullmatch(PurePosixPath(name).parent.name):
+        return "; the name of a folder, as kohya's scripts take it, is none"
+    return ""
 
 
 def list_folder(folder: Path) -> Listing:
-    """List the samples of a folder and of the folders in it.
+    """List the samples of a folder and of the folders in it, through links as well.
 
     Args:
-        folder: With pictures; condition maps may also lie in a folder ``conditions`` beside it.
+        folder: With pictures; condition maps may also lie in a folder ``conditions`` or the like beside it.
 
     Returns:
         The samples by name, so that the order is the same everywhere.
     """
-    parts, beside = list(_files(folder)), folder.parent / CONDITIONS
-    inside = any(CONDITIONS in PurePosixPath(part.name).parts for part in parts)
-    if beside.is_dir() and not inside and folder.name != CONDITIONS:
-        parts += [_into_conditions(part) for part in _files(beside)]
-    return gather(parts)
-
-
-def _into_conditions(part: Part) -> Part:
-    path = PurePosixPath(part.name)
-    return replace(part, name=(path.parent / CONDITIONS / path.name).as_posix())
-
-
-def _files(folder: Path) -> Iterator[Part]:
-    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        if path.is_file():
-            stat = path.stat()
-            yield Part(path.relative_to(folder).as_posix(), path, stat.st_size, 0, stat.st_mtime_ns)
+    walk = Walk(folder, holds_maps).run()
+    parts = walk.parts
+    if not any(split_at_maps(PurePosixPath(part.name), frozenset()) is not None for part in parts):
+        for other in beside(folder):
+            there = Walk(other, holds_maps).run()
+            walk.skipped += there.skipped
+            parts += [replace(part, name=f"{CONDITIONS}/{part.name}") for part in there.parts]
+    listing = gather(parts)
+    return Listing(listing.samples, (*walk.skipped, *listing.skipped))

@@ -97,7 +97,8 @@ class Settings:
         """
         for rule in RULES:
             value = getattr(self, rule.name)
-            if not rule.holds(value):
+            kinds = (int, float) if rule.kind is float else (rule.kind,)
+            if type(value) not in kinds or not rule.holds(value):
                 raise TrainingError(rule.name, repr(value), rule.expected, f"Change {rule.name}.")
 
 
@@ -107,25 +108,29 @@ class Rule:
 
     Attributes:
         name: The setting.
+        kind: Its type; whole numbers are floats too.
         holds: Tells whether a value is right; false for NaN.
         expected: In words.
     """
 
     name: str
+    kind: type
     holds: Callable[..., bool]
     expected: str
 
 
 RULES = (
-    Rule("steps", lambda n: n >= 1, "at least 1"),
-    Rule("batch_size", lambda n: n >= 1, "at least 1"),
-    Rule("gradient_accumulation", lambda n: n >= 1, "at least 1"),
-    Rule("learning_rate", lambda x: 0 < x < math.inf, "a number above 0"),
-    Rule("prompt_dropout", lambda x: 0 <= x <= 1, "a part from 0 to 1"),
-    Rule("condition_dropout", lambda x: 0 <= x <= 1, "a part from 0 to 1"),
-    Rule("ema", lambda x: 0 <= x < 1, "0 for none, or a decay below 1 such as 0.999"),
-    Rule("clip", lambda x: x > 0, "a norm above 0"),
-    Rule("weight_decay", lambda x: 0 <= x < math.inf, "0 or more"),
-    Rule("timesteps", lambda name: name in [row.name for row in TIME_SAMPLINGS], "a sampling of times"),
-    Rule("precision", lambda name: name in [row.name for row in PRECISIONS], "fp32, bf16 or fp16"),
+    Rule("steps", int, lambda n: n >= 1, "a whole number of at least 1"),
+    Rule("batch_size", int, lambda n: n >= 1, "a whole number of at least 1"),
+    Rule("gradient_accumulation", int, lambda n: n >= 1, "a whole number of at least 1"),
+    Rule("learning_rate", float, lambda x: 0 < x < math.inf, "a number above 0"),
+    Rule("prompt_dropout", float, lambda x: 0 <= x <= 1, "a part from 0 to 1"),
+    Rule("condition_dropout", float, lambda x: 0 <= x <= 1, "a part from 0 to 1"),
+    Rule("ema", float, lambda x: 0 <= x < 1, "0 for none, or a decay below 1 such as 0.999"),
+    Rule("seed", int, lambda n: True, "a whole number"),
+    Rule("gradient_checkpointing", bool, lambda on: True, "on or off"),
+    Rule("clip", float, lambda x: x > 0, "a norm above 0"),
+    Rule("weight_decay", float, lambda x: 0 <= x < math.inf, "0 or more"),
+    Rule("timesteps", str, lambda name: name in [row.name for row in TIME_SAMPLINGS], "a sampling of times"),
+    Rule("precision", str, lambda name: name in [row.name for row in PRECISIONS], "fp32, bf16 or fp16"),
 )

@@ -37,6 +37,7 @@ from .models import (
     wrapper_hooks,
 )
 from .page import blocked, progress, running_node, tell, warn
+from .prompts import literal_prompt
 from .training import ready_to_train
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "folders_of_other_packs",
     "intermediate_device",
     "latent_decoder",
+    "literal_prompt",
     "load_annotator",
     "load_checkpoint",
     "load_models",

@@ -43,6 +43,49 @@ def test_depth_of_sixteen_bits_keeps_its_range():
     assert picture[0, :, 0].tolist() == [pytest.approx([0, 0.5, 1], abs=1e-4)] * 3
 
 
+RAMP = np.array([[0, 0.25, 1]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("TIFF", RAMP),
+        ("TIFF", RAMP.astype(">f4").astype(np.float32)),
+        ("PPM", RAMP),  # which for floats is PFM
+        ("TIFF", (RAMP * 65535).astype(np.uint16)),
+        ("TIFF", (RAMP * 65535).astype(">u2")),
+        ("PNG", (RAMP * 65535).astype(np.uint16)),
+        ("TIFF", (RAMP * 65535).astype(np.int32)),
+    ],
+)
+def test_maps_of_more_than_eight_bits_keep_their_range(kind, values):
+    picture = decode("x", saved(Image.fromarray(values), kind))
+    assert picture[0, :, 0].tolist() == [pytest.approx([0, 0.25, 1], abs=1e-4)] * 3
+
+
+@pytest.mark.parametrize("values", [np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint16)])
+def test_maps_of_more_than_eight_bits_may_be_black(values):
+    assert decode("x", saved(Image.fromarray(values), "TIFF")).unique().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (RAMP * 255, "numbers from 0 to 255, where 1 is white and 0 black: scale them"),
+        (RAMP - 0.5, "numbers from -0.5 to 0.5, where 1"),
+        (RAMP * np.float32("nan"), "NaN, where 1"),
+        (np.array([[0, np.nan, 1]], np.float32), "NaN, where 1"),
+        (np.array([[0, np.inf, 1]], np.float32), "numbers from 0 to inf"),
+        (np.array([[0, 8, 255]], np.uint16), "numbers from 0 to 255, where 65535 is white"),
+        (np.array([[0, 8, 70000]], np.int32), "numbers from 0 to 70000, where 65535 is white"),
+        (np.array([[-3, 8, 7000]], np.int32), "numbers from -3 to 7000, where 65535 is white"),
+    ],
+)
+def test_maps_of_another_range_are_told_and_not_trained_as_black_or_white(values, reason):
+    with pytest.raises(SampleError, match=f"x has {reason}"):
+        decode("x", saved(Image.fromarray(values), "TIFF"))
+
+
 def test_pictures_are_turned_as_the_camera_says():
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90°

@@ -1,0 +1,32 @@
+"""What the command says of its data: one line at the end that tells maps of the user's own from drawn ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..training import datasets
+
+pytestmark = pytest.mark.host
+
+
+def told(caplog) -> str:
+    return next(record.message for record in reversed(caplog.records) if " left out" in record.message)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_own_maps_drawn_ones_and_what_is_left_out_are_counted(command, pictures, caplog, again):
+    datasets.folder(pictures, {"cond/000.png": datasets.png(128, 128), "cond/001.png": datasets.png(10, 10)})
+    (pictures / "002.txt").unlink()
+    if again:
+        assert command(steps=1) == 0
+    caplog.clear()
+    assert command(steps=1 + again) == 0
+    assert told(caplog) == "3 examples: 1 with their own maps, 2 drawn by canny, 2 left out"
+
+
+def test_linked_maps_are_used(command, tmp_path, pictures, caplog):
+    maps = {f"{number:03}.png": datasets.png(*datasets.SHAPES[number % 4]) for number in range(5)}
+    datasets.folder(tmp_path / "elsewhere", maps)
+    (pictures / "conditions").symlink_to(tmp_path / "elsewhere")
+    assert command(steps=1, condition=None) == 0
+    assert told(caplog) == "5 examples: 5 with their own maps, 0 drawn, 0 left out"

@@ -1,0 +1,111 @@
+"""Rows of example files: memory of their own, and an error where a file is cut or rewritten while it is in use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from t2i_adapter_pack.training.data import Draw
+from t2i_adapter_pack.training.errors import CheckpointError
+from t2i_adapter_pack.training.rows import DAMAGE, read_facts, read_row
+from t2i_adapter_pack.training.samples import list_folder
+
+from . import datasets
+
+FACTS = {"key": "k"}
+TENSORS = {"0.a": torch.arange(6.0).view(2, 3), "1.a": torch.arange(4, dtype=torch.uint8), "10.a": torch.zeros(1)}
+
+
+def written(path: Path) -> Path:
+    safetensors.torch.save_file(TENSORS, path, FACTS)
+    return path
+
+
+def test_rows_are_those_that_safetensors_wrote(tmp_path):
+    path = written(tmp_path / "x")
+    assert read_facts(path) == FACTS
+    for number, name in ((0, "0.a"), (1, "1.a"), (10, "10.a")):
+        row = read_row(path, number, FACTS)
+        assert list(row) == ["a"]
+        assert torch.equal(row["a"], TENSORS[name])
+    assert read_row(path, 2, FACTS) == {}
+
+
+def test_rows_outlive_their_file(tmp_path):
+    """Mapped memory would end the process here, with a signal that nothing can catch."""
+    path = written(tmp_path / "x")
+    row = read_row(path, 0, FACTS)
+    path.write_bytes(b"")
+    assert torch.equal(row["a"], TENSORS["0.a"])
+
+
+def headed(header: object, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def about(**changes: object) -> dict[str, object]:
+    return {"__metadata__": FACTS, "0.a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"1234567", b"\xff" * 8, b"\xff" * 100, headed(b"{"), headed(b"[" * 90_000), headed([]), headed(3),
+        headed({"__metadata__": FACTS, "0.a": 3}), headed({"0.a": {}}), headed(about(), b"123"),
+        headed(about(), b"12345"), headed(about(dtype="F8"), b"1234"), headed(about(shape=[10**30]), b"1234"),
+        headed(about(shape=[-1, -1]), b"1234"), headed(about(shape=None), b"1234"),
+        headed(about(data_offsets=[-4, 0])), headed(about(data_offsets=[0, 2**70]), b"1234"),
+        headed({**about(), "__metadata__": {"key": "another"}}, b"1234"), headed({**about(), "__metadata__": None}),
+    ],
+)  # fmt: skip
+def test_damage_of_any_kind_is_told(tmp_path, data):
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    with pytest.raises(DAMAGE):
+        read_row(path, 0, FACTS)
+
+
+def test_examples_that_somebody_cuts_or_rewrites_end_the_run_with_an_error(tmp_path):
+    listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(3)))
+    data = datasets.cached(listing, tmp_path / "c")
+    file = next((tmp_path / "c").iterdir())
+    whole = file.read_bytes()
+    other = datasets.cached(listing, tmp_path / "d", datasets.recipe(about={"checkpoint": "b"}))
+    assert len(other) == len(data)
+    for content in (whole[: len(whole) // 2], b"", next((tmp_path / "d").iterdir()).read_bytes()):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"a damaged or missing file .*Start the command again"):
+            [data.batch(Draw(1), number) for number in range(3)]
+    file.write_bytes(whole)
+    assert data.batch(Draw(1), 0).latents.shape[0] == 1
+
+
+def test_a_file_that_is_cut_again_and_again_never_ends_the_process(tmp_path):
+    """Another process truncates and restores the file all the time, while this one reads it."""
+    path = written(tmp_path / "x")
+    big = {"0.a": torch.randn(1 << 18)}
+    safetensors.torch.save_file(big, path, FACTS)
+    code = (
+        "import os, sys, time\n"
+        "path, until = sys.argv[1], time.monotonic() + 1.5\n"
+        "data = open(path, 'rb').read()\n"
+        "while time.monotonic() < until:\n"
+        "    os.truncate(path, 100)\n"
+        "    open(path, 'r+b').write(data)\n"
+    )
+    told = 0
+    with subprocess.Popen([sys.executable, "-c", code, str(path)]) as other:
+        while other.poll() is None:
+            try:
+                read_row(path, 0, FACTS)
+            except DAMAGE:
+                told += 1
+    assert other.returncode == 0
+    assert told
+    assert torch.equal(read_row(path, 0, FACTS)["a"], big["0.a"])

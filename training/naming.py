@@ -1,0 +1,69 @@
+"""Names of files, as tables write them and as folders repeat them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from pathlib import PurePosixPath, PureWindowsPath
+
+
+class Names:
+    """The files of a data set, to be found by what a table calls them.
+
+    Args:
+        files: Paths of all files.
+        pictures: Paths of those that may be named without their suffix.
+    """
+
+    def __init__(self, files: Iterable[str], pictures: Iterable[str]) -> None:
+        self._files = frozenset(files)
+        self._stems = {posixpath.splitext(path)[0]: path for path in pictures}
+
+    def find(self, folder: PurePosixPath, name: str) -> str | None:
+        """Return the path of a file.
+
+        Args:
+            folder: The folder of the table.
+            name: A path from there, or from a folder above. Of a path from a root, which may be another machine's,
+                only its end must be there.
+        """
+        path = PureWindowsPath(name)  # which knows both kinds of slashes, and drives
+        parts = path.parts[1:] if path.anchor else path.parts
+        ends = [parts[first:] for first in range(len(parts))] if path.anchor else [parts]
+        for end in ends:
+            for place in (folder, *folder.parents):
+                wanted = posixpath.normpath(posixpath.join(place.as_posix(), *end))
+                found = wanted if wanted in self._files else self._stems.get(wanted)
+                if found is not None:
+                    return found
+        return None
+
+
+class Elsewhere:
+    """Names that are equal but for one folder: ``images/cat`` and ``depth/cat``.
+
+    Args:
+        names: With slashes.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._found: dict[tuple[tuple[str, ...], int], list[str]] = {}
+        for name in names:
+            parts = tuple(name.split("/"))
+            for place in range(len(parts) - 1):
+                self._found.setdefault((parts[:place] + parts[place + 1 :], place), []).append(name)
+
+    def with_a_folder(self, name: str, place: int) -> list[str]:
+        """Return the names that have one folder more than this one, behind so many folders."""
+        return self._found.get((tuple(name.split("/")), place), [])
+
+    def in_another_folder(self, name: str) -> list[str]:
+        """Return the names that have another folder in the place of one."""
+        parts = tuple(name.split("/"))
+        places = range(len(parts) - 1)
+        return [
+            other
+            for place in places
+            for other in self.with_a_folder("/".join(parts[:place] + parts[place + 1 :]), place)
+            if other != name
+        ]

@@ -1,0 +1,111 @@
+"""Rows of safetensors files by plain reads into memory of their own.
+
+Mapped memory ends the process when its file is cut short by somebody else. Here that is an error like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+# What examples are made of, by the names of safetensors.
+DTYPES = {"F32": torch.float32, "U8": torch.uint8}
+FACTS = "__metadata__"
+# As safetensors bounds it, so that a damaged length reads no gigabytes.
+LONGEST_HEADER = 100_000_000
+# What reading a damaged file raises.
+DAMAGE = (OSError, ValueError, LookupError, TypeError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        facts: Texts by name.
+        tensors: What it says of each tensor, unchecked.
+        start: Where the numbers begin.
+        stamp: Size and time of change of the file.
+    """
+
+    facts: Mapping[str, str]
+    tensors: Mapping[str, Any]
+    start: int
+    stamp: tuple[int, int]
+
+
+def read_header(file: BinaryIO) -> Header:
+    """Read the header of an open file; one of :data:`DAMAGE` where there is none."""
+    stamp = _stamp(file)
+    length = int.from_bytes(_exactly(file, 8), "little")
+    if length > min(LONGEST_HEADER, stamp[0] - 8):
+        raise ValueError(f"a header of {length} bytes in a file of {stamp[0]}")
+    tensors = dict(json.loads(_exactly(file, length)))
+    facts = dict(tensors.pop(FACTS))
+    end = 8 + length + max((int(about["data_offsets"][1]) for about in tensors.values()), default=0)
+    if end != stamp[0]:
+        raise ValueError(f"{stamp[0]} of {end} bytes")
+    return Header(facts, tensors, 8 + length, stamp)
+
+
+def read_facts(path: Path) -> dict[str, str]:
+    """Read what a file says of itself; one of :data:`DAMAGE` where it is damaged."""
+    with path.open("rb") as file:
+        return dict(read_header(file).facts)
+
+
+def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Tensor]:
+    """Read the tensors whose names begin with a number and a dot.
+
+    Args:
+        path: The file.
+        number: The number.
+        facts: What the file must say of itself; other facts do not matter.
+
+    Returns:
+        The tensors by the rest of their names, in memory of their own.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError, RecursionError: :data:`DAMAGE`: the file is missing, damaged,
+            another one, or changed while it was read.
+    """
+    prefix = f"{number}."
+    with path.open("rb") as file:
+        header = read_header(file)
+        if any(header.facts[name] != value for name, value in facts.items()):
+            raise ValueError("it was written again")
+        names = sorted(name for name in header.tensors if name.startswith(prefix))
+        row = {name.removeprefix(prefix): _tensor(file, header, header.tensors[name]) for name in names}
+        if _stamp(file) != header.stamp:
+            raise ValueError("it changed while it was read")
+    return row
+
+
+def _tensor(file: BinaryIO, header: Header, about: Mapping[str, Any]) -> Tensor:
+    dtype, shape = DTYPES[about["dtype"]], [int(side) for side in about["shape"]]
+    first, last = (int(place) for place in about["data_offsets"])
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=1) < 1 or first < 0 or last - first != size:
+        raise ValueError(f"a tensor of {size} bytes from {first} to {last}")
+    file.seek(header.start + first)
+    return torch.frombuffer(bytearray(_exactly(file, size)), dtype=dtype).view(shape)
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise ValueError(f"{len(data)} of {size} bytes")
+    return data
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    stat = os.fstat(file.fileno())
+    return stat.st_size, stat.st_mtime_ns

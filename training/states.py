@@ -1,0 +1,130 @@
+"""The check of a run's state before anything of it is taken: a file can hold whatever somebody has put there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checkpoints import RESTORE, STATE_FILE
+from .errors import CheckpointError
+
+# The layout of a state: raised when an older one can't be continued from.
+STATE_VERSION = 1
+PARTS: tuple[tuple[str, type], ...] = (
+    ("version", int),
+    ("origin", Mapping),
+    ("network", Mapping),
+    ("average", list),
+    ("optimiser", Mapping),
+    ("scaler", Mapping),
+    ("losses", list),
+)
+# What AdamW keeps of each weight, and what GradScaler keeps.
+MOMENTS = ("exp_avg", "exp_avg_sq")
+SCALE, TRACKER = "scale", "_growth_tracker"
+PLAIN = (str, int, float, bool, type(None))
+
+
+def check_parts(state: Any) -> None:
+    """Refuse what has not the parts of a state, or those of another version.
+
+    Args:
+        state: What a file holds.
+
+    Raises:
+        CheckpointError: It is no state, or of another version of the pack.
+    """
+    if not isinstance(state, Mapping):
+        raise _no_state(f"a {type(state).__name__}")
+    for name, kind in PARTS:
+        if not isinstance(state.get(name), kind):
+            found = f"a {type(state[name]).__name__} as its {name}" if name in state else f"no {name}"
+            raise _no_state(f"a state with {found}")
+        if name == "version" and state[name] != STATE_VERSION:
+            raise CheckpointError(
+                "checkpoint",
+                f"version {str(state[name])[:20]}",
+                f"version {STATE_VERSION}",
+                "It is of another version of the pack: choose another run_name.",
+            )
+    if not all(isinstance(name, str) and isinstance(value, PLAIN) for name, value in state["origin"].items()):
+        raise _no_state("a state whose origin is not made of texts and numbers")
+    if not all(type(loss) is float and math.isfinite(loss) for loss in state["losses"]):
+        raise _no_state("a state whose losses are not finite numbers")
+
+
+def check_numbers(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse weights that are not those of this adapter.
+
+    Args:
+        state: After :func:`check_parts`.
+        own: The state of the trainer that shall take it.
+
+    Raises:
+        CheckpointError: Weights are missing, of another shape or type, or NaN.
+    """
+    weights = list(own["network"].values())
+    problem = next(
+        _problems(
+            ("the weights", state["network"], own["network"]),
+            ("the moving average", _numbered(state["average"]), _numbered(own["average"])),
+        ),
+        None,
+    )
+    problem = problem or _of_optimiser(state["optimiser"].get("state"), weights)
+    if problem is None and own["scaler"]:
+        problem = _of_scaler(state["scaler"])
+    if problem is not None:
+        raise _no_state(f"a state in which {problem}")
+
+
+def _problems(*pairs: tuple[str, Mapping[Any, Any], Mapping[Any, Tensor]]) -> Iterator[str]:
+    for what, found, expected in pairs:
+        if found.keys() != expected.keys():
+            yield f"{what} are those of another adapter"
+        else:
+            for name, tensor in expected.items():
+                fault = _fault(found[name], tensor)
+                if fault:
+                    yield f"{what} {fault} at {name}"
+
+
+def _fault(found: Any, expected: Tensor) -> str | None:
+    if not isinstance(found, Tensor) or found.layout != torch.strided or found.dtype != expected.dtype:
+        return f"are no {str(expected.dtype).removeprefix('torch.')} numbers"
+    if found.shape != expected.shape:
+        return f"have the shape {tuple(found.shape)} in the place of {tuple(expected.shape)}"
+    return None if torch.isfinite(found).all() else "are NaN or infinite"
+
+
+def _of_optimiser(found: Any, weights: Sequence[Tensor]) -> str | None:
+    if not isinstance(found, Mapping) or (found and found.keys() != set(range(len(weights)))):
+        return "the optimiser's memory is that of another adapter"
+    for number, one in found.items():
+        weight = weights[number]
+        if not isinstance(one, Mapping) or one.keys() != {"step", *MOMENTS}:
+            return f"the optimiser's memory has other parts than {', '.join(MOMENTS)} at {number}"
+        expected = {"step": torch.zeros((), dtype=torch.float32), **dict.fromkeys(MOMENTS, weight)}
+        fault = next(_problems(("the optimiser's memory", one, expected)), None)
+        if fault or min(float(one["step"]), float(one[MOMENTS[1]].min())) < 0:
+            return fault or f"the optimiser's memory is below 0 at {number}"
+    return None
+
+
+def _of_scaler(found: Mapping[str, Any]) -> str | None:
+    scale, tracker = found.get(SCALE), found.get(TRACKER)
+    if type(scale) is float and 0 < scale < math.inf and type(tracker) is int and tracker >= 0:
+        return None
+    return "the scale of the loss is missing or no number above 0"
+
+
+def _numbered(tensors: Sequence[Any]) -> dict[int, Any]:
+    return dict(enumerate(tensors))
+
+
+def _no_state(found: str) -> CheckpointError:
+    return CheckpointError(STATE_FILE, found, "the state of a run, as training writes it", RESTORE)

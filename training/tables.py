@@ -1,0 +1,121 @@
+"""Tables that name pictures, captions and condition maps.
+
+Hugging Face's ``metadata.jsonl`` and ``.csv``, ControlNet's ``prompt.json`` and kohya's ``meta_cap.json``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from .parts import OTHERS, PICTURES, Part, SampleError, Skipped
+
+TABLES = ("jsonl", "csv")
+# Tables with the pictures in them, which only a package reads that ComfyUI does not ship.
+PACKED = ("parquet", "arrow")
+# Names of columns, the first that a table has; "conditioning_image_file_name" is read as "conditioning_image".
+PICTURE = ("file_name", "image", "target", "picture")
+CAPTION = ("text", "caption", "prompt", "tags")
+CONDITION = ("conditioning_image", "conditioning", "condition", "cond", "control_image", "control", "source")
+ENDINGS = ("_file_name", "_path")
+# A table is read whole.
+LARGEST = 1 << 30
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a table says of a picture.
+
+    Attributes:
+        where: The row, as the user finds it.
+        picture: A path from the table's folder, perhaps without suffix.
+        caption: Its caption, or None.
+        condition: The path of its condition map, or None.
+    """
+
+    where: str
+    picture: str
+    caption: str | None
+    condition: str | None
+
+
+def read_table(part: Part) -> tuple[list[Row], list[Skipped]]:
+    """Read a table.
+
+    Args:
+        part: A file whose name ends in one of :data:`TABLES`, or in ``json``.
+
+    Returns:
+        Its rows, and what is none. No rows and nothing else where a ``.json`` is no table at all.
+    """
+    kind = PurePosixPath(part.name).suffix.lower().removeprefix(".")
+    rows: list[Row] = []
+    skipped: list[Skipped] = []
+    try:
+        if part.size > LARGEST:
+            raise SampleError(f"a table of {part.size} bytes, more than {LARGEST}")
+        text = part.read().decode("utf-8-sig")
+        for where, values in _csv(text) if kind == "csv" else _json(text):
+            row = _row(f"{part.name}, {where}", values)
+            (rows if isinstance(row, Row) else skipped).append(row)  # type: ignore[arg-type]
+    except (SampleError, UnicodeDecodeError, csv.Error, RecursionError) as error:
+        skipped.append(Skipped(part.name, f"a table that can't be read ({error})"))
+    if rows or kind == "json":
+        return rows, skipped if rows else []
+    return [], skipped[:1] or [Skipped(part.name, "an empty table")]
+
+
+def _csv(text: str) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    for row in reader:
+        yield f"line {reader.line_num}", row
+
+
+def _json(text: str) -> Iterator[tuple[str, Any]]:
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        whole = None
+    if isinstance(whole, list):
+        yield from ((f"entry {number}", values) for number, values in enumerate(whole, 1))
+    elif isinstance(whole, dict) and whole and all(isinstance(values, dict) for values in whole.values()):
+        # kohya's: the picture's path is the key.
+        yield from ((f"entry {number}", {PICTURE[0]: name, **values}) for number, (name, values) in _numbered(whole))
+    else:
+        yield from ((f"line {number}", _line(line)) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+
+
+def _numbered(whole: Mapping[str, Any]) -> Iterable[tuple[int, tuple[str, Any]]]:
+    return enumerate(whole.items(), 1)
+
+
+def _line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _row(where: str, values: Any) -> Row | Skipped:
+    if not isinstance(values, Mapping):
+        return Skipped(where, "no JSON object")
+    columns: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(name, str) and isinstance(value, str):
+            short = name.strip().lower()
+            for ending in ENDINGS:
+                short = short.removesuffix(ending) or short
+            columns.setdefault("file_name" if short == "file" else short, value)
+    picture, caption, condition = (
+        next((columns[name] for name in names if columns.get(name)), None) for names in (PICTURE, CAPTION, CONDITION)
+    )
+    if picture is None:
+        return Skipped(where, f"no column with a picture's name ({', '.join(PICTURE)})")
+    # Other tables note under such names where a picture comes from.
+    named = condition is not None and PurePosixPath(condition).suffix.lower().removeprefix(".") in (*PICTURES, *OTHERS)
+    return Row(where, picture, caption, condition if named else None)

@@ -1,0 +1,83 @@
+"""The files of a folder and of the folders in it, through links as well."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .parts import Part, Skipped
+
+# What other programs leave beside pictures.
+HIDDEN = (".", "__MACOSX")
+# Path from the root, and the topmost folder of maps that it lies in or is.
+Folder = tuple[str, str]
+
+
+@dataclass
+class Walk:
+    """A walk through folders that enters each folder once, and so ends where links lead in circles.
+
+    Condition maps are an exception: each folder of maps may link to the same maps.
+
+    Attributes:
+        root: Where it begins.
+        is_maps: Tells from a folder's name whether it holds condition maps.
+        parts: The files so far.
+        skipped: What could not be entered.
+        seen: The folders that were entered: of which folder of maps they are a part, and where they really lie.
+    """
+
+    root: Path
+    is_maps: Callable[[str], bool]
+    parts: list[Part] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    seen: set[tuple[str, Path]] = field(default_factory=set)
+
+    def run(self) -> Walk:
+        """Walk, and return this."""
+        # Real folders before links: a folder that is there itself is known by its own name.
+        links = deque([("", "")])
+        while links:
+            folders = deque([links.popleft()])
+            while folders:
+                self._enter(*folders.popleft(), folders, links)
+        self.parts.sort(key=lambda part: part.name)
+        return self
+
+    def _enter(self, name: str, maps: str, folders: deque[Folder], links: deque[Folder]) -> None:
+        path = self.root / name
+        real = Path(os.path.realpath(path))
+        if name and Path(os.path.realpath(path.parent)).is_relative_to(real):
+            self.skipped.append(Skipped(name, "a link to a folder that it lies in"))
+            return
+        if (maps, real) in self.seen:
+            self.skipped.append(Skipped(name, "a link to a folder that is listed already"))
+            return
+        self.seen.add((maps, real))
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            self.skipped.append(Skipped(name or str(self.root), f"a folder that can't be read ({error})"))
+            return
+        for entry in entries:
+            if not entry.name.startswith(HIDDEN):
+                below = f"{name}/{entry.name}" if name else entry.name
+                try:
+                    self._take(entry, below, maps, folders, links)
+                except OSError as error:  # such as a link to itself
+                    self.skipped.append(Skipped(below, f"can't be read ({error})"))
+
+    def _take(
+        self, entry: os.DirEntry[str], name: str, maps: str, folders: deque[Folder], links: deque[Folder]
+    ) -> None:
+        if entry.is_dir():
+            inside = maps or (name if self.is_maps(entry.name) else "")
+            (links if entry.is_symlink() else folders).append((name, inside))
+        elif entry.is_file():
+            stat = entry.stat()
+            self.parts.append(Part(name, self.root / name, stat.st_size, 0, stat.st_mtime_ns))
+        elif entry.is_symlink() and not Path(entry.path).exists():
+            self.skipped.append(Skipped(name, "a link to nothing"))
