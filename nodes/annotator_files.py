@@ -14,6 +14,7 @@ from ..annotators.catalogue import PUBLISHED, PublishedFile, chosen_for_download
 from ..annotators.errors import AnnotatorError
 from . import host
 from .downloads import Progress, download
+from .inputs import name_error
 
 AUTO = "auto"
 
@@ -121,11 +122,13 @@ class Weights:
         Args:
             entry: Of :meth:`options`, or None where another node will give it.
         """
+        if (error := name_error("weights", entry)) is not None:
+            return error
         try:
             if entry is not None and self.chosen(entry) is None:
                 self._there(entry)
-        except AnnotatorError as error:
-            return str(error)
+        except AnnotatorError as refused:
+            return str(refused)
         return True
 
     def find(self, entry: str, progress: Progress) -> tuple[str, Path]:

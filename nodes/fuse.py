@@ -15,7 +15,7 @@ from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack
 from ..adapter_models.uses import AdapterUse
 from . import adapters, attach, host
-from .inputs import checked
+from .inputs import checked, name_error
 from .model_files import FUSERS, file_error, file_fingerprint, file_names, find_file
 from .prompts import styles_of
 from .sockets import FuserSocket
@@ -47,7 +47,7 @@ class LoadCoAdapterFuser(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, fuser_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
-        return file_error(FUSERS, fuser_name) or True
+        return name_error("fuser_name", fuser_name) or file_error(FUSERS, fuser_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, fuser_name: str | None = None) -> object:

@@ -157,6 +157,21 @@ def _check(value: Any) -> str:
     return "Enter one." if value is None or isinstance(value, str) else "Check the node that makes it."
 
 
+def name_error(where: str, name: object) -> str | None:
+    """Say what is wrong with a file's name that is no text, for ComfyUI to show before anything runs.
+
+    Args:
+        where: The input.
+        name: What the API gave; None where a link will bring it.
+
+    Returns:
+        The message, or None.
+    """
+    if name is None or isinstance(name, str):
+        return None
+    return str(AdapterError(where, shown(name), "a file's name, as text", "Choose one of the list."))
+
+
 def shown(value: Any) -> str:
     """Say what a value is, for messages."""
     if value is None:

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..adapter_models.checks import check_choice
 from . import adapters
-from .inputs import checked
+from .inputs import checked, name_error
 from .model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
@@ -71,7 +71,7 @@ class LoadT2IAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, adapter_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
-        return file_error(ADAPTERS, adapter_name) or True
+        return name_error("adapter_name", adapter_name) or file_error(ADAPTERS, adapter_name) or True
 
     @classmethod
     def fingerprint_inputs(

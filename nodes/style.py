@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.style import T2IStyleAdapter
 from . import adapters
-from .inputs import checked
+from .inputs import checked, name_error
 from .model_files import STYLES, file_error, file_fingerprint, file_names, find_file
 from .prompts import with_style
 from .sockets import StyleAdapterSocket
@@ -44,7 +44,7 @@ class LoadT2IStyleAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, style_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has in another subfolder."""
-        return file_error(STYLES, style_name) or True
+        return name_error("style_name", style_name) or file_error(STYLES, style_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, style_name: str | None = None) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,31 @@ def test_no_value_ends_in_a_raw_error(folders, good, name):
     (node,) = (node for node in node_classes() if node.__name__ == name)
     found = attack(node, good, malformed.all_values())
     assert not found, "\n".join([f"{len(found)} of them:", *found])
+
+
+CHECKS = ("validate_inputs", "fingerprint_inputs")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_value_breaks_what_comfyui_asks_before_a_run(folders, good, name):
+    """Of what ComfyUI asks so, it shows the user the raw error, or runs the node again and again."""
+    from t2i_adapter_pack.adapter_models.errors import AdapterError
+
+    (node,) = (node for node in node_classes() if node.__name__ == name)
+    found = []
+    for check in CHECKS:
+        function = vars(node).get(check)
+        names = inspect.signature(function.__func__).parameters if function else {}
+        for key in (key for key in names if key not in ("cls", "_")):
+            # A name that is no text was refused before its fingerprint is asked.
+            for value in malformed.all_values() if check == "validate_inputs" else malformed.texts():
+                try:
+                    answer = getattr(node, check)(**{key: value.value})
+                except AdapterError:
+                    assert check == "fingerprint_inputs"
+                except Exception as error:  # noqa: BLE001 - these are looked for
+                    found.append(f"{name}.{check}({key}={value.name}): {type(error).__name__}: {str(error)[:200]}")
+                else:
+                    if check == "validate_inputs" and not (answer is True or isinstance(answer, str)):
+                        found.append(f"{name}.{check}({key}={value.name}): answers {answer!r}")
+    assert not found, "\n".join(found)
