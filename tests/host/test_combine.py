@@ -264,14 +264,14 @@ def test_another_seed_runs_neither_the_adapters_nor_the_fuser(sd):
 
 @pytest.mark.parametrize("method", ["mean", "coadapter"])
 def test_a_step_does_nothing_but_add_in_place(sd, monkeypatch, method):
-    from t2i_adapter_pack.nodes import engine
+    from t2i_adapter_pack.nodes import engine, patches
 
     operations = oracle.Operations()
     for owner, name in (
         (engine.StackEngine, "apply_model"),
         (engine.StackEngine, "calc_cond_batch"),
-        (engine.InputPatch, "__call__"),
-        (engine.MiddlePatch, "__call__"),
+        (patches.InputPatch, "__call__"),
+        (patches.MiddlePatch, "__call__"),
     ):
         operations.watch(monkeypatch, owner, name)
     patched, _ = companions.combine(apply_two(sd, (0.5, 0.7)), method, fuser=companions.fuser())

@@ -223,20 +223,21 @@ def test_every_step_gets_the_same_tensors(sd, adapter, hints):
     spied = oracle.spied(patched, lambda _, options: seen.append(options["t2i_adapter_residuals"]))
     tiny.sample(spied, tiny.latent(*LATENT, 2), steps=4)
     assert len(seen) == 4
-    assert all(step is seen[0] for step in seen)
+    assert all(step.keys() == seen[0].keys() for step in seen)
+    assert seen[0] and all(step[site] is tensor for step in seen for site, tensor in seen[0].items())
 
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 @pytest.mark.parametrize("stacked", [1, 3])
 def test_a_step_does_nothing_but_add_in_place(models, monkeypatch, kind, stacked):
-    from t2i_adapter_pack.nodes import engine
+    from t2i_adapter_pack.nodes import engine, patches
 
     operations = oracle.Operations()
     for owner, name in (
         (engine.StackEngine, "apply_model"),
         (engine.StackEngine, "calc_cond_batch"),
-        (engine.InputPatch, "__call__"),
-        (engine.MiddlePatch, "__call__"),
+        (patches.InputPatch, "__call__"),
+        (patches.MiddlePatch, "__call__"),
     ):
         operations.watch(monkeypatch, owner, name)
     patched = models[kind]
