@@ -22,7 +22,7 @@ from .annotate_lines import draw_lineart, draw_lines
 from .annotate_scenes import draw_depth, draw_segmentation
 from .annotator_files import AUTO, Weights
 from .detect_pose import draw_pose
-from .inputs import checked
+from .inputs import checked, name_error
 from .kept import NETWORKS
 from .learned import SKETCH, Job, weights_input
 from .picture_size import Size, fit_image, picture_size, size_inputs
@@ -153,7 +153,7 @@ class T2IAnnotateFor(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:
         """Accept every file that can be found; auto depends on the adapter, which is known when the node runs."""
-        return True if weights == AUTO else _offer().check(weights)
+        return name_error("weights", weights) or (True if weights == AUTO else _offer().check(weights))
 
     @classmethod
     def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:

@@ -64,7 +64,8 @@ def picture_size(where: str, image: Tensor, width: int, height: int, latent: Any
         return _latent_size(where, latent)
     for name, side in (("width", width), ("height", height)):
         if not isinstance(side, int) or not 0 <= side <= LARGEST_SIDE:
-            raise AnnotatorError(f"{where}, {name}", repr(side)[:80], f"pixels from 0 (unknown) to {LARGEST_SIDE}")
+            expected = f"pixels from 0 (unknown) to {LARGEST_SIDE}"
+            raise AnnotatorError(f"{where}, {name}", repr(side)[:80], expected, "Enter a size, or connect a latent.")
     if not width and not height:
         return None
     rows, columns = image.shape[1:3]
