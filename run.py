@@ -52,7 +52,7 @@ def main() -> int:
             f"run.py: got an error from {error.cmd}, shown above; expected {NOX} in {HOME}. On Debian and Ubuntu "
             "install python3-venv; check the connection; then run the command again."
         )
-    command = [*NOX_COMMAND, "--noxfile", str(ROOT / "noxfile.py"), "--session", *sys.argv[1:]]
+    command = [*NOX_COMMAND, "--noxfile", str(ROOT / "dev" / "noxfile.py"), "--session", *sys.argv[1:]]
     with subprocess.Popen(command, cwd=ROOT) as nox:
         while True:
             try:

@@ -12,7 +12,7 @@ from .errors import CorruptFileError
 from .features import AdapterFeatures, FeatureCache
 from .fingerprints import fingerprint
 from .hint import Fit, pad_to_cells, prepare_hint
-from .loading import AdapterFile
+from .loading import AdapterInfo
 from .networks import Adapter
 
 # Pictures that go through the network together: bounds its memory, and lets a cancel act between them.
@@ -35,7 +35,7 @@ class T2IAdapter:
     """
 
     network: Adapter
-    about: AdapterFile
+    about: AdapterInfo
     cache: FeatureCache
     bgr: bool = False
     dtype: torch.dtype | None = None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .applied import AppliedAdapter
 from .errors import AdapterError
-from .uses import AdapterUse
 
 # Between the largest residual that is taken and the largest number there is: the UNet adds its own and sums channels.
 ROOM = 8
@@ -27,7 +27,7 @@ def peaks_of(levels: Sequence[Tensor]) -> tuple[float, ...]:
 
 
 def check_strengths(
-    uses: Sequence[AdapterUse],
+    uses: Sequence[AppliedAdapter],
     factors: Sequence[Sequence[float]],
     peaks: Sequence[Sequence[float]],
     dtypes: Sequence[torch.dtype],

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .applied import AppliedAdapter
 from .conditions import CONDITIONS, STYLE
 from .errors import AdapterError, CorruptFileError, FamilyMismatchError
 from .features import AdapterFeatures
 from .fingerprints import fingerprint
 from .fuser import CoAdapterFuser, Part
 from .gains import GainCache, Gains
-from .uses import AdapterUse
 
 Method = Literal["sum", "mean", "coadapter"]
 METHODS: tuple[Method, ...] = ("sum", "mean", "coadapter")
@@ -48,7 +48,7 @@ class T2IFuser:
 
     @torch.no_grad()
     def gains(
-        self, uses: Sequence[AdapterUse], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
+        self, uses: Sequence[AppliedAdapter], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
     ) -> Gains:
         """Compute the gains of adapters, in full precision, or find them computed.
 
@@ -81,7 +81,7 @@ class T2IFuser:
         return gains
 
     def has_gains(
-        self, uses: Sequence[AdapterUse], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
+        self, uses: Sequence[AppliedAdapter], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
     ) -> bool:
         """Tell whether :meth:`gains` of the same arguments would find them computed."""
         _, sources, key = self._key(uses, features, style, pictures)
@@ -89,7 +89,7 @@ class T2IFuser:
 
     @staticmethod
     def _key(
-        uses: Sequence[AdapterUse], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
+        uses: Sequence[AppliedAdapter], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
     ) -> tuple[int, list[object], Hashable]:
         """Return the batch, the objects that the gains are computed from, and the settings that they depend on."""
         batch = pictures if any(each.levels[0].shape[0] > 1 for each in features) else 1
@@ -116,12 +116,12 @@ class T2IFuser:
         return Gains(maps, last.values[0] * found[-1][0] if last.is_style else None)
 
 
-def weights_of(use: AdapterUse) -> tuple[float, ...]:
+def weights_of(use: AppliedAdapter) -> tuple[float, ...]:
     """Return what the features of each level count with before they are fused."""
     return tuple(use.strength * level for level in use.weights.levels[: len(use.sites)])
 
 
-def _part(use: AdapterUse, features: AdapterFeatures, batch: int) -> Part:
+def _part(use: AppliedAdapter, features: AdapterFeatures, batch: int) -> Part:
     condition = use.adapter.about.condition
     task = None if condition is None else condition.task
     if task is None:
@@ -154,7 +154,7 @@ class Combination:
         """The fuser, where it is used."""
         return self.fuser if self.method == "coadapter" else None
 
-    def check(self, uses: Sequence[AdapterUse]) -> None:
+    def check(self, uses: Sequence[AppliedAdapter]) -> None:
         """Refuse adapters that can't act together in this way.
 
         Args:
@@ -190,7 +190,7 @@ class Combination:
             seen[condition] = use.adapter.about.name
 
 
-def _check_use(use: AdapterUse, fuser: T2IFuser) -> str:
+def _check_use(use: AppliedAdapter, fuser: T2IFuser) -> str:
     """Return the condition of an adapter, or raise if the fuser can't take it."""
     config, about = use.adapter.network.config, use.adapter.about
     expected = fuser.network.config.channels

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from .errors import AdapterError, CorruptFileError, NotAnAdapterError
+from .identify import identify
 from .networks import AdapterConfig, Kind
-from .other_files import identify
 
 Shapes = Mapping[str, tuple[int, ...]]
 SAME_PLACE = "Get config.json and the weights from the same place."

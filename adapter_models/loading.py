@@ -23,7 +23,7 @@ CONVERTED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
-class AdapterFile:
+class AdapterInfo:
     """Facts about a loaded file, for messages and for the info node.
 
     Attributes:
@@ -62,7 +62,7 @@ class AdapterFile:
 
 def load(
     path: Path, name: str = "", member: str | None = None, operations: Operations = DEFAULT_OPERATIONS
-) -> tuple[Adapter, AdapterFile]:
+) -> tuple[Adapter, AdapterInfo]:
     """Load an adapter: any published layout, full, light or XL, original or diffusers names.
 
     The weights are read into memory of their own, once: what happens to the file afterwards changes nothing. Of a file
@@ -89,7 +89,7 @@ def load(
     network = assemble(where, config, renamed, operations)
     families = families_of(config)
     purpose = purpose_of(where, member, file.config, file.metadata, families)
-    about = AdapterFile(
+    about = AdapterInfo(
         name=where,
         path=file.path,
         layout=row.name,

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .adapter import T2IAdapter
+from .applied import AppliedAdapter
 from .bounds import check_strengths, peaks_of
 from .combine import SUM, Combination, T2IFuser
 from .errors import AdapterError
@@ -19,7 +20,6 @@ from .families import BlockKind
 from .features import AdapterFeatures, check_range, crop_level
 from .gains import Gains
 from .hint import mask_levels
-from .uses import AdapterUse
 from .weights import Side
 
 Size = tuple[int, int]
@@ -41,14 +41,14 @@ class AdapterStack:
         AdapterError: They can't act together in this way.
     """
 
-    uses: tuple[AdapterUse, ...] = ()
+    uses: tuple[AppliedAdapter, ...] = ()
     combination: Combination = SUM
 
     def __post_init__(self) -> None:
         """Refuse what can't act together."""
         self.combination.check(self.uses)
 
-    def with_use(self, use: AdapterUse) -> AdapterStack:
+    def with_use(self, use: AppliedAdapter) -> AdapterStack:
         """Return a stack with one more adapter."""
         return replace(self, uses=(*self.uses, use))
 
@@ -93,7 +93,7 @@ Residuals = dict[Site, Tensor]
 
 
 @dataclass(eq=False)
-class StackRun:
+class ResidualComputer:
     """The residuals of a stack during one sampling run. Dropped with the run.
 
     Attributes:
@@ -103,7 +103,7 @@ class StackRun:
         combination: How the adapters act together.
     """
 
-    uses: tuple[AdapterUse, ...]
+    uses: tuple[AppliedAdapter, ...]
     cell: int
     pictures: int
     combination: Combination = SUM
@@ -342,7 +342,7 @@ def add_residual(h: Tensor, residual: Tensor, *, in_place: bool = True) -> Tenso
 
     Args:
         h: (chunks · pictures, C, H, W), chunk by chunk.
-        residual: (K, R, C, H, W), see :meth:`StackRun.residuals`.
+        residual: (K, R, C, H, W), see :meth:`ResidualComputer.residuals`.
         in_place: Write into ``h``, which saves a copy of it; not where another tensor shares its memory.
 
     Returns:

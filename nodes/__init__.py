@@ -11,11 +11,11 @@ from .annotate_for import T2IAnnotateFor
 from .annotate_lines import T2IAnnotateLineart, T2IAnnotateSketch, T2IAnnotateSoftEdge
 from .annotate_scenes import T2IAnnotateDepth, T2IAnnotateSegmentation
 from .apply import ApplyT2IAdapter
-from .control import T2IAdapterToControlNet
+from .as_controlnet import T2IAdapterToControlNet
+from .combine import CombineT2IAdapters, LoadCoAdapterFuser
 from .detect_pose import T2IDetectPose
 from .draw import T2IDrawPose, T2INormalizeDepth, T2IPaintSegmentation
-from .fuse import CombineT2IAdapters, LoadCoAdapterFuser
-from .inspect import PreviewT2IAdapterFeatures, T2IAdapterInfo
+from .info import PreviewT2IAdapterFeatures, T2IAdapterInfo
 from .load import LoadT2IAdapter
 from .save import SaveT2IAdapter
 from .style import ApplyT2IStyleAdapter, LoadT2IStyleAdapter

@@ -8,8 +8,8 @@ from comfy_api.latest import io
 from ..annotators import sketch
 from ..annotators.canny import canny
 from ..annotators.gray import gray
+from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input
 from .inputs import checked
-from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input
 
 
 class T2IAnnotateCanny(io.ComfyNode):

@@ -10,9 +10,9 @@ from comfy_api.latest import io
 from ..annotators import palette
 from ..annotators.images import check_images
 from . import host
+from .annotation.picture_size import fit_image, picture_size, size_inputs
+from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
 from .inputs import checked
-from .picture_size import fit_image, picture_size, size_inputs
-from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
 
 WHERE = "T2I Color Palette"
 

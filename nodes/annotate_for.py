@@ -20,19 +20,19 @@ from . import host
 from .annotate_color import likely_palette
 from .annotate_lines import draw_lineart, draw_lines
 from .annotate_scenes import draw_depth, draw_segmentation
-from .annotator_files import AUTO, Weights
+from .annotation.network_annotator import SKETCH, AnnotationJob, weights_input
+from .annotation.network_cache import NETWORKS
+from .annotation.picture_size import Size, fit_image, picture_size, size_inputs
+from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input
+from .annotation.weight_files import AUTO, WeightsChoice
 from .detect_pose import draw_pose
 from .inputs import checked, name_error
-from .kept import NETWORKS
-from .learned import SKETCH, Job, weights_input
-from .picture_size import Size, fit_image, picture_size, size_inputs
-from .pictures import CATEGORY, annotate, image_input, image_output, resolution_input
 from .sockets import T2IAdapterSocket
 
 NODE = "T2IAnnotateFor"
 WHERE = "T2I Annotate for Adapter"
 # Makes the output from the pictures and whether the adapter swaps red and blue the other way round than in training.
-Make = Callable[[Job, bool], io.NodeOutput]
+Make = Callable[[AnnotationJob, bool], io.NodeOutput]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def weightless(function: Callable[[Tensor], Tensor]) -> Make:
     return lambda job, _: annotate(job.where, job.image, function, job.resolution)
 
 
-def _colors(job: Job, _: bool) -> io.NodeOutput:
+def _colors(job: AnnotationJob, _: bool) -> io.NodeOutput:
     return annotate(job.where, job.image, palette, job.resolution, "nearest")
 
 
@@ -70,10 +70,10 @@ def _depth(*keys: str, gamma: float = 0.0) -> Make:
     """Return what estimates depth; ``auto`` takes the first of these networks that is there."""
     rows = tuple(row for key in keys for row in PUBLISHED if row.key == key)
 
-    def make(job: Job, _: bool) -> io.NodeOutput:
+    def make(job: AnnotationJob, _: bool) -> io.NodeOutput:
         if job.entry != AUTO:
             return draw_depth(job, gamma=gamma)
-        offer = Weights(rows)
+        offer = WeightsChoice(rows)
         name, _ = offer.find(AUTO, host.progress())
         if published_as(name) is not rows[0]:
             host.warn(f"The adapter was trained with {rows[0].file}; here is {name}.", host.running_node() or None)
@@ -82,7 +82,7 @@ def _depth(*keys: str, gamma: float = 0.0) -> Make:
     return make
 
 
-def _pose(job: Job, swapped: bool) -> io.NodeOutput:
+def _pose(job: AnnotationJob, swapped: bool) -> io.NodeOutput:
     return draw_pose(job, "openpose bgr" if swapped else "openpose")
 
 
@@ -173,12 +173,12 @@ class T2IAnnotateFor(io.ComfyNode):
         latent: Any = None,
     ) -> io.NodeOutput:
         """Pick the annotator and run it."""
-        Job(NODE, WHERE, image, resolution).planes()  # bad pictures first
+        AnnotationJob(NODE, WHERE, image, resolution).planes()  # bad pictures first
         preset = preset_for(adapter)
         size = picture_size(WHERE, image, width, height, latent)
         side, at = _looked_at(preset, image, resolution, size)
         image = image if size is None else fit_image(WHERE, image, size)
-        job = Job(NODE, WHERE, image, side, weights)
+        job = AnnotationJob(NODE, WHERE, image, side, weights)
         told = f"{adapter.about.name} ({adapter.about.family or 'SD'} {preset.condition}): {preset.means}, {at}"
         if adapter.about.condition_from == NAME:
             told = f"{told.removesuffix('.')}. The condition is taken from {NAME}."
@@ -198,8 +198,8 @@ def _looked_at(preset: Preset, image: Tensor, resolution: int, size: Size | None
     return side, f"for a picture of {size[1]}×{size[0]} pixels" + (f", at {side} pixels" if side else "")
 
 
-def _offer() -> Weights:
-    return Weights(PUBLISHED, unknown=False)
+def _offer() -> WeightsChoice:
+    return WeightsChoice(PUBLISHED, unknown=False)
 
 
 def preset_for(adapter: T2IAdapter) -> Preset:

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from ..annotators.catalogue import PublishedFile, chosen_for_download, published_as, published_for
 from ..annotators.errors import AnnotatorError
-from ..annotators.hed import hed_edges
-from ..annotators.learned import as_picture, check_threshold
-from ..annotators.lineart import lineart_lines
-from ..annotators.pidinet import pidinet_edges
-from .annotator_files import AUTO
+from ..annotators.networks.batches import as_picture, check_threshold
+from ..annotators.networks.hed import hed_edges
+from ..annotators.networks.lineart import lineart_lines
+from ..annotators.networks.pidinet import pidinet_edges
+from .annotation.network_annotator import LINEART, SKETCH, SOFT_EDGE, AnnotationJob, NetworkAnnotator, weights_input
+from .annotation.network_cache import NETWORKS
+from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
+from .annotation.weight_files import AUTO
 from .inputs import checked
-from .kept import NETWORKS
-from .learned import LINEART, SKETCH, SOFT_EDGE, Job, Learned, weights_input
-from .pictures import CATEGORY, image_input, image_output, resolution_input
 
 LINES = "White lines on black, as large as the image."
 
@@ -65,7 +65,9 @@ class T2IAnnotateSketch(io.ComfyNode):
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.5) -> io.NodeOutput:
         """Draw the sketch."""
-        return draw_lines(Job("T2IAnnotateSketch", "T2I Sketch", image, resolution, weights), SKETCH, threshold)
+        return draw_lines(
+            AnnotationJob("T2IAnnotateSketch", "T2I Sketch", image, resolution, weights), SKETCH, threshold
+        )
 
 
 class T2IAnnotateSoftEdge(io.ComfyNode):
@@ -108,7 +110,9 @@ class T2IAnnotateSoftEdge(io.ComfyNode):
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.0) -> io.NodeOutput:
         """Draw the outlines."""
-        return draw_lines(Job("T2IAnnotateSoftEdge", "T2I Soft Edge", image, resolution, weights), SOFT_EDGE, threshold)
+        return draw_lines(
+            AnnotationJob("T2IAnnotateSoftEdge", "T2I Soft Edge", image, resolution, weights), SOFT_EDGE, threshold
+        )
 
 
 class T2IAnnotateLineart(io.ComfyNode):
@@ -156,10 +160,10 @@ class T2IAnnotateLineart(io.ComfyNode):
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, coarse: bool = False) -> io.NodeOutput:
         """Draw the line art."""
-        return draw_lineart(Job("T2IAnnotateLineart", "T2I Lineart", image, resolution, weights), coarse)
+        return draw_lineart(AnnotationJob("T2IAnnotateLineart", "T2I Lineart", image, resolution, weights), coarse)
 
 
-def draw_lines(job: Job, learned: Learned, threshold: float) -> io.NodeOutput:
+def draw_lines(job: AnnotationJob, learned: NetworkAnnotator, threshold: float) -> io.NodeOutput:
     """Draw a sketch or outlines.
 
     Args:
@@ -180,7 +184,7 @@ def draw_lines(job: Job, learned: Learned, threshold: float) -> io.NodeOutput:
 EDGES = {SKETCH.annotator: pidinet_edges, SOFT_EDGE.annotator: hed_edges}
 
 
-def draw_lineart(job: Job, coarse: bool = False) -> io.NodeOutput:
+def draw_lineart(job: AnnotationJob, coarse: bool = False) -> io.NodeOutput:
     """Draw line art.
 
     Args:

@@ -8,14 +8,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..annotators.depth import normalize_depth
-from ..annotators.depth_networks import estimate_depth
-from ..annotators.label_networks import segment
+from ..annotators.networks.depth_networks import estimate_depth
+from ..annotators.networks.label_networks import segment
 from ..annotators.segmentation import paint
-from .annotator_files import AUTO, Weights
+from .annotation.network_annotator import DEPTH, SEGMENTATION, AnnotationJob, TransformersModule, weights_input
+from .annotation.network_cache import NETWORKS
+from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
+from .annotation.weight_files import AUTO, WeightsChoice
 from .inputs import checked
-from .kept import NETWORKS
-from .learned import DEPTH, SEGMENTATION, Held, Job, weights_input
-from .pictures import CATEGORY, image_input, image_output, resolution_input
 
 
 class T2IAnnotateDepth(io.ComfyNode):
@@ -61,7 +61,7 @@ class T2IAnnotateDepth(io.ComfyNode):
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
         """Estimate the depth."""
-        return draw_depth(Job("T2IAnnotateDepth", "T2I Depth", image, resolution, weights))
+        return draw_depth(AnnotationJob("T2IAnnotateDepth", "T2I Depth", image, resolution, weights))
 
 
 class T2IAnnotateSegmentation(io.ComfyNode):
@@ -103,10 +103,12 @@ class T2IAnnotateSegmentation(io.ComfyNode):
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
         """Segment the picture."""
-        return draw_segmentation(Job("T2IAnnotateSegmentation", "T2I Segmentation", image, resolution, weights))
+        return draw_segmentation(
+            AnnotationJob("T2IAnnotateSegmentation", "T2I Segmentation", image, resolution, weights)
+        )
 
 
-def draw_depth(job: Job, offer: Weights | None = None, gamma: float = 0.0) -> io.NodeOutput:
+def draw_depth(job: AnnotationJob, offer: WeightsChoice | None = None, gamma: float = 0.0) -> io.NodeOutput:
     """Estimate depth and normalise it as the adapters were trained: near is white.
 
     Args:
@@ -115,7 +117,7 @@ def draw_depth(job: Job, offer: Weights | None = None, gamma: float = 0.0) -> io
         gamma: Exponent of the result; 0 for that of the network's kind.
     """
 
-    def estimate(held: Held, images: Tensor) -> Tensor:
+    def estimate(held: TransformersModule, images: Tensor) -> Tensor:
         input_is = held.model.gives
         mode = "zoe" if input_is == "depth" else "midas"
         return normalize_depth(estimate_depth(held.loaded, images), mode, input_is, gamma)
@@ -123,6 +125,6 @@ def draw_depth(job: Job, offer: Weights | None = None, gamma: float = 0.0) -> io
     return job.run(DEPTH, estimate, offer=offer)
 
 
-def draw_segmentation(job: Job) -> io.NodeOutput:
+def draw_segmentation(job: AnnotationJob) -> io.NodeOutput:
     """Segment pictures, in the adapter's own colours."""
     return job.run(SEGMENTATION, lambda held, images: paint(segment(held.loaded, images)), mode="nearest")

@@ -8,16 +8,17 @@ import torch
 from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.applied import AppliedAdapter
 from ..adapter_models.checks import check_choice, check_numbers
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.families import sites_for
 from ..adapter_models.hint import FITS, Fit, check_hint
-from ..adapter_models.uses import AdapterUse
 from ..adapter_models.weights import NEUTRAL, Weights
-from . import attach, host
+from . import host
 from .inputs import checked
+from .sampling import attach
+from .sampling.base_model import warn_of_version
 from .sockets import T2IAdapterSocket, WeightsSocket
-from .versions import warn_of_version
 
 WHERE = "Apply T2I-Adapter"
 
@@ -72,7 +73,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         warn_of_version(model, adapter, cls.hidden.unique_id if cls.hidden else None)
         if strength == 0.0:
             return io.NodeOutput(model)
-        use = AdapterUse(
+        use = AppliedAdapter(
             adapter,
             hint,
             sites,

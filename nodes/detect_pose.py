@@ -12,13 +12,13 @@ from torch import Tensor
 from ..annotators.errors import AnnotatorError
 from ..annotators.images import resize
 from ..annotators.keypoints import LAYOUTS, LEAST_SCORE, read_poses
+from ..annotators.networks.pose_networks import DETECTOR, detect_pose
 from ..annotators.pose import draw_poses
-from ..annotators.pose_networks import DETECTOR, detect_pose
-from .annotator_files import AUTO
+from .annotation.network_annotator import POSE, AnnotationJob, TransformersModule, weights_input
+from .annotation.network_cache import NETWORKS
+from .annotation.pictures import CATEGORY, image_input, image_output, in_parts, resolution_input
+from .annotation.weight_files import AUTO
 from .inputs import checked
-from .kept import NETWORKS
-from .learned import POSE, Held, Job, weights_input
-from .pictures import CATEGORY, image_input, image_output, in_parts, resolution_input
 from .sockets import BoxSocket, KeypointSocket
 
 WHERE = "T2I Detect Pose"
@@ -93,7 +93,7 @@ class T2IDetectPose(io.ComfyNode):
         bboxes: Any = None,
     ) -> io.NodeOutput:
         """Find the joints and draw them."""
-        job = Job("T2IDetectPose", WHERE, image, resolution, weights)
+        job = AnnotationJob("T2IDetectPose", WHERE, image, resolution, weights)
         planes = job.planes()
         boxes = read_boxes(bboxes, len(planes))
         network, device = job.network(POSE)
@@ -109,7 +109,7 @@ class T2IDetectPose(io.ComfyNode):
         return io.NodeOutput(frames, drawn[0])
 
 
-def draw_pose(job: Job, style: str, threshold: float = THRESHOLD) -> io.NodeOutput:
+def draw_pose(job: AnnotationJob, style: str, threshold: float = THRESHOLD) -> io.NodeOutput:
     """Find the joints of one person in each picture and draw them, at the resolution where they are looked for.
 
     Args:
@@ -121,7 +121,7 @@ def draw_pose(job: Job, style: str, threshold: float = THRESHOLD) -> io.NodeOutp
 
 
 def frames_of(
-    held: Held, images: Tensor, resolution: int, threshold: float, boxes: Sequence[Tensor] | None = None
+    held: TransformersModule, images: Tensor, resolution: int, threshold: float, boxes: Sequence[Tensor] | None = None
 ) -> list[dict[str, Any]]:
     """Find the joints of people.
 

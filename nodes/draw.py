@@ -10,8 +10,8 @@ from comfy_api.latest import io
 from ..annotators import depth, pose, segmentation
 from ..annotators.images import at_resolution
 from ..annotators.keypoints import read_poses
+from .annotation.pictures import CATEGORY, image_input, image_output, in_parts, resolution_input, to_image, to_planes
 from .inputs import checked
-from .pictures import CATEGORY, image_input, image_output, in_parts, resolution_input, to_image, to_planes
 from .sockets import KeypointSocket
 
 

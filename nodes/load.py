@@ -6,9 +6,9 @@ import torch
 from comfy_api.latest import io
 
 from ..adapter_models.checks import check_choice
-from . import adapters
 from .inputs import checked, name_error
-from .model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
+from .loading import adapters
+from .loading.model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
 # The combos' values; None leaves the choice to the file and to ComfyUI.

@@ -14,7 +14,7 @@ from ..training.runs import remove_unfinished
 from . import host
 from .inputs import checked
 from .sockets import T2IAdapterSocket
-from .trained import write_adapter
+from .training.adapter_files import write_adapter
 
 # Seconds after which nobody writes a file any more that was begun.
 ABANDONED = 3600

@@ -8,10 +8,10 @@ from comfy_api.latest import io
 
 from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.style import T2IStyleAdapter
-from . import adapters
 from .inputs import checked, name_error
-from .model_files import STYLES, file_error, file_fingerprint, file_names, find_file
-from .prompts import with_style
+from .loading import adapters
+from .loading.model_files import STYLES, file_error, file_fingerprint, file_names, find_file
+from .sampling.style_prompts import with_style
 from .sockets import StyleAdapterSocket
 
 WHERE = "Apply T2I Style Adapter"

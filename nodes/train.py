@@ -15,11 +15,11 @@ from ..training.settings import Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES, config_for
 from . import host
 from .inputs import checked
+from .sampling.base_model import version_of, warn_of_version
 from .sockets import LossSocket, T2IAdapterSocket
-from .train_inputs import check_materials, first_values, seed_input, training_inputs
-from .trained import KINDS, new_adapter
-from .training_run import Materials, Saving, train
-from .versions import version_of, warn_of_version
+from .training.adapter_files import KINDS, new_adapter
+from .training.inputs import check_materials, first_values, seed_input, training_inputs
+from .training.run import Materials, Saving, train
 
 CATEGORY = "T2I-Adapter/training"
 

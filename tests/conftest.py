@@ -71,7 +71,7 @@ def load_package(name: str, folder: Path) -> types.ModuleType:
 
 
 load_package(PACK, ROOT)
-load_package(MINIATURE, ROOT / "miniature")
+load_package(MINIATURE, ROOT / "dev" / "miniature")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -131,7 +131,7 @@ def find_comfyui() -> Path:
 @pytest.fixture(scope="session")
 def base_directory(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh base directory: nothing of an earlier run, of the demo or of the user is in it."""
-    from t2i_adapter_pack.tasks import base_directory
+    from t2i_adapter_pack.dev.tasks import base_directory
 
     return base_directory.prepare(tmp_path_factory.mktemp("comfyui") / "base", comfyui_path)
 
@@ -140,7 +140,7 @@ def base_directory(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory)
 def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
     """The real ComfyUI, importable in this process with the flags of T2I_COMFYUI_FLAGS; on the CPU without a GPU."""
     import torch
-    from t2i_adapter_pack.tasks import in_process
+    from t2i_adapter_pack.dev.tasks import in_process
 
     cpu = not torch.cuda.is_available()
     device = in_process.start(comfyui_path, base_directory, in_process.chosen_flags(), cpu=cpu)
@@ -150,8 +150,8 @@ def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
 
 @pytest.fixture(scope="session")
 def comfy_server(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A running ComfyUI server: `.url`, `.base`, `.log`, `.get(path)`; queue workflows with `tasks.client.run`."""
-    from t2i_adapter_pack.tasks import base_directory, in_process, server
+    """A running ComfyUI server: `.url`, `.base`, `.log`, `.get(path)`; queue workflows with `dev.tasks.client.run`."""
+    from t2i_adapter_pack.dev.tasks import base_directory, in_process, server
 
     base = base_directory.prepare(tmp_path_factory.mktemp("server") / "base", comfyui_path)
     device = server.device_arguments()
@@ -182,7 +182,7 @@ def missing_devices() -> str | None:
 
 def missing_browser() -> str | None:
     """Say what is missing for tests of ComfyUI's page, or None."""
-    from t2i_adapter_pack.tasks import browser
+    from t2i_adapter_pack.dev.tasks import browser
 
     return None if browser.find(os.environ) else browser.ADVICE
 
@@ -194,7 +194,7 @@ def missing_signals() -> str | None:
 
 def missing_feature(name: str) -> str | None:
     """Say what this ComfyUI is too old for, or None."""
-    from t2i_adapter_pack.tasks import locate
+    from t2i_adapter_pack.dev.tasks import locate
 
     feature = next(row for row in FEATURES if row.name == name)
     version = locate.version_of(find_comfyui())

@@ -15,11 +15,11 @@ ARROWS = {
     "annotators": set(),
     "training": {"adapter_models", "annotators"},
     "nodes": {"adapter_models", "annotators", "training"},
-    "trainer": {"adapter_models", "annotators", "training", "nodes"},
+    "cli": {"adapter_models", "annotators", "training", "nodes"},
 }
 HOST = "nodes/host/"
 # What makes ComfyUI a library of a process must choose its device before anything of it looks for one.
-STARTER = ("trainer/comfyui.py", "comfy.cli_args")
+STARTER = ("cli/comfyui.py", "comfy.cli_args")
 # ComfyUI's own top-level modules. comfy_api is its public face, and allowed under nodes/ and in the root.
 COMFY = {
     *("app", "comfy", "comfy_api_nodes", "comfy_config", "comfy_execution", "comfy_extras", "cuda_malloc"),
@@ -70,7 +70,7 @@ def wrong_imports(path: str, tree: ast.AST) -> Iterator[str]:
 def refuse_absolute(path: str, owner: str, name: str) -> str:
     """Return why a file must not import this module, or nothing."""
     top = name.split(".", maxsplit=1)[0]
-    if top in ARROWS or top in {"tests", "tasks", "demo", "miniature", "benchmarks"}:
+    if top in ARROWS or top in {"tests", "dev"}:
         return "our own packages are imported relatively, because the root is never on sys.path"
     if top in COMFY and not path.startswith(HOST) and (path, name) != STARTER:
         return f"only {HOST} touches ComfyUI's modules"
@@ -139,14 +139,14 @@ def test_every_package_of_the_library_is_read():
         ("nodes/load.py", "from comfy_extras import nodes_mask"),
         ("nodes/load.py", "from nodes import common_ksampler"),
         ("nodes/load.py", "import adapter_models"),
-        ("nodes/load.py", "from ..tasks import server"),
-        ("nodes/load.py", "from ..trainer import options"),
-        ("training/a.py", "from ..trainer import options"),
-        ("trainer/run.py", "from ..tasks import locate"),
-        ("trainer/run.py", "import comfy.sd"),
-        ("trainer/run.py", "from comfy.cli_args import args"),
-        ("trainer/comfyui.py", "import comfy.sd"),
-        ("trainer/run.py", "from comfy_api.latest import io"),
+        ("nodes/load.py", "from ..dev.tasks import server"),
+        ("nodes/load.py", "from ..cli import options"),
+        ("training/a.py", "from ..cli import options"),
+        ("cli/run.py", "from ..dev.tasks import locate"),
+        ("cli/run.py", "import comfy.sd"),
+        ("cli/run.py", "from comfy.cli_args import args"),
+        ("cli/comfyui.py", "import comfy.sd"),
+        ("cli/run.py", "from comfy_api.latest import io"),
         ("__init__.py", "import comfy.sd"),
         ("__init__.py", "from .adapter_models import networks"),
         ("nodes/load.py", "try:\n    x = 1\nexcept Exception:\n    x = 2"),
@@ -168,8 +168,8 @@ def test_a_violation_is_found(path, source):
         ("adapter_models/deep/a.py", "from ..errors import AdapterError"),
         ("training/a.py", "from ..adapter_models import networks\nfrom .. import annotators"),
         ("nodes/load.py", "from comfy_api.latest import io\nfrom ..adapter_models import formats\nfrom . import host"),
-        ("trainer/run.py", "from ..nodes import host\nfrom ..training import loop\nfrom . import options"),
-        ("trainer/comfyui.py", "from comfy.cli_args import args"),
+        ("cli/run.py", "from ..nodes import host\nfrom ..training import loop\nfrom . import options"),
+        ("cli/comfyui.py", "from comfy.cli_args import args"),
         ("nodes/host/a.py", "import comfy.ops\nimport folder_paths\nfrom ...adapter_models import errors"),
         ("__init__.py", "def f():\n    from .nodes import extension\n    from comfy_api.latest import io"),
         ("nodes/load.py", "try:\n    x = 1\nexcept (ValueError, OSError):\n    x = 2"),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .data import Draw, in_rounds, seeded
 from .errors import TrainingError
+from .in_memory_dataset import Draw, in_rounds, seeded
 
 # Every level of an adapter and of a UNet divides sides of this many pixels.
 STEP = 64

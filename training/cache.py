@@ -21,10 +21,10 @@ from ..adapter_models.hint import prepare_hint
 from ..annotators.images import to_bytes
 from .buckets import Size
 from .checkpoints import write_whole
+from .distributed import Processes
 from .errors import CheckpointError
 from .loss import Prompts
 from .pictures import read_condition, read_picture
-from .processes import Processes
 from .rows import DAMAGE, read_facts
 from .samples import Listing, Sample, SampleError, Skipped
 

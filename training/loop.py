@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..adapter_models.networks import Adapter, build
-from .data import Examples, fingerprint
+from .distributed import ALONE, Processes
 from .errors import CheckpointError, TrainingError
+from .in_memory_dataset import Examples, fingerprint
 from .loss import Denoiser, adapter_loss
-from .processes import ALONE, Processes
-from .recompute import lean_convolutions, recomputing
+from .memory_savers import lean_convolutions, recomputing
 from .settings import Settings
 from .states import SCALE, STATE_VERSION, TRACKER, check_numbers, check_parts
 

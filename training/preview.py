@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .data import TrainingSet, seeded
+from .in_memory_dataset import TrainingSet, seeded
 from .loop import Trainer
 from .loss import Denoiser, Prompts
 

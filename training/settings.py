@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from .data import Draw
 from .errors import TrainingError
+from .in_memory_dataset import Draw
 from .timesteps import TIME_SAMPLINGS
 
 

@@ -18,14 +18,7 @@ from .files import (
     register_annotators,
 )
 from .interfaces import INTERFACES
-from .memory import (
-    OPERATIONS,
-    Cancelled,
-    intermediate_device,
-    load_annotator,
-    load_models,
-    wrap_network,
-)
+from .memory import OPERATIONS, Cancelled, intermediate_device, load_annotator, load_models, wrap_network
 from .models import (
     CoreT2IAdapter,
     base_outline,

@@ -32,19 +32,19 @@ def pictures(count: int = 1, height: int = 64, width: int = 64, seed: int = 0) -
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def use(applied: T2IAdapter, hint: Tensor, **values: object) -> stack.AdapterUse:
+def use(applied: T2IAdapter, hint: Tensor, **values: object) -> stack.AppliedAdapter:
     """An adapter applied to an SD UNet."""
     config = applied.network.config
     sites = tuple(
         Block("input", index, width, stride)
         for index, width, stride in zip(SD_SITES, config.channels, config.strides, strict=False)
     )
-    return stack.AdapterUse(applied, hint, sites, **values)
+    return stack.AppliedAdapter(applied, hint, sites, **values)
 
 
-def run(*uses: stack.AdapterUse, pictures: int = 1) -> stack.StackRun:
+def run(*uses: stack.AppliedAdapter, pictures: int = 1) -> stack.ResidualComputer:
     """A sampling run of a batch of pictures."""
-    return stack.StackRun(uses, 8, pictures)
+    return stack.ResidualComputer(uses, 8, pictures)
 
 
 def chunk(pictures: int = 1, size: tuple[int, int] = (8, 8), area=None, first: int = 0) -> stack.Chunk:

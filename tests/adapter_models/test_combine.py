@@ -50,7 +50,7 @@ class Forwards:
 
 
 def run(combination, *uses, pictures=1):
-    return stack.StackRun(uses, 8, pictures, combination)
+    return stack.ResidualComputer(uses, 8, pictures, combination)
 
 
 def pair(**values):

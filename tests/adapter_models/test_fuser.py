@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models.companions import FUSER, load_companion
 from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
 from t2i_adapter_pack.adapter_models.fuser import CoAdapterFuser, FuserConfig, Part
+from t2i_adapter_pack.adapter_models.style_and_fuser import FUSER, load_companion
 
 from . import companion_samples as hand
 from . import samples

@@ -10,7 +10,7 @@ import pytest
 import t2i_adapter_pack
 import torch
 from safetensors.torch import save_file
-from t2i_adapter_pack.adapter_models import companions, files, loading
+from t2i_adapter_pack.adapter_models import files, loading, style_and_fuser
 from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
 
 from . import companion_samples, samples
@@ -107,7 +107,7 @@ def test_of_what_is_something_else_nothing_is_read(container, tmp_path, monkeypa
     with pytest.raises(NotAnAdapterError, match="a ControlNet"):
         loading.load(path)
     with pytest.raises(NotAnAdapterError, match="a ControlNet"):
-        companions.load_companion(companions.FUSER, path)
+        style_and_fuser.load_companion(style_and_fuser.FUSER, path)
     assert counted == []
 
 

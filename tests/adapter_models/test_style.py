@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models.companions import STYLE_ADAPTER, load_companion
 from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError, HintError, NotAnAdapterError
 from t2i_adapter_pack.adapter_models.style import StyleAdapter, StyleConfig, T2IStyleAdapter
+from t2i_adapter_pack.adapter_models.style_and_fuser import STYLE_ADAPTER, load_companion
 
 from . import companion_samples as hand
 from . import others, samples

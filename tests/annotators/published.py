@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file
-from t2i_adapter_pack.annotators import transformers_models
-from t2i_adapter_pack.annotators.published_models import MODELS
+from t2i_adapter_pack.annotators.networks import transformers_models
+from t2i_adapter_pack.annotators.networks.published_models import MODELS
 
 # What makes each published configuration small. The rest of the row stays as it is.
 TINY = {

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import depth, depth_networks, transformers_models
+from t2i_adapter_pack.annotators import depth
 from t2i_adapter_pack.annotators.errors import AnnotatorError
+from t2i_adapter_pack.annotators.networks import depth_networks, transformers_models
 
 from . import published
 

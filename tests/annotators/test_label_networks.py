@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import label_networks, segmentation, transformers_models
+from t2i_adapter_pack.annotators import segmentation
 from t2i_adapter_pack.annotators.errors import AnnotatorError
+from t2i_adapter_pack.annotators.networks import label_networks, transformers_models
 
 from . import published
 

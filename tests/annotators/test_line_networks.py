@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import hed, learned, lineart, pidinet, winograd
 from t2i_adapter_pack.annotators.errors import AnnotatorError
+from t2i_adapter_pack.annotators.networks import batches, hed, lineart, pidinet, winograd
 from torch.nn import functional
 
 from . import others
@@ -106,7 +106,7 @@ def test_a_batch_equals_its_pictures_one_by_one(row, ours):
 def test_a_batch_in_parts_equals_the_whole(row, ours, monkeypatch):
     images = pictures(3, 3, 40, 56)
     whole = row.draw(ours, images)
-    monkeypatch.setattr(learned, "PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr(batches, "PIXELS_AT_ONCE", 1)
     assert torch.allclose(row.draw(ours, images), whole, atol=1e-6)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import differences, pidinet
+from t2i_adapter_pack.annotators.networks import differences, pidinet
 from torch.nn import functional
 
 from . import others

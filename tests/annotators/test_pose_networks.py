@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import pose_networks, transformers_models
 from t2i_adapter_pack.annotators.errors import AnnotatorError
+from t2i_adapter_pack.annotators.networks import pose_networks, transformers_models
 
 from . import published
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import winograd
+from t2i_adapter_pack.annotators.networks import winograd
 from torch import nn
 
 

@@ -91,7 +91,7 @@ def test_a_fused_strength_beyond_the_precision_is_refused(unets, adapter):
 
 
 def test_a_control_net_of_a_strength_beyond_the_precision_is_refused(unets, adapter):
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     control = T2IAdapterToControlNet.execute(adapter)[0]
     texts = (tiny.conditioning(1), tiny.conditioning(2))
@@ -117,7 +117,7 @@ def test_products_beyond_every_number_are_refused_where_they_are_multiplied(insi
 @pytest.mark.parametrize("shape", [(0, 4, 8, 8), (1, 4, 0, 8), (1, 4, 8, 0)], ids=str)
 def test_a_latent_of_nothing_is_refused(sd, adapter, route, shape):
     from t2i_adapter_pack.adapter_models.errors import AdapterError
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     prompts = {}
     patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS))

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from t2i_adapter_pack.demo import cases
-from t2i_adapter_pack.miniature import measure
-from t2i_adapter_pack.tasks import browser as browsers
-from t2i_adapter_pack.tasks import paths
+from t2i_adapter_miniature import measure
+from t2i_adapter_pack.dev.demo import cases
+from t2i_adapter_pack.dev.tasks import browser as browsers
+from t2i_adapter_pack.dev.tasks import paths
 
 from ..adapter_models import samples
 from .comfy_page import RENDERERS, ComfyPage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from t2i_adapter_pack.demo import workflows
+from t2i_adapter_pack.dev.demo import workflows
 
 STEPS = 3
 LEVELS = {"preset.level_1": 0.1, "preset.level_2": 0.2, "preset.level_3": 0.3, "preset.level_4": 0.4}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from t2i_adapter_pack.demo.templates import twins
+from t2i_adapter_pack.dev.demo.templates import twins
 
 from .comfy_page import RENDERERS
 

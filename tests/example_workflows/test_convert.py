@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from t2i_adapter_pack.demo.templates.convert import BYPASSED, MUTED, to_prompt
-from t2i_adapter_pack.demo.templates.definitions import Definitions, UnknownNodeError
+from t2i_adapter_pack.dev.demo.templates.convert import BYPASSED, MUTED, to_prompt
+from t2i_adapter_pack.dev.demo.templates.definitions import Definitions, UnknownNodeError
 
 
 def info(inputs: dict, outputs: tuple[str, ...] = (), optional: dict | None = None) -> dict:

@@ -9,9 +9,9 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from PIL import Image
-from t2i_adapter_pack.demo.templates import catalogue, thumbnails
-from t2i_adapter_pack.demo.templates.convert import NOTES, to_prompt
-from t2i_adapter_pack.tasks import paths
+from t2i_adapter_pack.dev.demo.templates import catalogue, thumbnails
+from t2i_adapter_pack.dev.demo.templates.convert import NOTES, to_prompt
+from t2i_adapter_pack.dev.tasks import paths
 
 pytestmark = pytest.mark.host
 TEMPLATES = pytest.mark.parametrize("template", catalogue.TEMPLATES, ids=lambda one: one.name)

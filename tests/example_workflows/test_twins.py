@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from t2i_adapter_miniature import measure, scenes
 from t2i_adapter_pack.adapter_models.loading import load
-from t2i_adapter_pack.demo.templates import catalogue, thumbnails, twins
-from t2i_adapter_pack.demo.templates.convert import to_prompt
-from t2i_adapter_pack.miniature import measure, scenes
+from t2i_adapter_pack.dev.demo.templates import catalogue, thumbnails, twins
+from t2i_adapter_pack.dev.demo.templates.convert import to_prompt
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 BY_NAME = {twin.name: twin for twin in twins.TWINS}

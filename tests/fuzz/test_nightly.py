@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from t2i_adapter_pack.tasks import fuzz
+from t2i_adapter_pack.dev.tasks import fuzz
 
 
 @pytest.mark.parametrize("parser", fuzz.PARSERS, ids=lambda parser: parser.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from t2i_adapter_pack.tasks import in_process
+from t2i_adapter_pack.dev.tasks import in_process
 
 from ..host import tiny
 

@@ -36,7 +36,7 @@ def _saved(folder: str, tensors: dict[str, torch.Tensor]) -> Path:
 
 def style_adapter(weights: dict[str, torch.Tensor] | None = None) -> Any:
     """A T2I_STYLE_ADAPTER."""
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     with tempfile.TemporaryDirectory() as folder:
         return adapters.load_style_adapter(_saved(folder, weights or style_weights()), "style")
@@ -44,7 +44,7 @@ def style_adapter(weights: dict[str, torch.Tensor] | None = None) -> Any:
 
 def fuser(weights: dict[str, torch.Tensor] | None = None) -> Any:
     """A T2I_FUSER."""
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     with tempfile.TemporaryDirectory() as folder:
         return adapters.load_fuser(_saved(folder, weights or fuser_weights()), "fuser")
@@ -65,7 +65,7 @@ def apply_style(conditioning: list[Any], adapter: Any, output: Any, **values: An
 
 def combine(model: Any, method: str, **values: Any) -> Any:
     """Run the node Combine T2I-Adapters; return the MODEL and the prompt."""
-    from t2i_adapter_pack.nodes.fuse import CombineT2IAdapters
+    from t2i_adapter_pack.nodes.combine import CombineT2IAdapters
 
     output = CombineT2IAdapters.execute(model, method, **values)
     return output[0], output[1]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ..trainer.conftest import CHECKPOINT, learn_of_miniature
+from ..cli.conftest import CHECKPOINT, learn_of_miniature
 from . import tiny
 from .contract_calls import CPU, LATENT, covers, model, rows
 

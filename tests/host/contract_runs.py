@@ -129,7 +129,7 @@ def controls_are_taken_from_the_end() -> None:
 def a_compiled_model_is_told_by_its_wrapper() -> None:
     from comfy.patcher_extension import WrappersMP
     from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
-    from t2i_adapter_pack.nodes.engine import COMPILE_WRAPPER
+    from t2i_adapter_pack.nodes.sampling.wrappers import COMPILE_WRAPPER
 
     assert (WrappersMP.APPLY_MODEL, COMPILE_KEY) == COMPILE_WRAPPER
 

@@ -158,7 +158,7 @@ def test_what_is_no_picture_is_refused_before_any_progress(nodes, node_id, monke
 @every_node_of_pictures
 def test_a_long_batch_is_done_in_parts_with_progress(nodes, node_id, monkeypatch):
     import comfy.utils
-    from t2i_adapter_pack.nodes import pictures
+    from t2i_adapter_pack.nodes.annotation import pictures
 
     whole = nodes[node_id].execute(picture(5))[0]
     shown = []
@@ -173,7 +173,7 @@ def test_a_long_batch_is_done_in_parts_with_progress(nodes, node_id, monkeypatch
 @every_node_of_pictures
 def test_it_can_be_cancelled(nodes, node_id, monkeypatch):
     import comfy.model_management
-    from t2i_adapter_pack.nodes import pictures
+    from t2i_adapter_pack.nodes.annotation import pictures
 
     monkeypatch.setattr(pictures, "PART", 1)
     comfy.model_management.interrupt_current_processing()
@@ -234,7 +234,7 @@ def test_keypoints_of_comfyuis_own_detector_are_taken(nodes):
 
 
 def test_on_the_real_server_a_png_gives_opencvs_and_pillows_pixels(comfy_server):
-    from t2i_adapter_pack.tasks import client
+    from t2i_adapter_pack.dev.tasks import client
 
     photograph = skimage.data.chelsea()[:192, :256]
     file = io.BytesIO()

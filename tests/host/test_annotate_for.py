@@ -24,7 +24,7 @@ def nodes(inside_comfyui) -> dict[str, Any]:
 
 def load(folder: Any, name: str, kind: str = "SD", *, bgr: bool | None = None) -> Any:
     """An adapter whose file has this name."""
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     folder.mkdir(exist_ok=True)
     path = tiny.save_adapter(folder, tiny.adapter_config(kind), name=name)
@@ -104,7 +104,7 @@ def test_an_adapter_that_tells_nothing_is_refused_with_all_that_is_known(nodes, 
 
 def test_the_metadata_go_before_the_name(nodes, places, caplog):
     from safetensors.torch import load_file, save_file
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     path = tiny.save_adapter(places, tiny.adapter_config(), name="t2iadapter_sketch_sd15v2")
     save_file(load_file(path), path, metadata={"t2i_adapter.condition": "canny"})

@@ -25,9 +25,11 @@ def nodes(inside_comfyui) -> dict[str, Any]:
 
 def take_at_once(monkeypatch: Any, pixels: int) -> None:
     """Let batches go in smaller parts than usual."""
-    from t2i_adapter_pack.nodes import learned, pictures
+    from t2i_adapter_pack.nodes.annotation import network_annotator, pictures
 
-    monkeypatch.setattr(learned, "in_parts", lambda planes, function, _: pictures.in_parts(planes, function, pixels))
+    monkeypatch.setattr(
+        network_annotator, "in_parts", lambda planes, function, _: pictures.in_parts(planes, function, pixels)
+    )
 
 
 ANNOTATORS = ("T2IAnnotateSketch", "T2IAnnotateSoftEdge", "T2IAnnotateLineart")
@@ -134,16 +136,16 @@ class Loads:
     """Counts what is read."""
 
     def __init__(self, monkeypatch: Any) -> None:
-        from t2i_adapter_pack.nodes import learned
+        from t2i_adapter_pack.nodes.annotation import network_annotator
 
         self.names: list[str] = []
-        read = learned.read
+        read = network_annotator.read
 
         def counted(path: Path) -> Any:
             self.names.append(path.name)
             return read(path)
 
-        monkeypatch.setattr(learned, "read", counted)
+        monkeypatch.setattr(network_annotator, "read", counted)
 
 
 def run_in_graph(node: Any, node_id: str, *inputs: Any, **values: Any) -> torch.Tensor:
@@ -169,7 +171,7 @@ def test_weights_are_read_once_while_the_graph_has_the_node(nodes, weights, monk
 
 
 def test_nothing_lives_without_a_node(nodes, weights):
-    from t2i_adapter_pack.nodes.kept import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
 
     gc.collect()
     assert len(NETWORKS.loaded) == 0
@@ -179,7 +181,7 @@ def test_nothing_lives_without_a_node(nodes, weights):
 
 
 def test_a_node_keeps_one_network_and_a_replaced_file_is_read_again(nodes, weights, monkeypatch, published):
-    from t2i_adapter_pack.nodes.kept import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
 
     loads, node = Loads(monkeypatch), nodes["T2IAnnotateLineart"]
     instance = node()
@@ -199,7 +201,7 @@ def test_a_node_keeps_one_network_and_a_replaced_file_is_read_again(nodes, weigh
 def test_comfyui_counts_and_loads_the_network(nodes, weights):
     import comfy.model_management
     import comfy.ops
-    from t2i_adapter_pack.nodes.kept import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
 
     node = nodes["T2IAnnotateSketch"]
     instance = node()
@@ -220,7 +222,7 @@ def test_networks_with_layers_of_their_own_are_loaded_whole(nodes, weights, monk
     """ComfyUI rebinds its patcher's class to one that moves layer by layer; HED has a weight outside of any layer."""
     import comfy.model_management
     import comfy.model_patcher
-    from t2i_adapter_pack.nodes.kept import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
 
     class Rebound(comfy.model_patcher.ModelPatcher):
         pass

@@ -39,7 +39,7 @@ def files(small, tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture
 def weights(places, small, files, monkeypatch) -> Path:
     """models/annotators with all of them."""
-    monkeypatch.setattr("t2i_adapter_pack.annotators.transformers_models.MODELS", small)
+    monkeypatch.setattr("t2i_adapter_pack.annotators.networks.transformers_models.MODELS", small)
     folder = places / "models" / "annotators"
     folder.mkdir(parents=True)
     for path in files.values():
@@ -56,7 +56,7 @@ def nodes(inside_comfyui) -> dict[str, Any]:
 
 def loaded(small: tuple[Any, ...], files: dict[str, Path], key: str) -> Any:
     from t2i_adapter_pack.adapter_models.files import read
-    from t2i_adapter_pack.annotators.transformers_models import load_model
+    from t2i_adapter_pack.annotators.networks.transformers_models import load_model
 
     model = next(model for model in small if model.key == key)
     return load_model(model, read(files[key]).tensors)
@@ -64,8 +64,8 @@ def loaded(small: tuple[Any, ...], files: dict[str, Path], key: str) -> Any:
 
 @pytest.mark.parametrize("row", SCENES, ids=lambda row: row.key)
 def test_the_catalogue_and_the_table_of_networks_agree(row):
-    from t2i_adapter_pack.annotators.transformers_models import find_model
-    from t2i_adapter_pack.nodes.learned import MARKS
+    from t2i_adapter_pack.annotators.networks.transformers_models import find_model
+    from t2i_adapter_pack.nodes.annotation.network_annotator import MARKS
 
     assert find_model(row.key).published == row.on_hub[0][0]
     assert row.key in dict(MARKS)
@@ -77,7 +77,7 @@ def test_the_catalogue_and_the_table_of_networks_agree(row):
 @pytest.mark.parametrize("key", [row.key for row in SCENES if row.annotator == "depth"])
 def test_depth_is_that_of_the_network_normalised_as_its_kind(nodes, weights, small, files, key):
     from t2i_adapter_pack.annotators.depth import normalize_depth
-    from t2i_adapter_pack.annotators.depth_networks import estimate_depth
+    from t2i_adapter_pack.annotators.networks.depth_networks import estimate_depth
 
     image = picture(64, 96)
     made = nodes["T2IAnnotateDepth"].execute(image, weights=files[key].name)[0]
@@ -122,7 +122,7 @@ def test_a_file_of_another_network_is_refused(nodes, weights, files):
 
 
 def test_a_segmentation_has_the_adapters_colours_alone(nodes, weights, small, files):
-    from t2i_adapter_pack.annotators.label_networks import segment
+    from t2i_adapter_pack.annotators.networks.label_networks import segment
     from t2i_adapter_pack.annotators.segmentation import label_colour
 
     image = picture(64, 80, 2)
@@ -141,7 +141,7 @@ def test_a_segmentation_has_the_adapters_colours_alone(nodes, weights, small, fi
 
 
 def test_poses_come_in_openposes_order_and_pixels(nodes, weights, small, files):
-    from t2i_adapter_pack.annotators.pose_networks import detect_pose
+    from t2i_adapter_pack.annotators.networks.pose_networks import detect_pose
 
     image = picture(64, 48, 2)
     joints = detect_pose(loaded(small, files, "vitpose-base-simple"), image.movedim(-1, 1))
@@ -177,7 +177,7 @@ def test_keypoints_go_into_draw_pose(nodes, weights):
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_each_box_is_a_person_of_its_own(nodes, weights, small, files, nested):
-    from t2i_adapter_pack.annotators.pose_networks import detect_pose
+    from t2i_adapter_pack.annotators.networks.pose_networks import detect_pose
 
     image = picture(64, 96)
     boxes = [
@@ -264,7 +264,7 @@ def test_missing_weights_and_bad_images_are_told(nodes, places, annotator):
 
 
 def load(folder: Path, name: str, kind: str = "SD", *, bgr: bool | None = None) -> Any:
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     path = tiny.save_adapter(folder, tiny.adapter_config(kind), name=name)
     return adapters.wrap_adapter(path, path.name, None, bgr=bgr, dtype=None)

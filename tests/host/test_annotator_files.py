@@ -20,9 +20,9 @@ def put(*parts: Any) -> Path:
 
 def weights(annotator: str) -> Any:
     from t2i_adapter_pack.annotators.catalogue import published_for
-    from t2i_adapter_pack.nodes.annotator_files import Weights
+    from t2i_adapter_pack.nodes.annotation.weight_files import WeightsChoice
 
-    return Weights(published_for(annotator))
+    return WeightsChoice(published_for(annotator))
 
 
 def found(offer: Any, entry: str) -> tuple[str, Path]:
@@ -140,15 +140,15 @@ def test_our_own_folder_goes_before_those_of_others(places):
 
 
 def test_auto_takes_the_first_of_the_rows_wherever_it_is(places):
-    from t2i_adapter_pack.nodes.annotator_files import Weights
+    from t2i_adapter_pack.nodes.annotation.weight_files import WeightsChoice
 
     large = put(places, "models", "annotators", "dpt-large.safetensors")
     hybrid = put(places, "models", "annotators", "depth", "dpt-hybrid-midas.safetensors")
     put(places, "models", "annotators", "aaa.safetensors")
     offer = weights("depth")
     assert found(offer, "auto")[1] == hybrid
-    assert found(Weights(offer.rows[1:]), "auto")[1] == large
-    assert found(Weights((offer.rows[3], *offer.rows)), "auto")[1] == hybrid
+    assert found(WeightsChoice(offer.rows[1:]), "auto")[1] == large
+    assert found(WeightsChoice((offer.rows[3], *offer.rows)), "auto")[1] == hybrid
     assert found(offer, "aaa.safetensors")[0] == "aaa.safetensors"
 
 
@@ -217,7 +217,7 @@ def test_choosing_a_download_fetches_once_and_stays_a_valid_choice(places, monke
     from dataclasses import replace
 
     from t2i_adapter_pack.annotators.catalogue import published_for
-    from t2i_adapter_pack.nodes.annotator_files import Weights
+    from t2i_adapter_pack.nodes.annotation.weight_files import WeightsChoice
 
     from .file_server import Site, serve, sha256
 
@@ -227,7 +227,7 @@ def test_choosing_a_download_fetches_once_and_stays_a_valid_choice(places, monke
         row = replace(
             published_for("sketch")[0], size=len(content), sha256=sha256(content), addresses=(f"{site.url}/a.pth",)
         )
-        offer = Weights((row,), catalogue=(row,))
+        offer = WeightsChoice((row,), catalogue=(row,))
         target = places / "models" / "annotators" / row.file
         assert offer.find(row.entry, lambda *_: None) == (row.file, target)
         assert target.read_bytes() == content

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.annotators import hed, lineart, pidinet
+from t2i_adapter_pack.annotators.networks import hed, lineart, pidinet
 
 pytestmark = pytest.mark.host
 NETWORKS = {

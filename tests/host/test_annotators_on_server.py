@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from t2i_adapter_pack.tasks import client
+from t2i_adapter_pack.dev.tasks import client
 
 pytestmark = pytest.mark.host
 

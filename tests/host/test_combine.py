@@ -179,7 +179,7 @@ def test_the_prompt_that_runs_is_a_copy(sd):
 
 def test_the_prompts_of_a_run_are_replaced_and_not_changed(inside_comfyui):
     from comfy.conds import CONDCrossAttn
-    from t2i_adapter_pack.nodes.prompts import STYLES, put_fused
+    from t2i_adapter_pack.nodes.sampling.style_prompts import STYLES, put_fused
 
     text, values = styled(tiny.conditioning(1))[0]
     style = values[STYLES][0].tokens
@@ -264,12 +264,12 @@ def test_another_seed_runs_neither_the_adapters_nor_the_fuser(sd):
 
 @pytest.mark.parametrize("method", ["mean", "coadapter"])
 def test_a_step_does_nothing_but_add_in_place(sd, monkeypatch, method):
-    from t2i_adapter_pack.nodes import engine, patches
+    from t2i_adapter_pack.nodes.sampling import patches, wrappers
 
     operations = oracle.Operations()
     for owner, name in (
-        (engine.StackEngine, "apply_model"),
-        (engine.StackEngine, "calc_cond_batch"),
+        (wrappers.SamplingWrappers, "apply_model"),
+        (wrappers.SamplingWrappers, "calc_cond_batch"),
         (patches.InputPatch, "__call__"),
         (patches.MiddlePatch, "__call__"),
     ):

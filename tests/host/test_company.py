@@ -218,7 +218,7 @@ def test_all_of_them_together(inside_comfyui):
 
 def test_a_hook_brings_an_adapter_to_one_prompt_through_a_control_net(inside_comfyui):
     """Company of two adapters: one for the MODEL, one for a single prompt; the sum on that side alone."""
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     config, image = tiny.adapter_config(), tiny.hint(*PIXELS)
     model, adapter, other = tiny.model("SD"), tiny.adapter(config), tiny.adapter(config, 3)

@@ -84,17 +84,17 @@ def test_every_change_gives_the_right_picture_from_one_graph(once, kind, first):
 
 
 def test_a_step_of_a_compiled_unet_gets_the_same_tensors(once, monkeypatch):
-    from t2i_adapter_pack.nodes import run as runs
+    from t2i_adapter_pack.nodes.sampling import state as runs
 
     seen: list[list[torch.Tensor]] = []
-    original = runs.Run.controls
+    original = runs.SamplingState.controls
 
     def spy(self: Any, residuals: Any, rows: int) -> Any:
         answer = original(self, residuals, rows)
         seen.append([each for values in answer.values() for each in values if each is not None])
         return answer
 
-    monkeypatch.setattr(runs.Run, "controls", spy)
+    monkeypatch.setattr(runs.SamplingState, "controls", spy)
     run(tiny.apply(once["SD"].model, tiny.adapter(tiny.adapter_config()), tiny.hint(*PIXELS), strength=0.4))
     assert len(seen) == 3
     assert all(a is b for first, later in itertools.pairwise(seen) for a, b in zip(first, later, strict=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from t2i_adapter_pack.tasks import locate
+from t2i_adapter_pack.dev.tasks import locate
 
 from . import contract_parts, contract_runs  # noqa: F401 - they fill CALLS
 from .contract_calls import CALLS
@@ -18,7 +18,7 @@ from .contract_calls import CALLS
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 ROOT = Path(__file__).absolute().parents[2]
 # Where ComfyUI is touched. The rest of nodes/ has comfy_api alone.
-TOUCHING = [*sorted((ROOT / "nodes" / "host").glob("*.py")), ROOT / "trainer" / "comfyui.py"]
+TOUCHING = [*sorted((ROOT / "nodes" / "host").glob("*.py")), ROOT / "cli" / "comfyui.py"]
 PUBLIC = [path for path in sorted((ROOT / "nodes").glob("*.py")) if "comfy_api" in path.read_text(encoding="utf-8")]
 MILLISECONDS = 5.0
 

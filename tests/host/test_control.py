@@ -14,7 +14,7 @@ RANGE = {"strength": 0.7, "start_percent": 0.1, "end_percent": 0.9}
 
 
 def control(adapter: Any, weights: Any = None) -> Any:
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     return T2IAdapterToControlNet.execute(adapter, weights)[0]
 

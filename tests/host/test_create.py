@@ -42,7 +42,7 @@ def test_models_that_are_no_such_unet_are_refused(inside_comfyui):
 
 
 def test_the_kinds_are_those_that_files_can_name(sd):
-    from t2i_adapter_pack.nodes.trained import KINDS
+    from t2i_adapter_pack.nodes.training.adapter_files import KINDS
 
     for kind in KINDS:
         condition = create(sd, kind=kind).about.condition
@@ -101,7 +101,7 @@ def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, ou
     import comfy.controlnet
     import comfy.utils
     from diffusers import T2IAdapter
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     adapter = train(models[kind], create(models[kind], size="base", kind="openpose"))[0]
     save(adapter, filename_prefix="here/mine")
@@ -128,7 +128,7 @@ def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, ou
 
 
 def test_the_order_of_colours_it_was_trained_with_follows_it(sdxl, output):
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     published = adapters.wrap_adapter(
         tiny.save_adapter(output, tiny.adapter_config("SDXL"), name="adapter-xl-openpose"), "adapter-xl-openpose", None,
@@ -151,7 +151,7 @@ def test_core_loads_the_small_size_at_the_published_widths(output):
     """Its loader knows those widths alone, so this one network is large; there is no tiny one in it."""
     import comfy.controlnet
     import comfy.utils
-    from t2i_adapter_pack.nodes.trained import new_adapter
+    from t2i_adapter_pack.nodes.training.adapter_files import new_adapter
 
     widths = (320, 640, 1280, 1280)
     for divisor, name in ((4, "small_00001_.safetensors"), (8, "tiny_00001_.safetensors")):

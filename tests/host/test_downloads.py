@@ -48,7 +48,7 @@ def published(site: Site, *paths: str, **changes: Any) -> Any:
 
 
 def fetch(row: Any, folder: Path, progress: Any = lambda *_: None, timeout: float = 5.0, **environment: str) -> Path:
-    from t2i_adapter_pack.nodes.downloads import download
+    from t2i_adapter_pack.nodes.annotation.downloads import download
 
     return download(row, folder, progress, environment, timeout)
 
@@ -240,7 +240,7 @@ def test_from_https_a_redirect_leads_to_https_alone(place, followed):
     from email.message import Message
     from urllib.request import Request
 
-    from t2i_adapter_pack.nodes import downloads
+    from t2i_adapter_pack.nodes.annotation import downloads
 
     redirects, asked = downloads._Redirects(), Request("https://hub.example/net.pth")
     body = io.BytesIO()

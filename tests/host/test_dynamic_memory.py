@@ -46,7 +46,7 @@ def dynamic(kind: str = "SD") -> Any:
 
 
 def prompts(adapter: Any, image: torch.Tensor, *, weights: Any = None, positive: Any = None) -> dict[str, Any]:
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     net = T2IAdapterToControlNet.execute(adapter, weights)[0]
     first, second = tiny.apply_core(positive or tiny.conditioning(1), tiny.conditioning(2), net, image)
@@ -86,7 +86,7 @@ def test_hooks_of_others_still_count(inside_comfyui):
 
 
 def test_a_control_names_the_hooks_of_those_before_it_alone(inside_comfyui):
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     net = T2IAdapterToControlNet.execute(tiny.adapter(tiny.adapter_config()))[0]
     before = tiny.core_control(tiny.adapter_config())
@@ -99,7 +99,7 @@ def test_a_control_names_the_hooks_of_those_before_it_alone(inside_comfyui):
 
 def test_a_prompt_with_the_control_shares_a_call_with_the_other(inside_comfyui):
     """Hooks of a prompt would part the two sides of the guidance."""
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     net = T2IAdapterToControlNet.execute(tiny.adapter(tiny.adapter_config()))[0]
     first, second = tiny.apply_core(tiny.conditioning(1), tiny.conditioning(2), net, tiny.hint(*PIXELS))
@@ -121,7 +121,7 @@ class Buffer:
 
 @pytest.mark.parametrize("kind", ["full", "light"])
 def test_a_copy_for_another_device_frees_no_memory_of_the_first(inside_comfyui, kind):
-    from t2i_adapter_pack.nodes.adapters import copy_for
+    from t2i_adapter_pack.nodes.loading.adapters import copy_for
 
     changes = {"kind": "light", "inner_channels": (8, 16, 32, 32)} if kind == "light" else {}
     freed: list[int] = []
@@ -148,7 +148,7 @@ def test_a_copy_for_another_device_frees_no_memory_of_the_first(inside_comfyui, 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_copy_keeps_the_precision_of_the_file(inside_comfyui, dtype):
-    from t2i_adapter_pack.nodes.adapters import copy_for
+    from t2i_adapter_pack.nodes.loading.adapters import copy_for
 
     adapter = tiny.adapter(tiny.adapter_config())
     adapter.network.to(dtype)

@@ -11,7 +11,7 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 import t2i_adapter_pack
 from PIL import Image, ImageChops
-from t2i_adapter_pack.docs import help_pictures
+from t2i_adapter_pack.dev.figures import help_pictures
 
 pytestmark = pytest.mark.host
 PAGES = Path(t2i_adapter_pack.__file__).parent / t2i_adapter_pack.WEB_DIRECTORY / "docs"

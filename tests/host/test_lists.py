@@ -58,7 +58,7 @@ def test_dictionaries_that_refer_to_each_other_thirty_deep_stop_nothing(folder, 
 
 
 def test_a_list_reads_no_long_header_and_ends_in_time(folder, loader, monkeypatch):
-    from t2i_adapter_pack.nodes import bundles, model_files
+    from t2i_adapter_pack.nodes.loading import bundles, model_files
 
     save_bundle(folder / "controlnet" / "co.safetensors")
     long = {f"adapters.{number:0100}.x": torch.zeros(0) for number in range(10_000)}

@@ -292,7 +292,7 @@ def test_where_the_content_decides_nothing_is_said(folder, loader, caplog, kind,
 
 
 def test_info_tells_what_goes_with_the_name(folder, loader):
-    from t2i_adapter_pack.nodes.inspect import describe
+    from t2i_adapter_pack.nodes.info import describe
 
     place, config = folder / "controlnet", tiny.adapter_config("SDXL")
     for name in ("adapter-xl-openpose", "renamed"):
@@ -310,7 +310,7 @@ def test_info_tells_what_goes_with_the_name(folder, loader):
 
 @pytest.mark.parametrize(("order", "written"), [("auto", None), ("rgb", None), ("bgr", "bgr")])
 def test_what_was_assumed_does_not_become_a_fact_when_it_is_saved(folder, loader, order, written):
-    from t2i_adapter_pack.nodes.trained import write_adapter
+    from t2i_adapter_pack.nodes.training.adapter_files import write_adapter
 
     tiny.save_adapter(folder / "controlnet", tiny.adapter_config("SDXL"), name="renamed")
     adapter = load(loader, "renamed.safetensors", color_order=order)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from t2i_adapter_pack.tasks import locales
+from t2i_adapter_pack.dev.tasks import locales
 
 pytestmark = pytest.mark.host
 # Letters that a text in the language must have, and those that no text in it may have.
@@ -42,7 +42,7 @@ def pairs(language: str, *kinds: str) -> list[tuple[str, str, str]]:
 
 
 def test_the_english_texts_are_the_nodes_own(english):
-    command = "python tasks/launch.py tasks.locales"
+    command = "python dev/tasks/launch.py dev.tasks.locales"
     assert locales.load(locales.ENGLISH) == english, f"write them again: {command}"
 
 

@@ -230,12 +230,12 @@ def test_every_step_gets_the_same_tensors(sd, adapter, hints):
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 @pytest.mark.parametrize("stacked", [1, 3])
 def test_a_step_does_nothing_but_add_in_place(models, monkeypatch, kind, stacked):
-    from t2i_adapter_pack.nodes import engine, patches
+    from t2i_adapter_pack.nodes.sampling import patches, wrappers
 
     operations = oracle.Operations()
     for owner, name in (
-        (engine.StackEngine, "apply_model"),
-        (engine.StackEngine, "calc_cond_batch"),
+        (wrappers.SamplingWrappers, "apply_model"),
+        (wrappers.SamplingWrappers, "calc_cond_batch"),
         (patches.InputPatch, "__call__"),
         (patches.MiddlePatch, "__call__"),
     ):

@@ -77,7 +77,7 @@ def test_the_split_model_gives_the_same_picture(inside_comfyui, split, monkeypat
 
 @SPLIT
 def test_a_control_net_is_copied_for_the_second_device(inside_comfyui, split, monkeypatch):
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(*PIXELS)
     model, latent = spread("SD"), tiny.latent(*LATENT)
@@ -95,11 +95,11 @@ def test_a_control_net_is_copied_for_the_second_device(inside_comfyui, split, mo
 
 def test_two_devices_never_meet(inside_comfyui):
     """Two threads ask one run for the residuals of two devices, many times over."""
-    from t2i_adapter_pack.adapter_models.stack import Call, Chunk, StackRun
+    from t2i_adapter_pack.adapter_models.stack import Call, Chunk, ResidualComputer
 
     adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(*PIXELS)
     stack = tiny.apply(tiny.model("SD"), adapter, image, strength=0.6).get_attachment("t2i_adapter")
-    run = StackRun(stack.uses, 8, 1)
+    run = ResidualComputer(stack.uses, 8, 1)
     weights = [parameter.clone() for parameter in adapter.network.parameters()]
     devices = (torch.device("cpu"), torch.device("meta"))
     run.prepare(LATENT, devices[0], torch.float32, lambda *_: None)

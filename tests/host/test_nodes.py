@@ -345,7 +345,7 @@ def test_info_tells_what_the_file_is(nodes, config, facts):
 
 
 def test_info_names_the_condition_of_a_published_file(nodes, tmp_path):
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     path = tiny.save_adapter(tmp_path, tiny.adapter_config(), name="t2iadapter_sketch_sd15v2")
     adapter = adapters.wrap_adapter(path, path.name, None, bgr=None, dtype=torch.bfloat16)

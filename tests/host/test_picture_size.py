@@ -48,7 +48,8 @@ def as_trained(image: torch.Tensor) -> torch.Tensor:
 @pytest.fixture(params=["T2IAnnotateColor", "T2IAnnotateFor"])
 def make(request, inside_comfyui, tmp_path) -> Any:
     """What makes palettes: the node itself, or the one that picks it."""
-    from t2i_adapter_pack.nodes import NODES, adapters
+    from t2i_adapter_pack.nodes import NODES
+    from t2i_adapter_pack.nodes.loading import adapters
 
     node = {node.GET_SCHEMA().node_id: node for node in NODES}[request.param]
     if request.param == "T2IAnnotateColor":
@@ -124,8 +125,8 @@ def test_what_was_chosen_by_hand_counts_in_the_image_s_own_pixels(inside_comfyui
 
 
 def test_for_an_sdxl_adapter_a_photograph_gets_the_cells_of_a_larger_picture(inside_comfyui, tmp_path, caplog):
-    from t2i_adapter_pack.nodes import adapters
     from t2i_adapter_pack.nodes.annotate_for import T2IAnnotateFor
+    from t2i_adapter_pack.nodes.loading import adapters
 
     caplog.set_level(logging.INFO)
     path = tiny.save_adapter(tmp_path, tiny.adapter_config("SDXL"), name="my_color_xl")
@@ -134,8 +135,8 @@ def test_for_an_sdxl_adapter_a_photograph_gets_the_cells_of_a_larger_picture(ins
 
 
 def test_every_annotator_works_at_the_size_of_the_picture(inside_comfyui, tmp_path, caplog):
-    from t2i_adapter_pack.nodes import adapters
     from t2i_adapter_pack.nodes.annotate_for import T2IAnnotateFor
+    from t2i_adapter_pack.nodes.loading import adapters
 
     caplog.set_level(logging.INFO)
     path = tiny.save_adapter(tmp_path, tiny.adapter_config(), name="t2iadapter_canny_sd15v2")

@@ -94,7 +94,7 @@ def test_one_adapter_serves_unets_of_different_precision(half_models, sd):
 
 def test_a_half_precision_file_keeps_its_weights_and_computes_in_the_unets_precision(sd, tmp_path):
     from safetensors.torch import save_file
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     config, image = tiny.adapter_config(), tiny.hint(*PIXELS)
     weights = {name: weight.half() for name, weight in tiny.adapter_weights(config).items()}

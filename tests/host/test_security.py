@@ -31,7 +31,7 @@ def controlnets(inside_comfyui, tmp_path, monkeypatch) -> Path:
 
 def loaders() -> dict[str, Any]:
     """The nodes that load a file of the user's, each as a function of the name."""
-    from t2i_adapter_pack.nodes.fuse import LoadCoAdapterFuser
+    from t2i_adapter_pack.nodes.combine import LoadCoAdapterFuser
     from t2i_adapter_pack.nodes.load import LoadT2IAdapter
     from t2i_adapter_pack.nodes.style import LoadT2IStyleAdapter
 

@@ -224,7 +224,7 @@ def folders(inside_comfyui, tmp_path, monkeypatch) -> Path:
 
 
 def loaders() -> dict[str, tuple[Any, str, dict[str, torch.Tensor]]]:
-    from t2i_adapter_pack.nodes.fuse import LoadCoAdapterFuser
+    from t2i_adapter_pack.nodes.combine import LoadCoAdapterFuser
     from t2i_adapter_pack.nodes.style import LoadT2IStyleAdapter
 
     return {

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL", "no middle"])
 def test_the_loss_falls_and_only_the_adapter_changes(kind, monkeypatch):
-    from t2i_adapter_pack.training import data
+    from t2i_adapter_pack.training import in_memory_dataset as data
 
     # One noise and one time for all steps: a fixed problem.
     monkeypatch.setattr(data, "seeded", lambda *_: torch.Generator().manual_seed(0))
@@ -39,7 +39,7 @@ def test_the_loss_falls_and_only_the_adapter_changes(kind, monkeypatch):
 def test_the_loss_is_that_of_the_unet_called_by_hand(prediction, monkeypatch):
     """Straight into the diffusion model: the noisy latents at its own scale, features added by ComfyUI's control."""
     import comfy.model_base
-    from t2i_adapter_pack.training.data import training_set
+    from t2i_adapter_pack.training.in_memory_dataset import training_set
 
     model = tiny.model("SD")
     kind = {"eps": comfy.model_base.ModelType.EPS, "v": comfy.model_base.ModelType.V_PREDICTION}[prediction]
@@ -50,7 +50,7 @@ def test_the_loss_is_that_of_the_unet_called_by_hand(prediction, monkeypatch):
     latents = given["latents"][0]["samples"].clone() * 0.18215
     context = torch.cat([embedding for embedding, _ in given["positive"][0]])
     data = training_set(latents, given["images"][0].movedim(-1, 1), {"context": context}, adapter.network.config)
-    from t2i_adapter_pack.training.data import Draw
+    from t2i_adapter_pack.training.in_memory_dataset import Draw
 
     batch = data.batch(Draw(3, seed=3), 0)
     alphas = (1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2).cumprod(0).float()
@@ -223,7 +223,7 @@ def test_a_run_is_not_continued_with_another_checkpoint_or_other_loras(inside_co
 @pytest.mark.parametrize("width", [768, 1024])
 def test_an_adapter_for_the_other_version_is_warned_of_and_becomes_one_for_this(made_for, width, caplog):
     """SD1.x and SD2.x have equal shapes but for the prompt."""
-    from t2i_adapter_pack.nodes.versions import version_of
+    from t2i_adapter_pack.nodes.sampling.base_model import version_of
 
     model = tiny.model("SD", context_dim=width)
     adapter = create(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from t2i_adapter_pack.benchmarks.saved import saved_bytes
+from t2i_adapter_pack.dev.benchmarks.saved import saved_bytes
 
 from . import tiny
 from .lessons import create, equal, train
@@ -40,7 +40,7 @@ def test_models_in_half_precision_are_trained_for_alike(dtype):
 
 
 def test_nothing_stays_after_an_error_in_the_middle_of_a_forward(sd, monkeypatch):
-    from t2i_adapter_pack.nodes.frozen import AddFeatures
+    from t2i_adapter_pack.nodes.training.frozen_denoiser import AddFeatures
 
     seen = []
 
@@ -57,7 +57,7 @@ def test_nothing_stays_after_an_error_in_the_middle_of_a_forward(sd, monkeypatch
 
 def test_nothing_stays_after_a_cancel_and_the_run_goes_on_without_it(sd, monkeypatch):
     import comfy.model_management as management
-    from t2i_adapter_pack.nodes import training_run
+    from t2i_adapter_pack.nodes.training import run
 
     adapter = create(sd)
     whole, losses = train(sd, adapter, run_name="whole").args
@@ -66,7 +66,7 @@ def test_nothing_stays_after_a_cancel_and_the_run_goes_on_without_it(sd, monkeyp
         raise management.InterruptProcessingException
 
     with monkeypatch.context() as patched:
-        patched.setattr(training_run, "shown", lambda *_: cancels)
+        patched.setattr(run, "progress_callback", lambda *_: cancels)
         with pytest.raises(management.InterruptProcessingException):
             train(sd, adapter, gradient_checkpointing=True)
     assert touched(sd) == []

@@ -45,7 +45,7 @@ def test_the_picture_is_comfyuis_rough_decoding_of_what_the_result_samples(sd, s
     """Against ComfyUI's own previewer, on latents of our sampler."""
     import latent_preview
     from comfy.cli_args import LatentPreviewMethod, args
-    from t2i_adapter_pack.nodes import training_preview
+    from t2i_adapter_pack.nodes.training import preview as training_preview
 
     latents = []
     real = training_preview.preview
@@ -88,7 +88,7 @@ def test_a_run_does_not_notice(sd, output, sent):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_condition_images_of_any_kind_can_be_shown(channels):
     from PIL import Image
-    from t2i_adapter_pack.nodes.training_preview import beside
+    from t2i_adapter_pack.nodes.training.preview import beside
 
     image = tiny.hint(24, 16, channels=channels)[0]
     both = np.array(beside(image, Image.new("L", (5, 5), 77)))

@@ -40,17 +40,17 @@ def sampled(scene: Any, weighed: Any, **values: Any) -> torch.Tensor:
 
 def steps_of(monkeypatch: pytest.MonkeyPatch, scene: Any, weighed: Any, **values: Any) -> list[float]:
     """The factor of the first level at each call of the UNet."""
-    from t2i_adapter_pack.nodes import run
+    from t2i_adapter_pack.nodes.sampling import state
 
     seen: list[float] = []
-    factors = run.Run._factors
+    factors = state.SamplingState._factors
 
     def spy(self: Any, sigma: torch.Tensor) -> Any:
         found = factors(self, sigma)
         seen.append(round(found[0][0], 2))
         return found
 
-    monkeypatch.setattr(run.Run, "_factors", spy)
+    monkeypatch.setattr(state.SamplingState, "_factors", spy)
     sampled(scene, weighed, **values)
     return seen[1:]  # the first is the computation of the features, before the first step
 
@@ -74,7 +74,7 @@ def test_two_complementary_presets_add_up_to_the_whole(scene):
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
 def test_a_level_alone_changes_its_own_site_alone(scene, level):
-    from t2i_adapter_pack.nodes import engine
+    from t2i_adapter_pack.nodes.sampling import wrappers
 
     model, adapter, _, image = scene
     alone = {"preset": "custom", **{f"level_{number}": float(number == level) for number in range(1, 5)}}
@@ -82,7 +82,7 @@ def test_a_level_alone_changes_its_own_site_alone(scene, level):
     seen: dict[Any, bool] = {}
 
     def watch(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-        for site, residual in options[engine.RESIDUALS].items():
+        for site, residual in options[wrappers.RESIDUALS].items():
             seen[site] = bool(residual.abs().sum() > 0)
         return h
 
@@ -93,7 +93,7 @@ def test_a_level_alone_changes_its_own_site_alone(scene, level):
 
 
 def engine_sites(patched: Any) -> Any:
-    from t2i_adapter_pack.nodes import attach
+    from t2i_adapter_pack.nodes.sampling import attach
 
     return patched.get_attachment(attach.KEY).uses[0].sites
 
@@ -113,7 +113,7 @@ def test_a_side_is_told_by_the_guider_and_not_by_its_place(scene):
     """Dual CFG passes its lists as negative, middle, positive."""
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import Guider_DualCFG
-    from t2i_adapter_pack.nodes import engine
+    from t2i_adapter_pack.nodes.sampling import wrappers
 
     model, adapter, _, image = scene
     patched = tiny.apply(model, adapter, image, weights=weights(None, 1.0, 0.0))
@@ -121,7 +121,7 @@ def test_a_side_is_told_by_the_guider_and_not_by_its_place(scene):
 
     def watch(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
         if options["block"] == ("input", 0):
-            residual = next(iter(options[engine.RESIDUALS].values()))
+            residual = next(iter(options[wrappers.RESIDUALS].values()))
             acts.append(sorted(zip(options["cond_or_uncond"], residual.abs().sum((1, 2, 3, 4)) > 0, strict=True)))
         return h
 

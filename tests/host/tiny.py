@@ -161,7 +161,7 @@ def adapter(
     """A T2I_ADAPTER, as Load T2I-Adapter gives it."""
     import tempfile
 
-    from t2i_adapter_pack.nodes import adapters
+    from t2i_adapter_pack.nodes.loading import adapters
 
     with tempfile.TemporaryDirectory() as folder:
         path = save_adapter(Path(folder), config, seed)
@@ -268,8 +268,8 @@ class Count:
 
 def left_of_runs() -> list[Any]:
     """What lives of any run."""
-    from t2i_adapter_pack.adapter_models.stack import StackRun
-    from t2i_adapter_pack.nodes.engine import Run
+    from t2i_adapter_pack.adapter_models.stack import ResidualComputer
+    from t2i_adapter_pack.nodes.sampling.state import SamplingState
 
     gc.collect()
-    return [thing for thing in gc.get_objects() if isinstance(thing, (Run, StackRun))]
+    return [thing for thing in gc.get_objects() if isinstance(thing, (SamplingState, ResidualComputer))]

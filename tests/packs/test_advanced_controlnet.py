@@ -60,7 +60,7 @@ class Keyframes:
 
 
 def control(kind: str = "SD") -> Any:
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     return T2IAdapterToControlNet.execute(tiny.adapter(tiny.adapter_config(kind)))[0]
 

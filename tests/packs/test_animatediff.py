@@ -71,7 +71,7 @@ def prompts(image: torch.Tensor, *nets: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("named", [True, False])
 def test_each_frame_gets_its_own_hint(inside_comfyui, kind, named):  # noqa: F811 - the fixture
     """Frames do not see each other in this UNet, so windows of any kind give what the whole batch gives."""
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     adapter, model, latent = tiny.adapter(tiny.adapter_config(kind)), tiny.model(kind), tiny.latent(*LATENT, FRAMES)
     for hints in (1, 3, FRAMES):
@@ -85,7 +85,7 @@ def test_each_frame_gets_its_own_hint(inside_comfyui, kind, named):  # noqa: F81
 
 
 def test_a_chain_of_two_is_told_and_hints_differ(inside_comfyui):  # noqa: F811 - the fixture
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     nets = [T2IAdapterToControlNet.execute(tiny.adapter(tiny.adapter_config(), seed))[0] for seed in (0, 1)]
     model, latent, image = tiny.model(), tiny.latent(*LATENT, FRAMES), tiny.hint(*PIXELS, FRAMES)

@@ -101,7 +101,7 @@ def test_blocks_that_a_cache_skips_after_the_first_step_are_allowed(sd, monkeypa
 def test_being_recorded_is_refused(inside_comfyui, monkeypatch, site):
     from t2i_adapter_pack.adapter_models.errors import AdapterError
     from t2i_adapter_pack.adapter_models.stack import AdapterStack
-    from t2i_adapter_pack.nodes import patches
+    from t2i_adapter_pack.nodes.sampling import patches
 
     h = SimpleNamespace(is_cuda=True)  # nothing may be done with it
     residuals = patches.Handed({("input", 2): torch.zeros(1), ("middle", 0): torch.zeros(1)})
@@ -119,7 +119,7 @@ def test_being_recorded_is_refused(inside_comfyui, monkeypatch, site):
 def test_a_real_recording_is_refused():
     from t2i_adapter_pack.adapter_models.errors import AdapterError
     from t2i_adapter_pack.adapter_models.stack import AdapterStack
-    from t2i_adapter_pack.nodes import patches
+    from t2i_adapter_pack.nodes.sampling import patches
 
     h = torch.zeros(1, 4, 2, 2, device="cuda")
     residuals = patches.Handed({("input", 2): torch.ones(1, 1, 4, 2, 2, device="cuda")})

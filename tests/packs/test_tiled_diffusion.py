@@ -87,7 +87,7 @@ class Tiler:
 
 
 def prompts(adapter: Any, image: torch.Tensor, weights: Any = None, **values: Any) -> dict[str, Any]:
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     net = T2IAdapterToControlNet.execute(adapter, weights)[0]
     first, second = tiny.apply_core(tiny.conditioning(1), tiny.conditioning(2), net, image, **values)
@@ -183,7 +183,7 @@ def test_the_image_of_a_gray_adapter_is_cut_too():
 
 
 def test_a_control_of_cores_before_ours_is_cut_as_well():
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     config, image, model, batches = tiny.adapter_config(), tiny.hint(*PIXELS), tiny.model(), ((LEFT, RIGHT),)
     core, net = tiny.core_control(config), T2IAdapterToControlNet.execute(tiny.adapter(config))[0]

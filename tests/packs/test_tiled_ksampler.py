@@ -35,7 +35,7 @@ def cut(given: dict[str, Any], start: int) -> int:
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 @pytest.mark.parametrize("hints", [1, 2])
 def test_each_tile_follows_its_part_of_the_image(inside_comfyui, kind, hints):  # noqa: F811 - the fixture
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     adapter, image = tiny.adapter(tiny.adapter_config(kind)), tiny.hint(128, 256, hints)
     model, latent = tiny.model(kind), tiny.latent(TILE, TILE, 2)

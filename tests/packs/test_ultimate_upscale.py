@@ -59,7 +59,7 @@ def prompts(control: Any, image: torch.Tensor) -> tuple[list[Any], list[Any]]:
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 def test_an_adapter_as_controlnet_follows_each_tiles_part_as_cores_does(models, kind):
-    from t2i_adapter_pack.nodes.control import T2IAdapterToControlNet
+    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     config, image = tiny.adapter_config(kind), tiny.hint(*PIXELS)
     expected = upscaled(models[kind], *prompts(tiny.core_control(config), image))

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from t2i_adapter_pack.tasks import archive, base_directory, links, paths, registry, server
+from t2i_adapter_pack.dev.tasks import archive, base_directory, links, paths, registry, server
 
 # What ComfyUI and its users read; whatever else lies in the root is for those who work on the pack.
 FILES = {"__init__.py", "pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md"}
-FOLDERS = {"adapter_models", "annotators", "nodes", "training", "trainer", "web", "locales", "example_workflows"}
+FOLDERS = {"adapter_models", "annotators", "nodes", "training", "cli", "web", "locales", "example_workflows"}
 SUFFIXES = {".py", ".md", ".json", ".jpg", ".toml", ""}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
-from t2i_adapter_pack.tasks import frontend, locate, paths
+from t2i_adapter_pack.dev.tasks import frontend, locate, paths
 
 pytestmark = pytest.mark.host
 # What ComfyUI 0.20.1 asks for in its requirements.

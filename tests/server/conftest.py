@@ -11,9 +11,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
 import pytest
-from t2i_adapter_pack.demo import cases
-from t2i_adapter_pack.miniature import scenes
-from t2i_adapter_pack.tasks import base_directory, server
+from t2i_adapter_miniature import scenes
+from t2i_adapter_pack.dev.demo import cases
+from t2i_adapter_pack.dev.tasks import base_directory, server
 
 from ..adapter_models import samples
 

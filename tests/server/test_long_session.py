@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from t2i_adapter_pack.demo import workflows
-from t2i_adapter_pack.tasks import client
+from t2i_adapter_pack.dev.demo import workflows
+from t2i_adapter_pack.dev.tasks import client
 
 from .conftest import OTHERS, sketch
 
@@ -75,7 +75,7 @@ def test_fifty_prompts_with_other_pictures_adapters_and_sizes(long_server):
     told = long_server.get("/probe/collected")
     assert all(nbytes <= bound for nbytes in told["caches"])
     assert told["alive"]["T2IAdapter"] == len(ADAPTERS)
-    assert told["alive"]["StackRun"] == told["alive"]["Run"] == 0
+    assert told["alive"]["ResidualComputer"] == told["alive"]["Run"] == 0
     assert grown < ALLOWANCE, f"{grown / MEGABYTE:.1f} MB more after {PROMPTS} prompts"
 
 

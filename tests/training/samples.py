@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from t2i_adapter_pack.adapter_models import networks
-from t2i_adapter_pack.training.data import training_set
+from t2i_adapter_pack.training.in_memory_dataset import training_set
 from t2i_adapter_pack.training.loop import Trainer
 from t2i_adapter_pack.training.loss import EPS, Denoiser
 from t2i_adapter_pack.training.settings import Settings

@@ -17,8 +17,8 @@ def main() -> None:
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     samples = sys.modules["samples"]
+    from t2i_adapter_pack.training.distributed import join
     from t2i_adapter_pack.training.loop import Trainer, fit
-    from t2i_adapter_pack.training.processes import join
 
     processes = join(cpu=True)
     settings = samples.settings(batch_size=2 * processes.count, prompt_dropout=0.3, gradient_accumulation=2)

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 from t2i_adapter_pack.training.buckets import Order, bucket_for, bucket_sizes
-from t2i_adapter_pack.training.data import Draw
 from t2i_adapter_pack.training.errors import TrainingError
+from t2i_adapter_pack.training.in_memory_dataset import Draw
 
 
 @pytest.mark.parametrize("resolution", [64, 128, 512, 768, 1024])

@@ -8,10 +8,10 @@ import pytest
 import torch
 from t2i_adapter_pack.training import cache, checkpoints
 from t2i_adapter_pack.training.cache import open_file, prepare
-from t2i_adapter_pack.training.data import Draw
+from t2i_adapter_pack.training.cached_dataset import CachedSet
+from t2i_adapter_pack.training.distributed import ALONE, Processes
 from t2i_adapter_pack.training.errors import CheckpointError, TrainingError
-from t2i_adapter_pack.training.examples import CachedSet
-from t2i_adapter_pack.training.processes import ALONE, Processes
+from t2i_adapter_pack.training.in_memory_dataset import Draw
 from t2i_adapter_pack.training.samples import list_folder
 from t2i_adapter_pack.training.shards import list_data, list_shard
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models.errors import HintError
-from t2i_adapter_pack.training.data import Draw, glance
 from t2i_adapter_pack.training.errors import TrainingError
+from t2i_adapter_pack.training.in_memory_dataset import Draw, weights_fingerprint
 
 from . import samples
 
@@ -116,10 +116,12 @@ def test_coloured_images_become_gray_for_gray_adapters():
 
 def test_a_glance_tells_weights_apart():
     weights = [torch.randn(300, 70, generator=torch.Generator().manual_seed(1)), torch.ones(5), torch.zeros(0)]
-    known = glance(weights)
-    assert glance([weight.clone() for weight in weights]) == known
+    known = weights_fingerprint(weights)
+    assert weights_fingerprint([weight.clone() for weight in weights]) == known
     # Of low rank, as a LoRA: it changes all of a weight.
     low = torch.linspace(0.1, 1, 300)[:, None] * torch.linspace(1, 2, 70)[None] * 1e-3
-    assert glance([weights[0] + low, *weights[1:]]) != known
-    assert glance([weights[0], weights[1] * 1.001, weights[2]]) != known
-    assert glance([weights[0].half(), *weights[1:]]) == glance([weights[0].half().float(), *weights[1:]])
+    assert weights_fingerprint([weights[0] + low, *weights[1:]]) != known
+    assert weights_fingerprint([weights[0], weights[1] * 1.001, weights[2]]) != known
+    assert weights_fingerprint([weights[0].half(), *weights[1:]]) == weights_fingerprint(
+        [weights[0].half().float(), *weights[1:]]
+    )

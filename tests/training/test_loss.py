@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.training.data import Draw
+from t2i_adapter_pack.training.in_memory_dataset import Draw
 from t2i_adapter_pack.training.loss import PREDICTIONS, V, adapter_loss
 
 from . import samples

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from t2i_adapter_pack.training.distributed import ALONE, Processes, join
 from t2i_adapter_pack.training.errors import TrainingError
 from t2i_adapter_pack.training.loop import Trainer, fit
-from t2i_adapter_pack.training.processes import ALONE, Processes, join
 
 from . import samples
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from t2i_adapter_pack.benchmarks.saved import saved_bytes
-from t2i_adapter_pack.training.recompute import lean_convolutions, recomputing
+from t2i_adapter_pack.dev.benchmarks.saved import saved_bytes
+from t2i_adapter_pack.training.memory_savers import lean_convolutions, recomputing
 from torch import nn
 
 from . import samples

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from t2i_adapter_pack.training.data import Draw
 from t2i_adapter_pack.training.errors import CheckpointError
+from t2i_adapter_pack.training.in_memory_dataset import Draw
 from t2i_adapter_pack.training.rows import DAMAGE, read_facts, read_row
 from t2i_adapter_pack.training.samples import list_folder
 

@@ -1,0 +1,71 @@
+"""Condition images for pictures that have none: the annotators of the nodes, without a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from ..annotators.sketch import clean_sketch
+from ..nodes.annotate_for import PRESETS, Preset, weightless
+from ..nodes.annotate_lines import draw_lines
+from ..nodes.annotation.network_annotator import SOFT_EDGE, AnnotationJob
+from ..nodes.annotation.network_cache import NETWORKS
+from ..nodes.annotation.pictures import to_planes
+from ..nodes.annotation.weight_files import AUTO as FOUND
+from ..training.errors import TrainingError
+from .options import AUTO
+
+NODE = "trainer"
+# Beside those that the published adapters were trained with.
+MORE = (
+    Preset("clean-sketch", "", "T2I Clean Sketch", 0, weightless(clean_sketch)),
+    Preset("soft-edge", "", "T2I Soft Edge, threshold 0.5", 0, lambda job, _: draw_lines(job, SOFT_EDGE, 0.5)),
+)
+
+
+def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Tensor], Tensor]:
+    """Return what draws condition images.
+
+    Args:
+        name: A condition, or a name of :data:`MORE`; ``auto`` for that of the adapter.
+        file: Its weights, or None to look where they usually are.
+        adapter: What it draws for.
+
+    Returns:
+        From a picture (1, 3, H, W) in [0, 1] to its condition image, which raises an AnnotatorError where weights are
+        missing, and a TrainingError where nobody knows what to draw.
+
+    Raises:
+        TrainingError: There is no such file.
+    """
+    if file is not None and not file.is_file():
+        raise TrainingError("annotator_file", f"{file}, which is no file", "a file of weights", "Correct the path.")
+    preset = preset_named(name, adapter)
+    # Networks live as long as somebody holds this.
+    keeper = NETWORKS.keeper(NODE)
+
+    def annotate(picture: Tensor, _: object = keeper) -> Tensor:
+        if preset is None:
+            raise TrainingError(
+                "condition",
+                "pictures without a condition map, and no condition that an annotator is known for",
+                "a map for each picture, or an annotator",
+                "Put maps beside the pictures (cat.cond.png), or name --condition or --annotator.",
+            )
+        image = picture.movedim(1, -1)
+        job = AnnotationJob(NODE, preset.means, image, preset.resolution, FOUND if file is None else file.name, file)
+        drawn: Tensor = to_planes(preset.make(job, False)[0])
+        return drawn
+
+    return annotate
+
+
+def preset_named(name: str, adapter: T2IAdapter) -> Preset | None:
+    """Return how pictures are annotated, as adapters of this family were trained; None where nobody knows."""
+    about = adapter.about
+    wanted = (about.condition.name if about.condition else "") if name == AUTO else name
+    rows = [row for row in (*PRESETS, *MORE) if row.condition == wanted]
+    return next((row for family in (about.family or "", "") for row in rows if row.family == family), None)

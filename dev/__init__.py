@@ -1,0 +1,1 @@
+"""The workshop: what makes, measures and shows the pack. Nothing here is published."""

@@ -1,0 +1,134 @@
+"""What an adapter allocates per step, what it holds during a run, and the peak of a process that samples with it."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import statistics
+from collections.abc import Iterable, Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+
+from . import models, probe, report, step
+from .options import Options
+
+STEPS = 3
+
+
+def run(options: Options) -> report.Section:
+    """Count allocations and held bytes in this process, and measure peaks in one process per variant."""
+    scale = models.Scale(options.device, options.family, options.quick)
+    size = _size(options)
+    model = models.unet(scale)
+    tables = [_per_step(model, scale, size), _held(model, scale, size)]
+    # The processes must have the machine's memory for themselves.
+    del model
+    gc.collect()
+    tables.append(_peaks(options, size))
+    notes = (
+        "Allocations: storages that the variant's own operations make in a step after the first, at constant weights "
+        "(counted by a TorchDispatchMode; views and in-place operations make none).",
+        "Held: distinct storages of features, residuals and caches while sampling, on every device together.",
+        "Peak: of the whole process on the CPU (resident), of torch's allocator on a GPU; the least of the processes. "
+        "On the CPU it counts the pages of the mapped file, which the system may take back; core copies them.",
+    )
+    title = f"Allocations and memory, {scale.family} at {size}×{size}"
+    return report.Section(options.key("allocations"), title, tables, notes)
+
+
+def _size(options: Options) -> int:
+    return 64 if options.quick else 1024 if options.family == "SDXL" else 512
+
+
+def _per_step(model: Any, scale: models.Scale, size: int) -> report.Table:
+    table = report.Table(("variant", "tensors per step", "bytes per step", "goal", "holds"), caption="Allocations")
+    for name in models.VARIANTS[1:]:
+        costs = step.account(name, model, scale, size, tensors=True)
+        tensors = statistics.median(cost.tensors for cost in costs)
+        nbytes = statistics.median(cost.nbytes for cost in costs)
+        goal = ("0", report.holds(tensors, 0)) if name.startswith("ours") else ("", "")
+        table.add(name, f"{tensors:g}", report.megabytes(nbytes), *goal)
+    return table
+
+
+def _held(model: Any, scale: models.Scale, size: int) -> report.Table:
+    head = ("variant", "held, ours", "held, core", "ours / core", "goal", "holds")
+    table = report.Table(head, caption="Held during a run")
+    for suffix in ("", " ×4"):
+        ours, core = (_held_by(f"{name}{suffix}", model, scale, size) for name in ("ours", "core"))
+        ratio = ours / core
+        adapters = "four adapters" if suffix else "one adapter"
+        table.add(
+            adapters, report.megabytes(ours), report.megabytes(core), f"{ratio:.3f}", "≤ 1", report.holds(ratio, 1)
+        )
+    return table
+
+
+def _held_by(variant: str, model: Any, scale: models.Scale, size: int) -> int:
+    """Sample, and return the bytes that the variant holds in the middle of a step, its clones included."""
+    import comfy.controlnet
+
+    from ...adapter_models import stack
+
+    seen: list[int] = []
+    ours, core = stack.ResidualComputer.residuals, comfy.controlnet.T2IAdapter.get_control
+
+    def residuals(self: Any, call: Any) -> Any:
+        answer = ours(self, call)
+        features = [level for each in self._features.values() for level in each.levels]
+        entries = (use.adapter.cache._entries.values() for use in self.uses)
+        cached = [level for _, each in itertools.chain.from_iterable(entries) for level in each.levels]
+        ready = [each for sums in self._ready.values() for each in sums.values()]
+        seen.append(_bytes([*features, *cached, *ready, *answer.values()]))
+        return answer
+
+    def get_control(self: Any, *args: Any) -> Any:
+        answer = core(self, *args)
+        seen.append(_bytes([*_tensors(answer), *(each for link in _chain(self) for each in _tensors(link))]))
+        return answer
+
+    with (
+        mock.patch.object(stack.ResidualComputer, "residuals", residuals),
+        mock.patch.object(comfy.controlnet.T2IAdapter, "get_control", get_control),
+    ):
+        models.job(variant, model, scale, size).sample(STEPS)
+    return max(seen)
+
+
+def _chain(control: Any) -> Iterator[dict[str, Any]]:
+    while control is not None:
+        yield control.control_input
+        control = control.previous_controlnet
+
+
+def _tensors(control: dict[str, Any]) -> Iterator[torch.Tensor]:
+    return (value for values in control.values() for value in values if value is not None)
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    storages = {each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in tensors}
+    return sum(storages.values())
+
+
+def _peaks(options: Options, size: int) -> report.Table:
+    head = ("variant", "peak", "above bare", "above bare, ours / core", "goal", "holds")
+    table = report.Table(head, caption="Peak of the process")
+    variants = models.VARIANTS[:3] if options.quick else models.VARIANTS
+    peaks = {name: _peak(options, name, size) for name in variants}
+    for name, peak in peaks.items():
+        above = peak - peaks["bare"]
+        rival = peaks.get(name.replace("ours", "core"), 0) - peaks["bare"]
+        goal = ("", "", "")
+        if name.startswith("ours"):
+            goal = (f"{above / rival:.3f}" if rival > 0 else "", "≤ core", report.holds(above, rival))
+        table.add(name, report.megabytes(peak), report.megabytes(above), *goal)
+    return table
+
+
+def _peak(options: Options, variant: str, size: int) -> int:
+    asked = {"variant": variant, "family": options.family, "tiny": options.quick, "size": size, "steps": STEPS}
+    # What else a process allocates differs a little from one to the next; the least is the cleanest.
+    repeats = 1 if options.quick or options.device.type == "cuda" else 2
+    return min(int(probe.ask("sample", options.device, asked, fresh=not options.quick)["peak"]) for _ in range(repeats))

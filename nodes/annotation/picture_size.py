@@ -1,0 +1,101 @@
+"""The size of the picture being made, for annotators whose result depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...adapter_models.hint import fit_to
+from ...annotators.errors import AnnotatorError
+from ...annotators.images import check_images
+from .pictures import to_planes
+
+Size = tuple[int, int]
+LARGEST_SIDE = 16384
+# Pixels to a cell of a latent that does not say it itself, as those of SD1.x, SD2.x and SDXL.
+LATENT_CELL = 8
+
+
+def size_inputs(effect: str) -> list[Any]:
+    """Return the inputs that tell an annotator which picture is being made.
+
+    Args:
+        effect: What the size does, for the tooltips.
+    """
+    side = {"default": 0, "min": 0, "max": LARGEST_SIDE, "step": 8, "optional": True}
+    return [
+        io.Int.Input(
+            "width",
+            tooltip=f"Width of the picture being made, in pixels: {effect} 0 (default): the image's, or in the image's "
+            "aspect if height is set.",
+            **side,
+        ),
+        io.Int.Input(
+            "height",
+            tooltip="Height of the picture being made, in pixels. 0 (default): the image's, or in the image's aspect "
+            "if width is set.",
+            **side,
+        ),
+        io.Latent.Input(
+            "latent",
+            optional=True,
+            tooltip="The latent that the sampler gets: its size goes before width and height.",
+        ),
+    ]
+
+
+def picture_size(where: str, image: Tensor, width: int, height: int, latent: Any = None) -> Size | None:
+    """Return height and width of the picture being made, or None where the inputs do not tell.
+
+    Args:
+        where: The node's name, for messages.
+        image: (B, H, W, C), whose aspect completes a single side.
+        width: In pixels; 0 for unknown.
+        height: In pixels; 0 for unknown.
+        latent: ComfyUI's LATENT, which goes first, or None.
+
+    Raises:
+        AnnotatorError: A size out of range, or something else than a latent.
+    """
+    if latent is not None:
+        return _latent_size(where, latent)
+    for name, side in (("width", width), ("height", height)):
+        if not isinstance(side, int) or not 0 <= side <= LARGEST_SIDE:
+            expected = f"pixels from 0 (unknown) to {LARGEST_SIDE}"
+            raise AnnotatorError(f"{where}, {name}", repr(side)[:80], expected, "Enter a size, or connect a latent.")
+    if not width and not height:
+        return None
+    rows, columns = image.shape[1:3]
+    return height or max(1, round(width * rows / columns)), width or max(1, round(height * columns / rows))
+
+
+def _latent_size(where: str, latent: Any) -> Size:
+    samples = latent.get("samples") if isinstance(latent, Mapping) else None
+    if not isinstance(samples, Tensor) or samples.ndim < 4 or 0 in samples.shape:
+        found = (
+            f"samples of shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(latent).__name__}"
+        )
+        raise AnnotatorError(f"{where}, latent", found, "a LATENT of pictures", "Connect the sampler's latent_image.")
+    cell = latent.get("downscale_ratio_spacial") or LATENT_CELL
+    return int(samples.shape[-2] * cell), int(samples.shape[-1] * cell)
+
+
+def fit_image(where: str, image: Tensor, size: Size) -> Tensor:
+    """Bring images to the size of the picture being made, as Apply T2I-Adapter does by default: what stands out is cut.
+
+    Args:
+        where: The node's name, for messages.
+        image: (B, H, W, C) in [0, 1].
+        size: Height and width in pixels.
+
+    Returns:
+        (B, *size, 3) in [0, 1] of the same type.
+
+    Raises:
+        AnnotatorError: The input is no picture.
+    """
+    planes = check_images(f"{where}, image", to_planes(image))
+    return fit_to(planes, size, "crop").clamp(0, 1).movedim(1, -1).to(image.dtype)

@@ -1,0 +1,220 @@
+"""T2I-Adapter as ControlNet: the same engine behind ComfyUI's CONTROL_NET socket."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from ..adapter_models.families import UNetOutline, sites_for
+from ..adapter_models.hint import check_hint
+from ..adapter_models.weights import NEUTRAL, Weights
+from . import host
+from .inputs import checked
+from .loading.adapters import copy_for
+from .sampling import attach
+from .sampling.advanced_apply import AdvancedApply
+from .sampling.control_lists import as_control, merge
+from .sampling.control_run import ControlCall, ControlRun
+from .sampling.keyframes import KeyframeClock
+from .sampling.state import Clock, SamplingState
+from .sampling.wrappers import OBSERVED
+from .sockets import T2IAdapterSocket, WeightsSocket
+
+
+# A kind of ComfyUI's own adapter: samplers that cut condition images into tiles look for those and their attributes.
+class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[misc]
+    """An adapter as ComfyUI's conditioning carries controls. Strength, range and hint come from the apply node.
+
+    Like ComfyUI's own controls it obeys whoever sets ``cond_hint`` (an image of the size of the call, which then goes
+    before the whole one), ``cond_hint_original``, ``strength`` or ``timestep_range`` between two calls.
+
+    Args:
+        adapter: The adapter.
+        weights: Factors of the strength.
+
+    Attributes:
+        sub_idxs: The frames of the window that is next, where a sampler of videos sets them.
+        full_latent_length: How many frames the video has.
+        context_length: How many a window has.
+    """
+
+    def __init__(self, adapter: T2IAdapter, weights: Weights = NEUTRAL) -> None:
+        device = adapter.patcher.load_device  # type: ignore[attr-defined]
+        # Three channels, whatever the adapter takes: it makes gray of colours by itself, and better.
+        super().__init__(adapter.network, 3, attach.CELL, "bilinear", device)
+        self.adapter = adapter
+        self.weights = weights
+        self.extra_hooks = attach.observer_hooks()
+        self.outline: UNetOutline | None = None
+        # What keeps the run is ComfyUI's own run, which ends after an error too; cleanup is then not called.
+        self._run: Callable[[], ControlRun | None] = _nothing
+        self._model: Callable[[], Any] = _nothing
+        self._starts: tuple[float, ...] = ()
+        self._always: Any = None
+        self._forget_window()
+
+    def _forget_window(self) -> None:
+        self.sub_idxs: list[int] | None = None
+        self.full_latent_length = self.context_length = 0
+
+    def get_extra_hooks(self) -> list[Any]:
+        """Name the hooks of the controls before this one.
+
+        Its own only put wrappers around the calls of a run, for which ComfyUI reads ``extra_hooks``. Named here, they
+        would make it load a model with dynamic memory a second time without, as hooks that change weights need it, and
+        keep prompts with the control out of the calls of those without.
+        """
+        return [] if self.previous_controlnet is None else list(self.previous_controlnet.get_extra_hooks())
+
+    def set_cond_hint(self, cond_hint: Tensor, *args: Any, **kwargs: Any) -> T2IAdapterControl:
+        """Take the condition image, (B, C, H, W)."""
+        check_hint("T2I-Adapter as ControlNet, image", cond_hint)
+        super().set_cond_hint(cond_hint, *args, **kwargs)
+        return self
+
+    def scale_image_to(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size that a condition image must have: the picture's. The adapter itself fills up whole cells."""
+        return width, height
+
+    def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
+        """Check the family before the first step. ComfyUI calls this once per prompt."""
+        super().pre_run(model, percent_to_timestep_function)
+        start, end = self.timestep_percent_range
+        self._always = self.timestep_range if start <= 0.0 and end >= 1.0 else None
+        self._starts = tuple(float(percent_to_timestep_function(row.start_percent)) for row in self.overrides.keyframes)
+        self._run, self._model = _nothing, weakref.ref(model)
+        self._forget_window()
+        self.outline = host.base_outline(model, model.diffusion_model)
+        sites_for(self.adapter.about.name, self.adapter.network.config, self.outline)
+
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
+    ) -> dict[str, list[Tensor | None]] | None:
+        """Return what each block adds, with what the controls before this one add."""
+        previous = None
+        if self.previous_controlnet is not None:
+            previous = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
+        run = self._run() or self._begin(x_noisy.shape[0] // batched_number, transformer_options)
+        options = transformer_options
+        if self.sub_idxs is not None:
+            options = {**options, "ad_params": {"sub_idxs": self.sub_idxs, "full_length": self.full_latent_length}}
+        strength = self.strength if self._acts(t[0]) else 0.0
+        call = ControlCall(x_noisy, t[0], batched_number, options, strength)
+        if self._is_cut_for(x_noisy):
+            residuals = run.of_crops(self.cond_hint, call)
+        else:
+            residuals = run.of_image(self.cond_hint_original, call)
+        assert self.outline is not None
+        inputs = sum(block.kind == "input" for block in self.outline.blocks)
+        # Core's own SDXL adapters begin with an entry that is never taken, and core adds up lists from their
+        # beginnings: ours must be as long to meet theirs.
+        longer = ("middle", 0) in residuals
+        return merge(as_control(residuals, x_noisy.shape[0], inputs + longer), previous)
+
+    def _acts(self, sigma: Tensor) -> bool:
+        if self.timestep_range is None or self.timestep_range is self._always:
+            return True  # without a look at the noise level, which would wait for the device
+        return bool(self.timestep_range[0] >= sigma >= self.timestep_range[1])
+
+    def _is_cut_for(self, x: Tensor) -> bool:
+        if self.cond_hint is None:
+            return False
+        return list(self.cond_hint.shape[2:]) == [side * self.compression_ratio for side in x.shape[2:]]
+
+    def _begin(self, pictures: int, transformer_options: dict[str, Any]) -> ControlRun:
+        if self.outline is None:
+            raise RuntimeError("T2I-Adapter as ControlNet: got a call before pre_run; expected ComfyUI's sampler.")
+        observed: SamplingState | None = transformer_options.get(OBSERVED)
+        model, sigmas = self._model(), () if observed is None else observed.sigmas
+        if observed is None and "sample_sigmas" in transformer_options:
+            sigmas = transformer_options["sample_sigmas"].tolist()
+        run = ControlRun(
+            self.adapter,
+            sites_for(self.adapter.about.name, self.adapter.network.config, self.outline),
+            model,
+            self.compression_ratio,
+            Clock(model.model_sampling, sigmas),
+            max(pictures, observed.pictures if observed else 0),
+            self.weights,
+            KeyframeClock(self.overrides, self._starts, max(sigmas, default=float("inf"))),
+        )
+        if observed is None:
+            self._run = lambda: run
+        else:
+            observed.guests.append(run)
+            self._run = weakref.ref(run)
+        return run
+
+    def get_models(self) -> list[Any]:
+        """Name the models that ComfyUI must load with the diffusion model."""
+        return [*super().get_models(), self.adapter.patcher]
+
+    def cleanup(self) -> None:
+        """Drop what the run made."""
+        super().cleanup()
+        self._run = self._model = _nothing
+        self._forget_window()
+
+    def copy(self) -> T2IAdapterControl:
+        """Return a control of the same adapter, for another apply node."""
+        copied = T2IAdapterControl(self.adapter, self.weights)
+        self.copy_to(copied)
+        copied.take_overrides(self)
+        return copied
+
+    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> T2IAdapterControl:
+        """Return a control with a copy of the weights for another device."""
+        copied = T2IAdapterControl(copy_for(self.adapter, load_device), self.weights)
+        self.copy_to(copied)
+        copied.take_overrides(self)
+        if autoregister:
+            self.multigpu_clones[load_device] = copied
+        return copied
+
+
+def _nothing() -> None:
+    return None
+
+
+class T2IAdapterToControlNet(io.ComfyNode):
+    """Turn an adapter into a CONTROL_NET."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="T2IAdapterToControlNet",
+            display_name="T2I-Adapter as ControlNet",
+            category="T2I-Adapter",
+            description="Use an adapter where a ControlNet goes: Apply ControlNet, tiled upscalers, regional prompts. "
+            "It follows one prompt instead of the whole model.",
+            search_aliases=["adapter to controlnet", "control net", "regional", "tile", "upscale"],
+            inputs=[
+                T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
+                WeightsSocket.Input(
+                    "weights",
+                    optional=True,
+                    tooltip="From T2I-Adapter Level Weights or T2I-Adapter Schedule: factors of the strength.",
+                ),
+            ],
+            outputs=[
+                io.ControlNet.Output(
+                    "control_net",
+                    tooltip="For Apply ControlNet and all that take one. Apply Advanced ControlNet's mask, keyframes "
+                    "and weights act too, except weights for a ControlNet and weights with a mask: use T2I-Adapter "
+                    "Level Weights or Schedule here, or the mask of Apply T2I-Adapter.",
+                )
+            ],
+        )
+
+    @classmethod
+    @checked
+    def execute(cls, adapter: T2IAdapter, weights: Weights | None = None) -> io.NodeOutput:
+        """Wrap the adapter."""
+        return io.NodeOutput(T2IAdapterControl(adapter, weights or NEUTRAL))

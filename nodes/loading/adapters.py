@@ -1,0 +1,100 @@
+"""Adapters, style adapters and fusers from their files, their memory in ComfyUI's hands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...adapter_models.adapter import T2IAdapter
+from ...adapter_models.combine import T2IFuser
+from ...adapter_models.conditions import NAME
+from ...adapter_models.features import FeatureCache
+from ...adapter_models.loading import AdapterInfo, load
+from ...adapter_models.networks import Adapter, build
+from ...adapter_models.style import T2IStyleAdapter
+from ...adapter_models.style_and_fuser import FUSER, STYLE_ADAPTER, load_companion
+from .. import host
+
+
+def wrap_adapter(
+    path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
+) -> T2IAdapter:
+    """Load an adapter and hand its memory to ComfyUI.
+
+    Args:
+        path: A weights file or a diffusers folder, wherever it is.
+        name: How the user names it.
+        member: Which entry of a CoAdapter bundle.
+        bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained that way round).
+        dtype: Precision to compute in; None for that of the diffusion model.
+
+    Returns:
+        The adapter, wrapped in a model patcher.
+    """
+    network, about = load(path, name, member, host.OPERATIONS)
+    if bgr is None and network.config.image_channels > 1:
+        tell_color_order(about)
+    return own_adapter(network, about, bgr=about.bgr if bgr is None else bgr, dtype=dtype)
+
+
+def tell_color_order(about: AdapterInfo) -> None:
+    """Show on the running node which order of colours is taken, where the file's content does not decide it."""
+    order, node = about.color_order, host.running_node() or None
+    if order.told_by == NAME:
+        known = f"{about.family or 'any model'}, {about.condition.name}" if about.condition else f"{about.family}"
+        told = f"Colour order: {'bgr' if order.bgr else 'rgb'}, taken from {NAME} ({about.name}: {known})."
+        host.tell(f"{told} If the file was renamed, choose rgb or bgr in color_order.", node)
+    elif not order.told_by:
+        host.warn(
+            f"Colour order: neither {about.name} nor its name tells, so rgb is assumed. If this is an openpose adapter "
+            "for SDXL, choose bgr in color_order; if not, choose rgb.",
+            node,
+        )
+
+
+def own_adapter(network: Adapter, about: AdapterInfo, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:
+    """Hand the memory of an adapter to ComfyUI; its layers are of host.OPERATIONS."""
+    patcher = host.wrap_network(network)
+    return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
+
+
+def copy_for(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
+    """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
+    # Built anew: what ComfyUI hangs on a network that it streams (pinned buffers, memory of a device) is freed by its
+    # owner, and a deep copy would free it a second time.
+    network = build(adapter.network.config, host.OPERATIONS, device="meta")
+    weights = {name: weight.detach().to("cpu", copy=True) for name, weight in adapter.network.state_dict().items()}
+    network.load_state_dict(weights, assign=True)
+    network.eval().requires_grad_(False)
+    patcher = host.wrap_network(network, device)
+    return replace(adapter, network=network, patcher=patcher, cache=FeatureCache(patcher.offload_device))
+
+
+def load_style_adapter(path: Path, name: str) -> T2IStyleAdapter:
+    """Load a style adapter and hand its memory to ComfyUI."""
+    network = load_companion(STYLE_ADAPTER, path, name, host.OPERATIONS)
+    return T2IStyleAdapter(network, name, host.wrap_network(network))
+
+
+def load_fuser(path: Path, name: str) -> T2IFuser:
+    """Load a CoAdapter fuser and hand its memory to ComfyUI."""
+    network = load_companion(FUSER, path, name, host.OPERATIONS)
+    return T2IFuser(network, name, host.wrap_network(network))
+
+
+def style_tokens(adapter: T2IStyleAdapter, hidden: Tensor) -> Tensor:
+    """Compute a style's tokens.
+
+    Args:
+        adapter: The style adapter; ComfyUI loads it.
+        hidden: (N, T, width), CLIP's last hidden state.
+
+    Returns:
+        (1, N · tokens, context) in full precision, where ComfyUI keeps results.
+    """
+    host.load_models([adapter.patcher])
+    device = adapter.patcher.load_device  # type: ignore[attr-defined]
+    return adapter.tokens(hidden.to(device)).to(host.intermediate_device())

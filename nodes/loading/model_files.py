@@ -1,0 +1,171 @@
+"""What the loaders offer: files, diffusers folders and the entries of bundles, by the names that workflows keep."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...adapter_models.errors import AdapterError
+from ...adapter_models.files import DIFFUSERS_STEM, weights_in_folder
+from ...adapter_models.loading import BUNDLE_SEPARATOR
+from .. import host
+from .bundles import BUNDLES, LISTING_SECONDS
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What the list of a loader offers.
+
+    Attributes:
+        input: The input, for messages.
+        folders: ComfyUI's names of the folders, in the order in which they are searched.
+        places: The folders in words.
+        entries: A diffusers folder is one entry, and so is each adapter in a CoAdapter bundle.
+    """
+
+    input: str
+    folders: tuple[str, ...]
+    places: str
+    entries: bool = False
+
+
+_STYLE_PLACES = "models/style_models, models/controlnet and models/t2i_adapter"
+# ComfyUI's "controlnet" is models/controlnet and models/t2i_adapter.
+ADAPTERS = FileKind("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
+STYLES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
+FUSERS = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
+
+LONGEST_QUOTE = 200
+
+
+def _known(kind: FileKind) -> dict[str, str]:
+    """Return the files and, for adapters, diffusers folders by name, by their names and places alone."""
+    found: dict[str, str] = {}
+    for name, path in host.model_files(kind.folders).items():
+        folder = _slashed(name).rpartition("/")[0]
+        if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
+            found.setdefault(folder, str(Path(path).parent))
+            if _is_generic(name):
+                continue
+        found[name] = path
+    return found
+
+
+def file_names(kind: FileKind) -> list[str]:
+    """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles.
+
+    The list is made whenever ComfyUI starts or refreshes, of files that nobody has chosen: no pickle is opened for it.
+    The entries of a pickled bundle are shown once it was chosen, and can be named before.
+    """
+    names: list[str] = []
+    until = time.monotonic() + LISTING_SECONDS
+    for name, path in _known(kind).items():
+        entries = BUNDLES.listed(Path(path), until) if kind.entries else ()
+        names.extend([name, *(f"{name}{BUNDLE_SEPARATOR}{entry}" for entry in entries)])
+    return names
+
+
+def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
+    """Find the file of an entry of a loader's list.
+
+    Args:
+        kind: What the loader offers.
+        name: As in :func:`file_names`. A shared workflow may name another subfolder: the same file name is enough.
+
+    Returns:
+        The file or diffusers folder, and the entry of a bundle or None.
+
+    Raises:
+        AdapterError: There is no such file, or there are several of that name in other subfolders.
+    """
+    files, known = host.model_files(kind.folders), _known(kind)
+    where, member = f"{kind.input} '{_short(name, LONGEST_QUOTE)}'", ""
+    if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
+        name, _, member = name.rpartition(BUNDLE_SEPARATOR)
+    for entry, path in {**files, **known}.items():
+        if _slashed(entry) == _slashed(name):
+            return Path(path), member or None
+    # All diffusers files have one name, which says nothing.
+    same = [entry for entry in known if _basename(entry) == _basename(name) and not _is_generic(name)]
+    # A file that links lead to by several names is one file.
+    if len({_identity(known[entry]) for entry in same}) > 1:
+        listed = ", ".join(_short(entry, LONGEST_QUOTE // 3) for entry in same[:3])
+        more = f" and {len(same) - 3} more" if len(same) > 3 else ""
+        raise AdapterError(
+            where, f"several files of that name ({listed}{more})", "one of them", "Choose it in the list."
+        )
+    if same:
+        return Path(known[min(same, key=len)]), member or None
+    raise AdapterError(
+        where,
+        "no such file",
+        f"one of {len(known)} files in {kind.places}",
+        "Put the file there and refresh the node definitions (R).",
+    )
+
+
+def _identity(path: str) -> tuple[object, ...]:
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return (path,)
+    return (stat.st_dev, stat.st_ino) if stat.st_ino else (path,)
+
+
+def _short(name: str, most: int) -> str:
+    """Return the end of a name that is too long to be read: there it differs from others."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _slashed(name: str) -> str:
+    """Write a name as everywhere but on Windows."""
+    return name.replace("\\", "/")
+
+
+def _basename(name: str) -> str:
+    return _slashed(name).rsplit("/", 1)[-1]
+
+
+def _is_generic(name: str) -> bool:
+    return _basename(name).startswith(DIFFUSERS_STEM)
+
+
+def file_error(kind: FileKind, name: str | None) -> str | None:
+    """Say what is wrong with an entry of a loader's list, or None; of a name that a link will bring, nothing."""
+    if name is None:
+        return None
+    try:
+        path, member = find_file(kind, name)
+        if member is not None:
+            _check_entry(f"{kind.input} '{_short(name, LONGEST_QUOTE)}'", path, member)
+    except AdapterError as error:
+        return str(error)
+    if kind.entries and path.suffix.lower() == ".ckpt":
+        # Lists do not open it; now that it was chosen, they may show what is in it.
+        with contextlib.suppress(AdapterError):
+            BUNDLES.ask(path)
+    return None
+
+
+def _check_entry(where: str, path: Path, member: str) -> None:
+    entries = BUNDLES.ask(path)
+    if member not in entries:
+        found = (
+            f"a CoAdapter bundle of {_short(', '.join(entries), LONGEST_QUOTE)}"
+            if entries
+            else "a file without entries"
+        )
+        fix = "Choose another entry, or drop the '#…'."
+        raise AdapterError(where, found, f"an entry '{_short(member, LONGEST_QUOTE)}' in it", fix)
+
+
+def file_fingerprint(kind: FileKind, name: str | None) -> tuple[str, int, int] | None:
+    """Say what changes when a file is replaced: path, time and size; None for a name that a link will bring."""
+    if name is None:
+        return None
+    path, _ = find_file(kind, name)
+    weights = weights_in_folder(path) if path.is_dir() else path
+    stat = (weights or path).stat()
+    return str(path), stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,174 @@
+"""What an adapter as CONTROL_NET knows during one sampling run, and the residuals that it makes of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...adapter_models.adapter import T2IAdapter
+from ...adapter_models.applied import AppliedAdapter
+from ...adapter_models.crops import Crops
+from ...adapter_models.errors import AdapterError
+from ...adapter_models.families import Block
+from ...adapter_models.stack import Call, ResidualComputer, Residuals
+from ...adapter_models.weights import Moment, Side, Weights
+from .advanced_apply import WHERE
+from .keyframes import KeyframeClock
+from .state import Clock, Step, chunks_of
+from .wrappers import STEP
+
+# Condition images whose sums a run keeps. More than one only where somebody changes the image between calls.
+HINTS = 4
+
+
+@dataclass(frozen=True)
+class ControlCall:
+    """One call of a CONTROL_NET.
+
+    Attributes:
+        x: (prompts · pictures, C, h, w), the latent or the part of it that the UNet is about to get.
+        sigma: Its noise level.
+        prompts: How many prompts are packed into it.
+        options: ComfyUI's ``transformer_options``.
+        strength: Strength at this call, 0 outside the control's range.
+    """
+
+    x: Tensor
+    sigma: Tensor
+    prompts: int
+    options: Mapping[str, Any]
+    strength: float
+
+    @property
+    def step(self) -> Step:
+        """What the observer has noted of the step; else the order of ComfyUI's own guider, and no areas."""
+        noted: Step | None = self.options.get(STEP)
+        lists = 1 + max(self.options.get("cond_or_uncond") or [0])
+        size = (int(self.x.shape[-2]), int(self.x.shape[-1]))
+        return noted or Step(size, {}, ("positive", *("negative",) * lists))
+
+
+@dataclass(eq=False)
+class ControlRun:
+    """One sampling run of an adapter as CONTROL_NET. Dropped with the run.
+
+    Attributes:
+        adapter: The adapter.
+        sites: The block that each level is added to.
+        model: ComfyUI's BaseModel.
+        cell: Size of a latent cell in pixels.
+        clock: Tells where a noise level stands in the run.
+        pictures: Size of the batch being made, as far as it is known.
+        weights: Factors of the strength.
+        keyframes: What another pack's Apply node handed over.
+    """
+
+    adapter: T2IAdapter
+    sites: tuple[Block, ...]
+    model: Any
+    cell: int
+    clock: Clock
+    pictures: int
+    weights: Weights
+    keyframes: KeyframeClock
+    _sums: OrderedDict[tuple[int, int, int], ResidualComputer] = field(default_factory=OrderedDict)
+    _crops: Crops = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without crops."""
+        self._crops = Crops(self.adapter)
+
+    def of_image(self, hint: Tensor, call: ControlCall) -> Residuals:
+        """Return the residuals of a call that shows the whole of a condition image, or an area of it.
+
+        Args:
+            hint: (N, C, H, W) in [0, 1], of any size.
+            call: The call.
+        """
+        self.keyframes.go_to(call.sigma)
+        sums = self._sums_of(hint, self._pictures(call))
+        chunks = chunks_of(call.x, call.options, call.step)
+        return sums.residuals(Call(tuple(chunks), (self._factors(call),), call.x.device, self.dtype))
+
+    def of_crops(self, crops: Tensor, call: ControlCall) -> Residuals:
+        """Return the residuals of a call whose condition images somebody has cut to its own size.
+
+        Args:
+            crops: (N, C, H, W) in [0, 1] of the size of the call's picture: one for each row; or as many as there are,
+                for the pictures of each prompt.
+            call: The call.
+        """
+        self.keyframes.go_to(call.sigma)
+        if self.keyframes.mask(self._pictures(call)) is not None:
+            raise AdapterError(
+                WHERE,
+                "a mask or latent keyframes under a sampler that cuts the picture into tiles without telling where",
+                "one of the two",
+                "Draw the mask into the condition image, or sample without tiles.",
+            )
+        rows, device = call.x.shape[0], call.x.device
+        levels = self._crops.levels(crops, _shown(len(crops), rows, call.prompts), device=device, dtype=self.dtype)
+        weights = self.keyframes.weights(self.weights)
+        sides = [weights.of_side(side) for side in _sides(call)]
+        residuals: Residuals = {}
+        for level, factor, site in zip(levels, self._factors(call), self.sites, strict=True):
+            weighted = _weighted(level, [factor * side for side in sides])
+            residuals[site.kind, site.index] = weighted.to(self.dtype).unsqueeze(0)
+        return residuals
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the UNet."""
+        return self.model.get_dtype_inference()  # type: ignore[no-any-return]
+
+    def _factors(self, call: ControlCall) -> tuple[float, ...]:
+        # A noise level is read from the device only where something changes over time.
+        moment = self.clock.moment(float(call.sigma)) if self.weights.changes else Moment(0.0, 0.0)
+        pairs = zip(self.weights.at(moment), self.keyframes.factors(self.sites), strict=False)
+        return tuple(call.strength * own * other for own, other in pairs)
+
+    def _pictures(self, call: ControlCall) -> int:
+        window, animated = call.options.get("context_window"), call.options.get("ad_params") or {}
+        told = (getattr(window, "total_frames", 0), animated.get("full_length") or 0)
+        return max(self.pictures, call.x.shape[0] // call.prompts, *told)
+
+    def _sums_of(self, hint: Tensor, pictures: int) -> ResidualComputer:
+        """Return the sums for a condition image, with the mask and the weights that hold now."""
+        weights, mask = self.keyframes.weights(self.weights), self.keyframes.mask(pictures)
+        key = (id(hint), id(mask), id(weights))
+        sums = self._sums.get(key)
+        if sums is None or sums.pictures < pictures:
+            use = AppliedAdapter(self.adapter, hint, self.sites, mask=mask, weights=weights)
+            sums = self._sums[key] = ResidualComputer((use,), self.cell, pictures)
+        self._sums.move_to_end(key)
+        while len(self._sums) > HINTS:
+            self._sums.popitem(last=False)
+        return sums
+
+
+def _weighted(level: Tensor, strengths: list[float]) -> Tensor:
+    """Multiply the rows of a level with the strength of each; as it is where all are 1."""
+    if len(set(strengths)) > 1:
+        return level * level.new_tensor(strengths).view(-1, 1, 1, 1)
+    return level if strengths[0] == 1.0 else level * strengths[0]
+
+
+def _shown(crops: int, rows: int, prompts: int) -> list[int]:
+    """Return which crop each row shows, as ComfyUI spreads condition images over a batch."""
+    pictures = rows // prompts
+    return [row if crops == rows else row % pictures % min(crops, pictures) for row in range(rows)]
+
+
+def _sides(call: ControlCall) -> list[Side]:
+    """Return the side of each row: tile by tile, prompt by prompt, picture by picture."""
+    numbers = call.options.get("cond_or_uncond") or [0]
+    rows, sigmas = call.x.shape[0], call.options.get("sigmas")
+    pictures = rows // len(numbers) if sigmas is None else sigmas.shape[0]
+    pictures = pictures if rows % (pictures * len(numbers)) == 0 else max(1, rows // len(numbers))
+    sides = call.step.sides
+    return [sides[numbers[row // pictures % len(numbers)]] for row in range(rows)]

@@ -1,0 +1,87 @@
+"""Residuals for nodes that call the UNet themselves: handed over through ``control``, and taken back if not needed.
+
+A block cache (DeepCache) sets a ``model_function_wrapper`` that walks the UNet's blocks. ComfyUI's apply_model, around
+which the pack's wrapper lies, never runs then, and not all patches of the UNet are called; but ``control`` is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from .control_lists import Control, merge
+from .patches import RESIDUALS
+
+# Says in transformer_options that control was offered; in a control, that it holds our residuals.
+OFFERED = "t2i_adapter_offered"
+# In model_options of packs whose wrapper takes `control` for a ControlBase, and calls apply_model: Tiled Diffusion.
+TAKES_CONTROL_OBJECTS = ("tiled_diffusion",)
+
+# The input, the noise levels and transformer_options of a call -> its residuals as a control.
+Offer = Callable[[Tensor, Tensor, Mapping[str, Any]], Control]
+
+
+class OfferedControl(dict[str, list[Tensor | None]]):
+    """A control with our residuals in it.
+
+    Attributes:
+        previous: The control without them.
+    """
+
+    def __init__(self, own: Control, previous: Control | None) -> None:
+        super().__init__({**merge(own, previous), OFFERED: []})
+        self.previous = previous
+
+
+@dataclass(frozen=True, eq=False)
+class OfferingWrapper:
+    """A ``model_function_wrapper`` around another pack's.
+
+    Attributes:
+        wrapped: The other pack's.
+        offer: Makes the residuals.
+    """
+
+    wrapped: Callable[[Any, dict[str, Any]], Any]
+    offer: Offer
+
+    def __call__(self, apply_model: Any, args: dict[str, Any]) -> Any:
+        """Put the residuals into the control of the call."""
+        c = args["c"]
+        previous, options = c.get("control"), c["transformer_options"]
+        if previous is None or isinstance(previous, Mapping):
+            own = self.offer(args["input"], args["timestep"], options)
+            # The patches are told to add nothing, until apply_model takes the residuals back.
+            options = {**options, OFFERED: True, RESIDUALS: {}}
+            c = {**c, "control": OfferedControl(own, previous), "transformer_options": options}
+        return self.wrapped(apply_model, {**args, "c": c})
+
+
+def offering(model_options: dict[str, Any], offer: Offer) -> dict[str, Any]:
+    """Return model_options in which a ``model_function_wrapper`` of another pack, if there is one, gets residuals."""
+    wrapped = model_options.get("model_function_wrapper")
+    if wrapped is None or any(model_options.get(key) for key in TAKES_CONTROL_OBJECTS):
+        return model_options
+    return {**model_options, "model_function_wrapper": OfferingWrapper(wrapped, offer)}
+
+
+def taken_back(control: Any, options: dict[str, Any]) -> tuple[Any, bool]:
+    """Take back what was offered to the one who calls apply_model.
+
+    Args:
+        control: As apply_model gets it.
+        options: Its transformer_options; the offer is struck out.
+
+    Returns:
+        The control without our residuals, if it came untouched; and whether the residuals are still to be added: not
+        where the caller has cut the control as it needs it, and not where it has taken the control away.
+    """
+    offered = options.pop(OFFERED, False)
+    if isinstance(control, OfferedControl):
+        return control.previous, True
+    if isinstance(control, Mapping) and OFFERED in control:
+        return control, False
+    return control, not (offered and control is None)

@@ -1,0 +1,133 @@
+"""New and trained adapters as the sockets carry them, and as files hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ...adapter_models.adapter import T2IAdapter
+from ...adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS, METADATA, ColorOrder
+from ...adapter_models.loading import AdapterInfo, assemble
+from ...adapter_models.networks import AdapterConfig, build
+from ...adapter_models.saving import TRAINING_KEY, diffusers_config, layout_named, metadata_for_file, tensors_for_file
+from ...training.checkpoints import write_whole
+from ...training.init_from import inherited_weights
+from .. import host
+from ..loading import adapters
+
+# For conditions that no published adapter has.
+OTHER = "other"
+KINDS = (*IMAGE_CONDITIONS, OTHER)
+
+
+def new_adapter(
+    config: AdapterConfig, kind: str, family: str | None, seed: int, start: T2IAdapter | None = None
+) -> T2IAdapter:
+    """Make an adapter that has learned nothing, or nothing new.
+
+    Args:
+        config: Its shape.
+        kind: One of :data:`KINDS`.
+        family: What it is for, where that is known.
+        seed: Decides its weights, without a start.
+        start: An adapter whose weights it begins with.
+
+    Returns:
+        The adapter; without a start with torch's own initialisation, as the published ones began.
+
+    Raises:
+        TrainingError: The start is of another shape.
+    """
+    if start is None:
+        # The generator of all else is left where it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            weights = build(config).state_dict()
+    else:
+        weights = inherited_weights(start, config)
+    about = AdapterInfo(
+        name="a new adapter",
+        path=Path(),
+        layout="not saved yet",
+        container="in memory",
+        dtype="float32",
+        parameters=sum(tensor.numel() for tensor in weights.values()),
+        condition=next((row for row in CONDITIONS if row.name == kind), None),
+        family=family,
+        # Published SDXL pose adapters take BGR; without a word that would be assumed of this one too.
+        metadata={COLOR_ORDER_KEY: "rgb"},
+        color_order=ColorOrder(False, METADATA),
+    )
+    return adapters.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), about, bgr=False, dtype=None)
+
+
+def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: str, training: str) -> T2IAdapter:
+    """Return an adapter with other weights.
+
+    Args:
+        adapter: What it was; left alone.
+        weights: What it has become.
+        name: What it is called now.
+        training: How it was trained, as JSON.
+    """
+    learned = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
+    metadata = {**adapter.about.metadata, **learned}
+    about = replace(
+        adapter.about,
+        name=name,
+        dtype="float32",
+        metadata=metadata,
+        container="in memory",
+        color_order=ColorOrder(adapter.bgr, METADATA),
+    )
+    network = assemble("the adapter", adapter.network.config, weights, host.OPERATIONS)
+    return adapters.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
+
+
+def _known_order(adapter: T2IAdapter) -> bool | None:
+    """Return whether an adapter takes BGR; None where that was only assumed, which must not become a fact."""
+    if adapter.about.color_order.told_by:
+        return adapter.about.bgr
+    return True if adapter.bgr else None
+
+
+def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dtype) -> Path:
+    """Write an adapter into a file, or into a folder where the layout asks for one.
+
+    Args:
+        adapter: The adapter.
+        path: Where, without suffix.
+        layout: A name of :data:`..adapter_models.saving.LAYOUTS`.
+        dtype: Precision in the file.
+
+    Returns:
+        The file or the folder.
+
+    Raises:
+        AdapterError: The layout or the precision can't hold the adapter, or nothing can be written there.
+    """
+    row, about = layout_named(layout), adapter.about
+    tensors = tensors_for_file(adapter.network, row, dtype)
+    metadata = metadata_for_file(
+        adapter.network.config,
+        family=about.family,
+        condition=about.condition.name if about.condition else None,
+        training=about.metadata.get(TRAINING_KEY),
+        bgr=_known_order(adapter),
+    )
+    contents = safetensors.torch.save(tensors, dict(metadata))
+    if not row.folder:
+        file = path.with_name(f"{path.name}.safetensors")
+        write_whole(file, lambda handle: handle.write(contents))
+        return file
+    config = json.dumps(diffusers_config(adapter.network.config), indent=2).encode()
+    # The weights last: only with them is the folder one.
+    write_whole(path / "config.json", lambda handle: handle.write(config))
+    write_whole(path / "diffusion_pytorch_model.safetensors", lambda handle: handle.write(contents))
+    return path

@@ -1,0 +1,103 @@
+"""What the command understands before it looks for ComfyUI, and how it finds it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from t2i_adapter_pack.adapter_models.conditions import IMAGE_CONDITIONS
+from t2i_adapter_pack.cli import comfyui as starter
+from t2i_adapter_pack.cli.options import MORE_ANNOTATORS, parse
+from t2i_adapter_pack.cli.stopping import Stopping
+from t2i_adapter_pack.training.errors import TrainingError
+
+ROOT = Path(__file__).absolute().parents[2]
+LEAST = ["--checkpoint", "a.safetensors", "--data", "b", "c"]
+
+
+def test_the_options_are_explained_without_comfyui():
+    """Run as users do, from a folder with names that must not hide the pack's or anyone's modules."""
+    environ = {name: value for name, value in os.environ.items() if name not in ("COMFYUI_PATH", "PYTHONPATH")}
+    words = [sys.executable, str(ROOT / "cli"), "train", "--help"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False, env=environ, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    for option in ("--checkpoint", "--data", "--condition", "--annotator", "--resolution", "--steps", "--batch-size"):
+        assert option in answer.stdout
+    assert "accelerate launch" in answer.stdout
+
+
+def test_every_option_has_help(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "default 1e-5, as in the paper" in text
+    assert "None" not in text
+
+
+def test_defaults_are_those_of_the_nodes():
+    settings = parse(LEAST).settings(1)
+    assert (settings.batch_size, settings.learning_rate, settings.timesteps, settings.seed) == (4, 1e-5, "cubic", 0)
+    settings.check()
+
+
+def test_each_process_has_its_batch():
+    assert parse([*LEAST, "--batch-size", "3"]).settings(4).batch_size == 12
+    assert parse(LEAST).data == ("b", "c")
+
+
+@pytest.mark.parametrize("more", [["--condition", "style"], ["--annotator", "x"], ["--size", "huge"], ["--steps", "a"]])
+def test_wrong_words_end_the_command(more, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse([*LEAST, *more])
+    assert ended.value.code == 2
+    assert more[0] in capsys.readouterr().err
+
+
+def test_comfyui_is_where_the_user_says_or_above_the_pack(tmp_path):
+    for name in starter.LANDMARKS:
+        path = tmp_path / "ComfyUI" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    there, pack = tmp_path / "ComfyUI", tmp_path / "ComfyUI" / "custom_nodes" / "my pack"
+    assert starter.find(None, {}, pack) == there
+    assert starter.find(None, {"COMFYUI_PATH": str(there)}, tmp_path / "x" / "y") == there
+    assert starter.find(str(there), {"COMFYUI_PATH": "/nowhere"}, tmp_path / "x" / "y") == there
+    with pytest.raises(TrainingError, match="no custom_nodes folder of a ComfyUI"):
+        starter.find(None, {}, tmp_path / "x" / "y")
+    with pytest.raises(TrainingError, match="comfyui: got /nowhere; expected ComfyUI's folder"):
+        starter.find(None, {"COMFYUI_PATH": "/nowhere"}, pack)
+
+
+def test_the_cpu_is_taken_where_it_is_asked_for():
+    assert starter.wants_cpu(True, {})
+    assert starter.wants_cpu(False, {"ACCELERATE_USE_CPU": "True"})
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_step_and_a_second_ctrl_c_does_not(first):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Stopping() as stopping:
+        assert not stopping.asked
+        signal.raise_signal(first)
+        assert stopping.asked
+        # Launchers send it to those who have had a Ctrl-C already.
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures("comfyui")
+def test_every_annotator_that_can_be_named_is_known():
+    from t2i_adapter_pack.cli.annotate import preset_named
+
+    adapter = SimpleNamespace(about=SimpleNamespace(family="SDXL", condition=None))
+    for name in (*IMAGE_CONDITIONS, *MORE_ANNOTATORS):
+        assert preset_named(name, adapter).condition == name
+    assert preset_named("auto", adapter) is None

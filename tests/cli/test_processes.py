@@ -1,0 +1,61 @@
+"""The command in processes of its own: two of them by accelerate, and one that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .test_run import same_state, state
+
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(1200)]
+COMMAND = Path(__file__).with_name("command.py")
+PATIENCE = 1000
+
+
+@pytest.fixture
+def environ(comfyui_path):
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**kept, "COMFYUI_PATH": str(comfyui_path), "OMP_NUM_THREADS": "1"}
+
+
+def free_port() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+def test_two_processes_have_the_losses_of_one_with_twice_the_batch(command, arguments, environ, tmp_path):
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--main_process_port", free_port(), str(COMMAND), "train"]
+    launch += arguments(name="two", batch_size=1, steps=6, prompt_dropout=0.3)
+    done = subprocess.run(launch, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert command(name="one", batch_size=2, steps=6, prompt_dropout=0.3) == 0
+    one, two = state(tmp_path, "one"), state(tmp_path, "two")
+    assert two["losses"] == pytest.approx(one["losses"], abs=1e-4)
+    assert two["origin"] == one["origin"]
+    # One process goes on where two have stopped.
+    assert command(name="two", batch_size=2, steps=7, prompt_dropout=0.3) == 0
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(command, arguments, environ, tmp_path):
+    words = [sys.executable, str(COMMAND), "train", *arguments(steps=100_000, save_every=2)]
+    with subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + PATIENCE
+        while state(tmp_path) is None and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        _, told = process.communicate()
+    assert process.returncode == -signal.SIGKILL, told.decode()
+    steps = len(state(tmp_path)["losses"]) + 3
+    assert command(steps=steps) == command(steps=steps, name="whole") == 0
+    assert len(state(tmp_path)["losses"]) == steps
+    assert same_state(state(tmp_path), state(tmp_path, "whole"))

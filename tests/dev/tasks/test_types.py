@@ -1,0 +1,12 @@
+"""mypy has nothing to say. A test, so that others run beside it."""
+
+from __future__ import annotations
+
+import pytest
+from t2i_adapter_pack.dev.tasks import typecheck
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_library_is_typed():
+    assert typecheck.main([]) == 0

@@ -1,1 +1,0 @@
-"""The command that trains T2I-Adapters on data sets that outgrow a graph; `trainer/__main__.py` runs it."""

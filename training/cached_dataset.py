@@ -1,0 +1,100 @@
+"""Examples that lie on the disk and are read row by row, so that there may be more of them than memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..annotators.images import from_bytes
+from .buckets import Order, Size
+from .cache import IMAGE, LATENTS, File, Recipe
+from .errors import CheckpointError, TrainingError
+from .in_memory_dataset import Draw, draw_batch
+from .loss import Batch, Prompts
+from .prompts import join_rows, same_length
+from .rows import DAMAGE, read_row
+from .samples import Skipped
+
+
+class CachedSet:
+    """Examples on the disk; see :class:`.data.Examples`.
+
+    Args:
+        files: What :func:`.cache.prepare` made.
+        recipe: How it made them.
+
+    Raises:
+        TrainingError: There are no examples.
+    """
+
+    def __init__(self, files: Sequence[File], recipe: Recipe) -> None:
+        self._buckets: dict[Size, list[tuple[File, int]]] = {}
+        for size in recipe.sizes:
+            rows = [(file, number) for file in files for number, one in enumerate(file.sizes) if one == size]
+            if rows:
+                self._buckets[size] = rows
+        if not self._buckets:
+            raise nothing_to_learn([one for file in files for one in file.skipped])
+        self._order = Order(tuple(map(len, self._buckets.values())))
+        self._fingerprint = recipe.fingerprint([file.content for file in files])
+        # Of each size: SDXL is told the size together with the prompt.
+        self._empty = {size: _empty(recipe, _row(*rows[0])) for size, rows in self._buckets.items()}
+
+    @property
+    def empty(self) -> Prompts:
+        """One row each: the empty prompt, for pictures of the first size."""
+        return next(iter(self._empty.values()))
+
+    def __len__(self) -> int:
+        return sum(self._order.counts)
+
+    @property
+    def sizes(self) -> dict[Size, int]:
+        """How many examples there are of each size."""
+        return {size: len(rows) for size, rows in self._buckets.items()}
+
+    def batch(self, draw: Draw, number: int) -> Batch:
+        """Draw a share of a batch, all of one size; see :meth:`.data.TrainingSet.batch`."""
+        bucket, places = self._order.batch(draw, number)
+        size, members = list(self._buckets.items())[bucket]
+        rows = [_row(*members[place]) for place in places[draw.share]]
+        prompts = {name: join_rows([row[name] for row in rows]) for name in rows[0] if name not in (LATENTS, IMAGE)}
+        prompts, empty = same_length(prompts, self._empty[size])
+        latents = torch.cat([row[LATENTS] for row in rows])
+        images = from_bytes(torch.cat([row[IMAGE] for row in rows]), latents)
+        return draw_batch(draw, number, (latents, images, prompts), empty)
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs for other examples."""
+        return self._fingerprint
+
+
+def _row(file: File, number: int) -> dict[str, Tensor]:
+    """Read one example, and nothing else of its file."""
+    try:
+        row = read_row(file.path, number, {"key": file.key, "content": file.content})
+        return {LATENTS: row.pop(LATENTS), IMAGE: row.pop(IMAGE), **row}
+    except DAMAGE as error:
+        raise CheckpointError(
+            str(file.path),
+            f"a damaged or missing file ({error})",
+            "the examples that were made before the first step",
+            "Start the command again: it makes what is missing.",
+        ) from error
+
+
+def _empty(recipe: Recipe, row: dict[str, Tensor]) -> Prompts:
+    return {name: tensor.float().cpu() for name, tensor in recipe.prompt("", row[LATENTS]).items()}
+
+
+def nothing_to_learn(skipped: Sequence[Skipped]) -> TrainingError:
+    """Return the error of a data set without a sample that can be used."""
+    reasons = "; ".join(map(str, skipped[:3]))
+    return TrainingError(
+        "data",
+        f"no sample that can be used{f' ({reasons})' if reasons else ''}",
+        "pictures with captions, such as cat.png beside cat.txt",
+        "Put a caption of the same name beside each picture.",
+    )

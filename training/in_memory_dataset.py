@@ -1,0 +1,259 @@
+"""What an adapter learns from: latents, condition images and prompts in memory, and the batches drawn from them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..adapter_models.hint import check_hint, pad_to_cells, prepare_hint
+from ..adapter_models.networks import AdapterConfig
+from .errors import TrainingError
+from .loss import Batch, Prompts, replace_rows
+from .timesteps import sample_times
+
+# Numbers of each weight that are looked at: a LoRA changes all of the weights that it touches.
+GLANCED = 64
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How batches are drawn.
+
+    Attributes:
+        batch_size: Examples in a batch, those of all processes.
+        timesteps: A name of :data:`.timesteps.TIME_SAMPLINGS`.
+        prompt_dropout: Part of the examples whose prompt is replaced by the empty one.
+        condition_dropout: Part of the examples whose condition image is replaced by a black one.
+        seed: Decides all randomness.
+        process: Which equal share of the batch is wanted, from 0.
+        processes: How many shares there are.
+    """
+
+    batch_size: int
+    timesteps: str = "cubic"
+    prompt_dropout: float = 0.0
+    condition_dropout: float = 0.0
+    seed: int = 0
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def share(self) -> slice:
+        """The rows of the batch that are wanted."""
+        size = self.batch_size // self.processes
+        return slice(self.process * size, (self.process + 1) * size)
+
+
+class Examples(Protocol):
+    """What a trainer draws batches from."""
+
+    @property
+    def empty(self) -> Prompts | None:
+        """One row each: the empty prompt. None where it isn't known."""
+
+    def batch(self, draw: Draw, number: int) -> Batch:
+        """Draw a share of a batch. It depends on nothing but the arguments, so an interrupted run can go on."""
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs for other examples."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Examples in memory; make one with :func:`training_set`.
+
+    Attributes:
+        latents: (N, C, h, w).
+        images: (N, image channels, H, W), ready for the adapter.
+        prompts: N rows each, or one for all.
+        empty: One row each: the empty prompt. None where it isn't known.
+    """
+
+    latents: Tensor
+    images: Tensor
+    prompts: Prompts
+    empty: Prompts | None
+
+    def __len__(self) -> int:
+        return self.latents.shape[0]
+
+    def batch(self, draw: Draw, number: int) -> Batch:
+        """Draw a batch. It depends on nothing but the seed and its number, so an interrupted run can go on.
+
+        Args:
+            draw: How.
+            number: Which batch of the run, from 0. Every example comes once before any comes again.
+
+        Returns:
+            The batch, where the examples are.
+        """
+        index = torch.tensor(in_rounds(draw, len(self), number)[draw.share])
+        prompts = {name: rows[index % rows.shape[0]] for name, rows in self.prompts.items()}
+        return draw_batch(draw, number, (self.latents[index], self.images[index], prompts), self.empty)
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs for other examples."""
+        prompts = [self.prompts[name] for name in sorted(self.prompts)]
+        empty = [self.empty[name] for name in sorted(self.empty)] if self.empty is not None else []
+        return fingerprint([self.latents, self.images, *prompts, *empty])
+
+
+def in_rounds(draw: Draw, count: int, number: int, purpose: str = "order") -> list[int]:
+    """Return which of some examples are in a batch: every one comes once before any comes again.
+
+    Args:
+        draw: How batches are drawn; the places of all processes are returned.
+        count: How many examples there are.
+        number: Which batch, from 0.
+        purpose: Sets orders of one seed apart.
+    """
+    first = number * draw.batch_size
+    places = range(first, first + draw.batch_size)
+    rounds = sorted({place // count for place in places})
+    order = {one: torch.randperm(count, generator=seeded(draw.seed, purpose, one)) for one in rounds}
+    return [int(order[place // count][place % count]) for place in places]
+
+
+def draw_batch(draw: Draw, number: int, rows: tuple[Tensor, Tensor, Prompts], empty: Prompts | None) -> Batch:
+    """Add to examples what chance decides.
+
+    Args:
+        draw: How.
+        number: Which batch of the run, from 0.
+        rows: The share's latents, condition images and prompts.
+        empty: One row each: the empty prompt. None where it isn't known.
+
+    Returns:
+        The share of the batch. Its noise and times are those that it has in the whole batch.
+    """
+    latents, images, prompts = rows
+    generator, share = seeded(draw.seed, "batch", number), draw.share
+    # One call per quantity and in this order, whatever is switched on: switches don't change the rest.
+    times = sample_times(draw.timesteps, draw.batch_size, generator)[share]
+    noise = torch.randn((draw.batch_size, *latents.shape[1:]), generator=generator)[share].to(latents)
+    no_prompt = torch.rand(draw.batch_size, generator=generator)[share] < draw.prompt_dropout
+    no_image = torch.rand(draw.batch_size, generator=generator)[share] < draw.condition_dropout
+    if empty is not None:
+        prompts = {name: replace_rows(rows, no_prompt, empty[name]) for name, rows in prompts.items()}
+    return Batch(latents, replace_rows(images, no_image, torch.zeros_like(images[:1])), prompts, noise, times)
+
+
+def seeded(seed: int, purpose: str, number: int) -> torch.Generator:
+    """Return a generator on the CPU, of its own for each seed, purpose and number."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def weights_fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Return a short text that differs for other weights, by looking at a few numbers of each: quick at any size.
+
+    Args:
+        tensors: Weights, in an order that is always the same, on one device.
+    """
+    flat = (tensor.detach().reshape(-1) for tensor in tensors)
+    return fingerprint([torch.cat([one[:: max(1, one.numel() // GLANCED)].float() for one in flat])])
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Return a short text that differs for tensors with other numbers or shapes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def training_set(
+    latents: Tensor,
+    images: Tensor,
+    prompts: Prompts,
+    config: AdapterConfig,
+    *,
+    cell: int = 8,
+    empty: Prompts | None = None,
+    bgr: bool = False,
+) -> TrainingSet:
+    """Check examples and make them ready.
+
+    Args:
+        latents: (N, C, h, w), as the denoiser was trained on (scaled).
+        images: (N, 1 to 4, h · cell, w · cell) in [0, 1].
+        prompts: N rows each, or one for all.
+        config: The adapter.
+        cell: Size of a latent cell in pixels.
+        empty: One row each: the empty prompt.
+        bgr: The adapter takes red and blue swapped.
+
+    Returns:
+        The examples, in fp32 and in memory of their own.
+
+    Raises:
+        TrainingError: No examples, numbers or sizes that don't match, NaN.
+        HintError: The condition images are no pictures in [0, 1].
+    """
+    _check_latents(latents)
+    size = (latents.shape[-2] * cell, latents.shape[-1] * cell)
+    _check_images(latents.shape[0], images, size)
+    _check_prompts(latents.shape[0], prompts, empty)
+    hints = prepare_hint(images.float(), size, "stretch", config.image_channels, bgr=bgr)
+    return TrainingSet(
+        latents.to(torch.float32, copy=True),
+        pad_to_cells(hints, config.unshuffle).clone(),
+        {name: rows.to(torch.float32, copy=True) for name, rows in prompts.items()},
+        None if empty is None else {name: rows.to(torch.float32, copy=True) for name, rows in empty.items()},
+    )
+
+
+def _check_latents(latents: Tensor) -> None:
+    if latents.ndim != 4 or 0 in latents.shape:
+        raise TrainingError(
+            "latents", f"shape {tuple(latents.shape)}", "at least one latent (N, C, h, w)", "Encode pictures first."
+        )
+    if not torch.isfinite(latents).all():
+        raise TrainingError("latents", "NaN or infinite numbers", "finite ones", "Encode the pictures again in fp32.")
+
+
+def _check_images(count: int, images: Tensor, size: tuple[int, int]) -> None:
+    if images.ndim == 4 and images.shape[0] == 0:
+        raise TrainingError("images", "no condition images", f"{count}, one per latent", "Connect them.")
+    check_hint("images", images)
+    if images.shape[0] != count:
+        raise TrainingError(
+            "images",
+            f"{images.shape[0]} condition images for {count} latents",
+            "one condition image per latent, in the same order",
+            "Load both from lists of equal length.",
+        )
+    if tuple(images.shape[-2:]) != size:
+        raise TrainingError(
+            "images",
+            f"condition images of {images.shape[-1]}×{images.shape[-2]} pixels",
+            f"{size[1]}×{size[0]}, the size of the pictures that the latents were encoded from",
+            "Scale both to one size before encoding and annotating.",
+        )
+
+
+def _check_prompts(count: int, prompts: Prompts, empty: Prompts | None) -> None:
+    for name, rows in prompts.items():
+        if rows.shape[0] not in (1, count):
+            raise TrainingError(
+                "positive",
+                f"{rows.shape[0]} prompts for {count} latents",
+                "one prompt per latent, or one for all",
+                "Give each picture its prompt, in the same order.",
+            )
+        nothing = () if empty is None or name not in empty else (empty[name],)
+        if not all(torch.isfinite(one).all() for one in (rows, *nothing)):
+            raise TrainingError("positive", f"NaN in {name}", "finite embeddings", "Use another text encoder.")
+        if empty is not None and (name not in empty or empty[name].shape != (1, *rows.shape[1:])):
+            raise TrainingError(
+                "empty",
+                f"{name} of another shape than that of the prompts",
+                f"one row of {tuple(rows.shape[1:])}",
+                "Encode the empty prompt with the same text encoder.",
+            )
