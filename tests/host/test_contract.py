@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 ROOT = Path(__file__).absolute().parents[2]
 # Where ComfyUI is touched. The rest of nodes/ has comfy_api alone.
 TOUCHING = [*sorted((ROOT / "nodes" / "host").glob("*.py")), ROOT / "cli" / "comfyui.py"]
-PUBLIC = [path for path in sorted((ROOT / "nodes").glob("*.py")) if "comfy_api" in path.read_text(encoding="utf-8")]
+PUBLIC = [path for path in sorted((ROOT / "nodes").rglob("*.py")) if "comfy_api" in path.read_text(encoding="utf-8")]
 MILLISECONDS = 5.0
 
 
