@@ -106,6 +106,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def registry(session: nox.Session) -> None:
     """Check what would be published, with the registry's own tool."""
+    session.chdir(ROOT)
     launcher = (sys.executable, str(LAUNCH), "dev.tasks.registry")
     session.run(*launcher, *session.posargs, env=KEEP_BYTECODE, external=True, log=False)
 
@@ -145,6 +146,7 @@ def miniature(session: nox.Session) -> None:
 
 def set_up(session: nox.Session, *options: str) -> dict[str, str]:
     """Make sure of ComfyUI and the environment; return where they are."""
+    session.chdir(ROOT)  # nox starts in this file's folder
     session.run(sys.executable, str(LAUNCH), "dev.tasks.setup", *options, env=KEEP_BYTECODE, external=True, log=False)
     place: dict[str, str] = json.loads((ROOT / ".comfyui" / "setup.json").read_text(encoding="utf-8"))
     return place
