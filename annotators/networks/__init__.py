@@ -1,0 +1,1 @@
+"""The annotators' networks: written here (PiDiNet, HED, lineart), or built by transformers."""

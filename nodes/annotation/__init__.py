@@ -1,0 +1,1 @@
+"""What annotator nodes share: sizes, networks and their files, downloads."""

@@ -1,0 +1,1 @@
+"""From the files that users choose to networks whose memory ComfyUI manages."""

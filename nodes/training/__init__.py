@@ -1,0 +1,1 @@
+"""What the training nodes and the command share."""
