@@ -309,8 +309,12 @@ def test_defaults_of_execute_are_those_of_the_widgets(nodes):
 
     for node in nodes.values():
         parameters = inspect.signature(node.execute).parameters
+        # Train T2I-Adapter takes its many settings as keywords: the schema alone has their defaults.
+        has_keywords = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
         for one in node.GET_SCHEMA().inputs:
-            assert one.id in parameters
+            assert one.id in parameters or has_keywords
+            if one.id not in parameters:
+                continue
             default = parameters[one.id].default
             if default is not inspect.Parameter.empty and not one.optional:
                 # A dynamic combo has no default of its own: its first option is it.
