@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...adapter_models.hint import fit_to
+from ...annotators import palette
 from ...annotators.errors import AnnotatorError
 from ...annotators.images import check_images
 from .pictures import to_planes
@@ -99,3 +100,22 @@ def fit_image(where: str, image: Tensor, size: Size) -> Tensor:
     """
     planes = check_images(f"{where}, image", to_planes(image))
     return fit_to(planes, size, "crop").clamp(0, 1).movedim(1, -1).to(image.dtype)
+
+
+def likely_palette(image: Tensor, trained: int = palette.TRAINED_SIDE) -> tuple[int, str]:
+    """Guess the picture that a palette is for, where no input tells its size.
+
+    Args:
+        image: (B, H, W, C).
+        trained: As of :func:`.likely_resolution`.
+
+    Returns:
+        The short side in pixels at which to make the palette, 0 for the image's own; and which picture that is, for
+        the user.
+    """
+    rows, columns = image.shape[1:3]
+    resolution = palette.likely_resolution((rows, columns), trained)
+    scale = resolution / min(rows, columns) if resolution else 1.0
+    why = f"the image's {columns}×{rows} are more than is made in one go" if resolution else "as large as the image"
+    made = f"a picture of {round(columns * scale)}×{round(rows * scale)} pixels ({why})"
+    return resolution, f"{made}. Connect latent, or set width and height, if yours is of another size."

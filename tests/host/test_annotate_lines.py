@@ -177,7 +177,7 @@ def test_nothing_lives_without_a_node(nodes, weights):
     assert len(NETWORKS.loaded) == 0
     nodes["T2IAnnotateSketch"].execute(picture())
     gc.collect()
-    assert len(NETWORKS.loaded) == len(NETWORKS.keepers) == 0
+    assert len(NETWORKS.loaded) == len(NETWORKS.owners) == 0
 
 
 def test_a_node_keeps_one_network_and_a_replaced_file_is_read_again(nodes, weights, monkeypatch, published):
