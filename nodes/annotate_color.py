@@ -18,7 +18,7 @@ WHERE = "T2I Color Palette"
 
 
 class T2IAnnotateColor(io.ComfyNode):
-    """Make a spatial palette."""
+    """Reduce an image to cells of one colour each."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

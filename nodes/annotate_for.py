@@ -1,4 +1,4 @@
-"""Annotate for Adapter: the condition image that an adapter expects, made as its training did."""
+"""T2I Annotate for Adapter: pick the annotator that an adapter was trained with, and run it."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class T2IAnnotateFor(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found; auto depends on the adapter, which is known when the node runs."""
+        """Accept every file that exists. For auto, the adapter decides when the node runs."""
         return name_error("weights", weights) or (True if weights == AUTO else _offer().check(weights))
 
     @classmethod
     def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Annotate again when weights came or were replaced."""
+        """Run again when a file was added or replaced."""
         return _offer().fingerprints() if weights in (AUTO, None) else _offer().fingerprint(weights)
 
     @classmethod
@@ -87,7 +87,7 @@ class T2IAnnotateFor(io.ComfyNode):
         latent: Any = None,
     ) -> io.NodeOutput:
         """Pick the annotator and run it."""
-        AnnotationJob(NODE, WHERE, image, resolution).planes()  # bad pictures first
+        AnnotationJob(NODE, WHERE, image, resolution).planes()  # report a bad image before anything else
         preset = preset_for(adapter)
         size = picture_size(WHERE, image, width, height, latent)
         side, at = _looked_at(preset, image, resolution, size)
@@ -97,12 +97,13 @@ class T2IAnnotateFor(io.ComfyNode):
         if adapter.about.condition_from == NAME:
             told = f"{told.removesuffix('.')}. The condition is taken from {NAME}."
         host.tell(told, cls.hidden.unique_id if cls.hidden else None)
-        # The loader swaps red and blue for adapters that were trained so; poses are drawn for what it does.
+        # The loader already swaps red and blue for adapters trained on BGR. Poses are drawn swapped only where the
+        # loader's choice differs from the training.
         return preset.make(job, adapter.about.bgr != adapter.bgr)
 
 
 def _looked_at(preset: Preset, image: Tensor, resolution: int, size: Size | None) -> tuple[int, str]:
-    """Return the short side at which to look, 0 for the image's own, and what to tell the user of it."""
+    """Return the short side to annotate at (0: the image's own), and its description for the user."""
     side = resolution or preset.resolution
     if size is None and side == 0 and preset.likely is not None:
         side, made = preset.likely(image)

@@ -1,4 +1,4 @@
-"""Annotators that draw lines with a network: sketch, soft edge, lineart."""
+"""Line annotators with a network: sketch (PiDiNet), soft edge (HED) and lineart."""
 
 from __future__ import annotations
 

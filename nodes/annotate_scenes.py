@@ -1,4 +1,4 @@
-"""Annotators that understand a scene: depth and segmentation, with networks of transformers."""
+"""Depth and segmentation annotators, with networks from transformers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
 
 
 class T2IAnnotateSegmentation(NetworkNode, io.ComfyNode):
-    """Segment a picture into the classes of COCO-Stuff."""
+    """Segment an image into the classes of COCO-Stuff."""
 
     annotator = SEGMENTATION
 
@@ -73,7 +73,7 @@ class T2IAnnotateSegmentation(NetworkNode, io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
-        """Segment the picture."""
+        """Segment the image."""
         return draw_segmentation(
             AnnotationJob("T2IAnnotateSegmentation", "T2I Segmentation", image, resolution, weights)
         )

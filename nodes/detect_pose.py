@@ -1,4 +1,4 @@
-"""T2I Detect Pose: people's joints, with ViTPose."""
+"""T2I Detect Pose: find people's joints with ViTPose."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
                 BoxSocket.Input(
                     "bboxes",
                     optional=True,
-                    extra_dict={"forceInput": True},  # the page would make a box out of it, and always send one
+                    extra_dict={"forceInput": True},  # otherwise the page shows a widget and always sends a box
                     tooltip="Where the people are, of RT-DETR Detection or another detector: needed for several, and "
                     "better for small ones. Boxes of other labels than person are left out.",
                 ),
@@ -78,8 +78,8 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
         frames: list[dict[str, Any]] = []
 
         def detect(part: Tensor) -> Tensor:
-            here = boxes[len(frames) : len(frames) + len(part)] if boxes is not None else None
-            found = find_poses(network, part.to(device), resolution, threshold, here)
+            in_part = boxes[len(frames) : len(frames) + len(part)] if boxes is not None else None
+            found = find_poses(network, part.to(device), resolution, threshold, in_part)
             frames.extend(found)
             return draw_poses(read_poses(found))
 

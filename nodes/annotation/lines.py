@@ -15,33 +15,33 @@ from ...annotators.networks.pidinet import pidinet_edges
 from .network_annotator import LINEART, SKETCH, SOFT_EDGE, AnnotationJob, NetworkAnnotator
 
 
-def draw_lines(job: AnnotationJob, learned: NetworkAnnotator, threshold: float) -> io.NodeOutput:
+def draw_lines(job: AnnotationJob, annotator: NetworkAnnotator, threshold: float) -> io.NodeOutput:
     """Draw a sketch or outlines.
 
     Args:
-        job: The pictures.
-        learned: SKETCH or SOFT_EDGE.
-        threshold: White where the network is surer of a line; 0 for soft lines.
+        job: The images and the choice of weights.
+        annotator: SKETCH or SOFT_EDGE.
+        threshold: Lowest line score, 0 to below 1, that becomes white; 0 keeps soft lines.
     """
     check_threshold(job.where, threshold)
-    edges = EDGES[learned.annotator]
-    # The threshold comes last: so lines that were found at another resolution are as crisp as all others.
+    edges = EDGES[annotator.name]
+    # Threshold after resizing back, so that lines found at another resolution stay crisp.
     return job.run(
-        learned,
+        annotator,
         lambda network, images: edges(network, images, 0.0),
         lambda soft: as_picture(soft[:, :1], threshold),
     )
 
 
-EDGES = {SKETCH.annotator: pidinet_edges, SOFT_EDGE.annotator: hed_edges}
+EDGES = {SKETCH.name: pidinet_edges, SOFT_EDGE.name: hed_edges}
 
 
 def draw_lineart(job: AnnotationJob, coarse: bool = False) -> io.NodeOutput:
     """Draw line art.
 
     Args:
-        job: The pictures.
-        coarse: Fewer, bolder lines.
+        job: The images and the choice of weights.
+        coarse: Draw fewer, bolder lines, with the second published network.
     """
     wanted = published_for("lineart")[1 if coarse else 0]
     _check_coarse(job.entry, wanted, coarse)

@@ -1,4 +1,4 @@
-"""Find people's joints with ViTPose, in the boxes of a detector or in the whole picture."""
+"""Find people's joints with ViTPose, in the boxes of a detector or in the whole image."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ PERSON = "person"
 
 
 def draw_pose(job: AnnotationJob, style: str, threshold: float = THRESHOLD) -> io.NodeOutput:
-    """Find the joints of one person in each picture and draw them, at the resolution where they are looked for.
+    """Find one person's joints in each image, and draw them at the resolution of the job.
 
     Args:
-        job: The pictures.
+        job: The images and the choice of weights.
         style: See :func:`draw_poses`.
-        threshold: Joints of which the network is less sure are left out.
+        threshold: Lowest score, 0 to 1, of a joint that is drawn.
     """
-    return job.run(POSE, lambda held, images: draw_poses(read_poses(find_poses(held, images, 0, threshold)), style))
+    return job.run(POSE, lambda module, images: draw_poses(read_poses(find_poses(module, images, 0, threshold)), style))
 
 
 def find_poses(
-    held: TransformersModule, images: Tensor, resolution: int, threshold: float, boxes: Sequence[Tensor] | None = None
+    module: TransformersModule, images: Tensor, resolution: int, threshold: float, boxes: Sequence[Tensor] | None = None
 ) -> list[dict[str, Any]]:
     """Find the joints of people.
 
     Args:
-        held: The network.
-        images: (B, 3, H, W).
-        resolution: Short side at which to look; 0 for the pictures' own.
-        threshold: Joints of which the network is less sure are left out.
-        boxes: For each picture (N, 4), as of :func:`detect_pose`, in its pixels.
+        module: The network.
+        images: (B, 3, H, W) in [0, 1].
+        resolution: Short side in pixels to run the network at; 0 for the images' own.
+        threshold: Lowest score, 0 to 1, of a joint that is kept.
+        boxes: For each image (N, 4), as in :func:`detect_pose`, in pixels of the image.
 
     Returns:
-        One frame per picture, as OpenPose writes them: 18 joints in pixels.
+        One frame per image in OpenPose's format: 18 joints per person, in pixels.
     """
     height, width = images.shape[-2:]
     scale = resolution / min(height, width) if resolution else 1.0
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     zoom = images.new_tensor([width / size[1], height / size[0]])
     small = None if boxes is None else [each.to(images) / zoom.repeat(2) for each in boxes]
-    people = detect_pose(held.loaded, resize(images, size), small)
+    people = detect_pose(module.loaded, resize(images, size), small)
     return [
         {
             "people": [{"pose_keypoints_2d": _openpose(person, threshold)} for person in joints],
@@ -66,9 +66,9 @@ def find_poses(
 
 
 def _openpose(joints: Tensor, threshold: float) -> list[float]:
-    """Return 17 joints (17, 3) in COCO's order as OpenPose's 18, flat; what was not seen is zero."""
+    """Convert 17 joints (17, 3) in COCO's order to OpenPose's 18, flattened; unseen joints are zero."""
     seen = joints[:, 2:] >= max(threshold, torch.finfo(joints.dtype).tiny)
-    # Other nodes leave out what has a low score; here the user's threshold has decided.
+    # Other nodes drop joints with low scores. The user's threshold has already decided, so raise the scores it kept.
     scores = joints[:, 2:].clamp(LEAST_SCORE, 1.0)
     points = torch.where(seen, torch.cat((joints[:, :2], scores), -1), 0.0)
     left, right = (points[side] for side in NECK_SIDES)
@@ -78,17 +78,17 @@ def _openpose(joints: Tensor, threshold: float) -> list[float]:
 
 
 def read_boxes(bboxes: Any, count: int) -> list[Tensor] | None:
-    """Read the boxes of people, as detectors give them.
+    """Read people's boxes in the formats that detectors give.
 
     Args:
-        bboxes: One box, a list of boxes for all pictures, or a list of such lists, one per picture; or None.
-        count: How many pictures there are.
+        bboxes: One box, a list of boxes for all images, a list of such lists (one per image), or None.
+        count: Number of images.
 
     Returns:
-        For each picture (N, 4): left, top, width and height in pixels; or None.
+        For each image (N, 4): left, top, width and height in pixels; None without boxes.
 
     Raises:
-        AnnotatorError: Something else, or boxes for another number of pictures.
+        AnnotatorError: The value is not boxes, or has boxes for another number of images.
     """
     if bboxes is None:
         return None

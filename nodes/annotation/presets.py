@@ -1,4 +1,4 @@
-"""How the published adapters of each condition were trained, and the annotator that makes the same."""
+"""Annotator settings that reproduce the training images of the published adapters, by condition and family."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from .scenes import draw_depth, draw_segmentation
 from .weight_files import AUTO, WeightsChoice
 
 WHERE = "T2I Annotate for Adapter"
-# Makes the output from the pictures and whether the adapter swaps red and blue the other way round than in training.
+# Builds the output from (job, swap_rb); swap_rb is true when the loader's colour order differs from training.
 Make = Callable[[AnnotationJob, bool], io.NodeOutput]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How the published adapters of a condition were trained.
+    """An annotator with the settings that a condition's published adapters were trained with.
 
     Attributes:
-        condition: Its name; see ``adapter_models.conditions``.
-        family: The family, where others were trained otherwise, or nothing.
-        means: What makes the picture, for the user.
-        resolution: Short side at which it looked for things; 0 for the picture's own.
-        make: Makes it.
-        likely: Guesses from an image (B, H, W, C) at which short side, and for which picture, where no input tells
-            that picture's size and the result depends on it.
+        condition: Name of the condition; see ``adapter_models.conditions``.
+        family: The family that these settings are for; empty for every other family.
+        means: Node and settings, for the user.
+        resolution: Short side in pixels to annotate at; 0 for the image's own.
+        make: Runs the annotator.
+        likely: Guesses the size of the picture being made where the result depends on it and no input tells it: from
+            an image (B, H, W, C) to a short side in pixels and a description for the user.
     """
 
     condition: str
@@ -51,7 +51,7 @@ class Preset:
 
 
 def weightless(function: Callable[[Tensor], Tensor]) -> Make:
-    """Return what makes condition images without weights."""
+    """Return a maker of condition images from a function that needs no weights."""
     return lambda job, _: annotate(job.where, job.image, function, job.resolution)
 
 
@@ -60,7 +60,7 @@ def _colors(job: AnnotationJob, _: bool) -> io.NodeOutput:
 
 
 def _depth(*keys: str, gamma: float = 0.0) -> Make:
-    """Return what estimates depth; ``auto`` takes the first of these networks that is there."""
+    """Return a maker of depth images; ``auto`` takes the first of these networks whose file exists."""
     rows = tuple(row for key in keys for row in PUBLISHED if row.key == key)
 
     def make(job: AnnotationJob, _: bool) -> io.NodeOutput:
@@ -75,11 +75,11 @@ def _depth(*keys: str, gamma: float = 0.0) -> Make:
     return make
 
 
-def _pose(job: AnnotationJob, swapped: bool) -> io.NodeOutput:
-    return draw_pose(job, "openpose bgr" if swapped else "openpose")
+def _pose(job: AnnotationJob, swap_rb: bool) -> io.NodeOutput:
+    return draw_pose(job, "openpose bgr" if swap_rb else "openpose")
 
 
-# The first row of a condition and family counts; a row without a family is for all others.
+# A row without a family is the fallback for families that have no row of their own.
 PRESETS = (
     Preset("sketch", "SDXL", "T2I Sketch, threshold 0.5", 1024, lambda job, _: draw_lines(job, SKETCH, 0.5)),
     Preset("sketch", "", "T2I Sketch, threshold 0.5", 0, lambda job, _: draw_lines(job, SKETCH, 0.5)),
@@ -90,7 +90,7 @@ PRESETS = (
     Preset("depth", "SDXL", "T2I Depth", 512, _depth("dpt-large", "dpt-hybrid", "depth-anything-v2-small")),
     Preset("depth", "", "T2I Depth", 0, _depth("dpt-hybrid", "dpt-large", "depth-anything-v2-small")),
     Preset("zoedepth", "SDXL", "T2I Depth, gamma 2.2", 512, _depth("zoedepth-nk", gamma=2.2)),
-    # Nobody published how the SD1.5 one was normalised; this is how its authors show such depth.
+    # How the SD1.5 adapter's depth was normalised is not published; this is how its authors show such depth.
     Preset("zoedepth", "", "T2I Depth, gamma 1", 0, _depth("zoedepth-nk", gamma=1.0)),
     Preset("segmentation", "", "T2I Segmentation", 0, lambda job, _: draw_segmentation(job)),
     Preset("openpose", "SDXL", "T2I Detect Pose and Draw Pose", 512, _pose),
@@ -103,10 +103,10 @@ PRESETS = (
 
 
 def preset_for(adapter: T2IAdapter) -> Preset:
-    """Return how the adapter was trained.
+    """Return the preset for an adapter.
 
     Raises:
-        AnnotatorError: Neither its file nor its name tells, or no annotator makes what it expects.
+        AnnotatorError: Neither the adapter's file nor its name tells its condition, or no annotator makes it.
     """
     condition, family = adapter.about.condition, adapter.about.family or ""
     rows = [row for row in PRESETS if condition is not None and row.condition == condition.name]

@@ -1,4 +1,4 @@
-"""Estimate depth and segment pictures with the networks of transformers."""
+"""Estimate depth and segment images with networks from transformers."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .weight_files import WeightsChoice
 
 
 def draw_depth(job: AnnotationJob, offer: WeightsChoice | None = None, gamma: float = 0.0) -> io.NodeOutput:
-    """Estimate depth and normalise it as the adapters were trained: near is white.
+    """Estimate depth and normalise it as for the adapters' training: near is white.
 
     Args:
-        job: The pictures.
-        offer: What the entry may mean, if not all depth weights.
-        gamma: Exponent of the result; 0 for that of the network's kind.
+        job: The images and the choice of weights.
+        offer: Files that ``auto`` may take; all depth weights by default.
+        gamma: Exponent of the result; 0 takes the default of the network's output (1 for disparity, 2.2 for depth).
     """
 
-    def estimate(held: TransformersModule, images: Tensor) -> Tensor:
-        input_is = held.model.gives
+    def estimate(module: TransformersModule, images: Tensor) -> Tensor:
+        input_is = module.model.gives
         mode = "zoe" if input_is == "depth" else "midas"
-        return normalize_depth(estimate_depth(held.loaded, images), mode, input_is, gamma)
+        return normalize_depth(estimate_depth(module.loaded, images), mode, input_is, gamma)
 
     return job.run(DEPTH, estimate, offer=offer)
 
 
 def draw_segmentation(job: AnnotationJob) -> io.NodeOutput:
-    """Segment pictures, in the adapter's own colours."""
-    return job.run(SEGMENTATION, lambda held, images: paint(segment(held.loaded, images)), mode="nearest")
+    """Segment images, in the colours that the segmentation adapters were trained with."""
+    return job.run(SEGMENTATION, lambda module, images: paint(segment(module.loaded, images)), mode="nearest")
