@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
 from ..annotators.sketch import clean_sketch
-from ..nodes.annotate_for import PRESETS, Preset, weightless
-from ..nodes.annotate_lines import draw_lines
+from ..nodes.annotation.lines import draw_lines
 from ..nodes.annotation.network_annotator import SOFT_EDGE, AnnotationJob
 from ..nodes.annotation.network_cache import NETWORKS
 from ..nodes.annotation.pictures import to_planes
+from ..nodes.annotation.presets import PRESETS, Preset, weightless
 from ..nodes.annotation.weight_files import AUTO as FOUND
 from ..training.errors import TrainingError
 from .options import AUTO
@@ -45,9 +45,9 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
         raise TrainingError("annotator_file", f"{file}, which is no file", "a file of weights", "Correct the path.")
     preset = preset_named(name, adapter)
     # Networks live as long as somebody holds this.
-    keeper = NETWORKS.keeper(NODE)
+    owner = NETWORKS.owner(NODE)
 
-    def annotate(picture: Tensor, _: object = keeper) -> Tensor:
+    def annotate(picture: Tensor, _: object = owner) -> Tensor:
         if preset is None:
             raise TrainingError(
                 "condition",

@@ -1,4 +1,4 @@
-"""The nodes: the pack's face. A node is registered by standing in NODES."""
+"""Registers the nodes: a node is part of the pack when its class is listed in NODES."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 
 
 class T2IAdapterExtension(ComfyExtension):
-    """Tells ComfyUI of the nodes."""
+    """Gives ComfyUI the node classes."""
 
     async def on_load(self) -> None:
-        """Say in the log where this ComfyUI differs from what the nodes rely on."""
+        """Log each interface of this ComfyUI that differs from what the nodes rely on."""
         host.warn_of_changes(host.INTERFACES)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -1,4 +1,4 @@
-"""The annotators of pictures that need no weights."""
+"""Annotators that work without weights: Canny edges, clean sketch, gray."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class T2ICleanSketch(io.ComfyNode):
 
 
 class T2IAnnotateGray(io.ComfyNode):
-    """Make pictures gray."""
+    """Convert images to gray."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -169,5 +169,5 @@ class T2IAnnotateGray(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, image: torch.Tensor, resolution: int = 0, gamma: float = 1.0) -> io.NodeOutput:
-        """Make it gray."""
+        """Convert the image."""
         return annotate("T2I Gray", image, lambda part: gray(part, gamma), resolution)

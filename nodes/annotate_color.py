@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ..annotators import palette
 from ..annotators.images import check_images
 from . import host
-from .annotation.picture_size import fit_image, picture_size, size_inputs
+from .annotation.picture_size import fit_image, likely_palette, picture_size, size_inputs
 from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
 from .inputs import checked
 
@@ -18,7 +18,7 @@ WHERE = "T2I Color Palette"
 
 
 class T2IAnnotateColor(io.ComfyNode):
-    """Make a spatial palette."""
+    """Reduce an image to cells of one colour each."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -74,22 +74,3 @@ class T2IAnnotateColor(io.ComfyNode):
             resolution, advice = likely_palette(image)
             host.tell(f"Cells of {cell} pixels in {advice}", host.running_node() or None)
         return annotate(WHERE, image, lambda part: palette.palette(part, cell, sampling), resolution, "nearest")
-
-
-def likely_palette(image: torch.Tensor, trained: int = palette.TRAINED_SIDE) -> tuple[int, str]:
-    """Guess the picture that a palette is for, where no input tells its size.
-
-    Args:
-        image: (B, H, W, C).
-        trained: As of :func:`.likely_resolution`.
-
-    Returns:
-        The short side in pixels at which to make the palette, 0 for the image's own; and which picture that is, for
-        the user.
-    """
-    rows, columns = image.shape[1:3]
-    resolution = palette.likely_resolution((rows, columns), trained)
-    scale = resolution / min(rows, columns) if resolution else 1.0
-    why = f"the image's {columns}×{rows} are more than is made in one go" if resolution else "as large as the image"
-    made = f"a picture of {round(columns * scale)}×{round(rows * scale)} pixels ({why})"
-    return resolution, f"{made}. Connect latent, or set width and height, if yours is of another size."

@@ -1,9 +1,7 @@
-"""Annotate for Adapter: the condition image that an adapter expects, made as its training did."""
+"""T2I Annotate for Adapter: pick the annotator that an adapter was trained with, and run it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import io
@@ -11,102 +9,18 @@ from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import NAME
-from ..annotators.canny import canny
-from ..annotators.catalogue import PUBLISHED, published_as
-from ..annotators.errors import AnnotatorError
-from ..annotators.gray import gray
-from ..annotators.palette import palette
+from ..annotators.catalogue import PUBLISHED
 from . import host
-from .annotate_color import likely_palette
-from .annotate_lines import draw_lineart, draw_lines
-from .annotate_scenes import draw_depth, draw_segmentation
-from .annotation.network_annotator import SKETCH, AnnotationJob, weights_input
+from .annotation.network_annotator import AnnotationJob, weights_input
 from .annotation.network_cache import NETWORKS
 from .annotation.picture_size import Size, fit_image, picture_size, size_inputs
-from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input
+from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
+from .annotation.presets import WHERE, Preset, preset_for
 from .annotation.weight_files import AUTO, WeightsChoice
-from .detect_pose import draw_pose
 from .inputs import checked, name_error
 from .sockets import T2IAdapterSocket
 
 NODE = "T2IAnnotateFor"
-WHERE = "T2I Annotate for Adapter"
-# Makes the output from the pictures and whether the adapter swaps red and blue the other way round than in training.
-Make = Callable[[AnnotationJob, bool], io.NodeOutput]
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How the published adapters of a condition were trained.
-
-    Attributes:
-        condition: Its name; see ``adapter_models.conditions``.
-        family: The family, where others were trained otherwise, or nothing.
-        means: What makes the picture, for the user.
-        resolution: Short side at which it looked for things; 0 for the picture's own.
-        make: Makes it.
-        likely: Guesses from an image (B, H, W, C) at which short side, and for which picture, where no input tells
-            that picture's size and the result depends on it.
-    """
-
-    condition: str
-    family: str
-    means: str
-    resolution: int
-    make: Make
-    likely: Callable[[Tensor], tuple[int, str]] | None = None
-
-
-def weightless(function: Callable[[Tensor], Tensor]) -> Make:
-    """Return what makes condition images without weights."""
-    return lambda job, _: annotate(job.where, job.image, function, job.resolution)
-
-
-def _colors(job: AnnotationJob, _: bool) -> io.NodeOutput:
-    return annotate(job.where, job.image, palette, job.resolution, "nearest")
-
-
-def _depth(*keys: str, gamma: float = 0.0) -> Make:
-    """Return what estimates depth; ``auto`` takes the first of these networks that is there."""
-    rows = tuple(row for key in keys for row in PUBLISHED if row.key == key)
-
-    def make(job: AnnotationJob, _: bool) -> io.NodeOutput:
-        if job.entry != AUTO:
-            return draw_depth(job, gamma=gamma)
-        offer = WeightsChoice(rows)
-        name, _ = offer.find(AUTO, host.progress())
-        if published_as(name) is not rows[0]:
-            host.warn(f"The adapter was trained with {rows[0].file}; here is {name}.", host.running_node() or None)
-        return draw_depth(job, offer, gamma)
-
-    return make
-
-
-def _pose(job: AnnotationJob, swapped: bool) -> io.NodeOutput:
-    return draw_pose(job, "openpose bgr" if swapped else "openpose")
-
-
-# The first row of a condition and family counts; a row without a family is for all others.
-PRESETS = (
-    Preset("sketch", "SDXL", "T2I Sketch, threshold 0.5", 1024, lambda job, _: draw_lines(job, SKETCH, 0.5)),
-    Preset("sketch", "", "T2I Sketch, threshold 0.5", 0, lambda job, _: draw_lines(job, SKETCH, 0.5)),
-    Preset("canny", "SDXL", "T2I Canny Edges, thresholds 100 and 200", 384, weightless(canny)),
-    Preset("canny", "", "T2I Canny Edges, thresholds 100 and 200", 0, weightless(canny)),
-    Preset("lineart", "SDXL", "T2I Lineart", 384, lambda job, _: draw_lineart(job)),
-    Preset("lineart", "", "T2I Lineart", 0, lambda job, _: draw_lineart(job)),
-    Preset("depth", "SDXL", "T2I Depth", 512, _depth("dpt-large", "dpt-hybrid", "depth-anything-v2-small")),
-    Preset("depth", "", "T2I Depth", 0, _depth("dpt-hybrid", "dpt-large", "depth-anything-v2-small")),
-    Preset("zoedepth", "SDXL", "T2I Depth, gamma 2.2", 512, _depth("zoedepth-nk", gamma=2.2)),
-    # Nobody published how the SD1.5 one was normalised; this is how its authors show such depth.
-    Preset("zoedepth", "", "T2I Depth, gamma 1", 0, _depth("zoedepth-nk", gamma=1.0)),
-    Preset("segmentation", "", "T2I Segmentation", 0, lambda job, _: draw_segmentation(job)),
-    Preset("openpose", "SDXL", "T2I Detect Pose and Draw Pose", 512, _pose),
-    Preset("openpose", "", "T2I Detect Pose and Draw Pose", 0, _pose),
-    Preset("keypose", "", "T2I Detect Pose and Draw Pose", 0, lambda job, _: draw_pose(job, "keypose", 0.1)),
-    Preset("color", "SDXL", "T2I Color Palette, cells of 64 pixels", 0, _colors, lambda one: likely_palette(one, 1024)),
-    Preset("color", "", "T2I Color Palette, cells of 64 pixels", 0, _colors, likely_palette),
-    Preset("recolor", "", "T2I Gray", 0, weightless(gray)),
-)
 
 
 class T2IAnnotateFor(io.ComfyNode):
@@ -114,7 +28,7 @@ class T2IAnnotateFor(io.ComfyNode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.keeper = NETWORKS.keeper(NODE)
+        self.owner = NETWORKS.owner(NODE)
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -152,12 +66,12 @@ class T2IAnnotateFor(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found; auto depends on the adapter, which is known when the node runs."""
+        """Accept every file that exists. For auto, the adapter decides when the node runs."""
         return name_error("weights", weights) or (True if weights == AUTO else _offer().check(weights))
 
     @classmethod
     def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Annotate again when weights came or were replaced."""
+        """Run again when a file was added or replaced."""
         return _offer().fingerprints() if weights in (AUTO, None) else _offer().fingerprint(weights)
 
     @classmethod
@@ -173,7 +87,7 @@ class T2IAnnotateFor(io.ComfyNode):
         latent: Any = None,
     ) -> io.NodeOutput:
         """Pick the annotator and run it."""
-        AnnotationJob(NODE, WHERE, image, resolution).planes()  # bad pictures first
+        AnnotationJob(NODE, WHERE, image, resolution).planes()  # report a bad image before anything else
         preset = preset_for(adapter)
         size = picture_size(WHERE, image, width, height, latent)
         side, at = _looked_at(preset, image, resolution, size)
@@ -183,12 +97,13 @@ class T2IAnnotateFor(io.ComfyNode):
         if adapter.about.condition_from == NAME:
             told = f"{told.removesuffix('.')}. The condition is taken from {NAME}."
         host.tell(told, cls.hidden.unique_id if cls.hidden else None)
-        # The loader swaps red and blue for adapters that were trained so; poses are drawn for what it does.
+        # The loader already swaps red and blue for adapters trained on BGR. Poses are drawn swapped only where the
+        # loader's choice differs from the training.
         return preset.make(job, adapter.about.bgr != adapter.bgr)
 
 
 def _looked_at(preset: Preset, image: Tensor, resolution: int, size: Size | None) -> tuple[int, str]:
-    """Return the short side at which to look, 0 for the image's own, and what to tell the user of it."""
+    """Return the short side to annotate at (0: the image's own), and its description for the user."""
     side = resolution or preset.resolution
     if size is None and side == 0 and preset.likely is not None:
         side, made = preset.likely(image)
@@ -200,24 +115,3 @@ def _looked_at(preset: Preset, image: Tensor, resolution: int, size: Size | None
 
 def _offer() -> WeightsChoice:
     return WeightsChoice(PUBLISHED, unknown=False)
-
-
-def preset_for(adapter: T2IAdapter) -> Preset:
-    """Return how the adapter was trained.
-
-    Raises:
-        AnnotatorError: Neither its file nor its name tells, or no annotator makes what it expects.
-    """
-    condition, family = adapter.about.condition, adapter.about.family or ""
-    rows = [row for row in PRESETS if condition is not None and row.condition == condition.name]
-    for wanted in (family, ""):
-        if (row := next((row for row in rows if row.family == wanted), None)) is not None:
-            return row
-    known = "; ".join(dict.fromkeys(f"{row.condition}: {row.means.partition(',')[0]}" for row in PRESETS))
-    found = f"an adapter for {condition.name}" if condition else "neither metadata nor a name that tells its condition"
-    raise AnnotatorError(
-        f"{WHERE}, {adapter.about.name}",
-        found,
-        f"one for {', '.join(dict.fromkeys(row.condition for row in PRESETS))}",
-        f"Use the node that makes what it was trained on ({known}), or name the file after its condition.",
-    )

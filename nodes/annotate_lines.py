@@ -1,21 +1,13 @@
-"""Annotators that draw lines with a network: sketch, soft edge, lineart."""
+"""Line annotators with a network: sketch (PiDiNet), soft edge (HED) and lineart."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..annotators.catalogue import PublishedFile, chosen_for_download, published_as, published_for
-from ..annotators.errors import AnnotatorError
-from ..annotators.networks.batches import as_picture, check_threshold
-from ..annotators.networks.hed import hed_edges
-from ..annotators.networks.lineart import lineart_lines
-from ..annotators.networks.pidinet import pidinet_edges
-from .annotation.network_annotator import LINEART, SKETCH, SOFT_EDGE, AnnotationJob, NetworkAnnotator, weights_input
-from .annotation.network_cache import NETWORKS
+from .annotation.lines import draw_lineart, draw_lines
+from .annotation.network_annotator import LINEART, SKETCH, SOFT_EDGE, AnnotationJob, weights_input
+from .annotation.network_node import NetworkNode
 from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
 from .annotation.weight_files import AUTO
 from .inputs import checked
@@ -23,12 +15,10 @@ from .inputs import checked
 LINES = "White lines on black, as large as the image."
 
 
-class T2IAnnotateSketch(io.ComfyNode):
+class T2IAnnotateSketch(NetworkNode, io.ComfyNode):
     """Draw a sketch with PiDiNet."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.keeper = NETWORKS.keeper("T2IAnnotateSketch")
+    annotator = SKETCH
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -52,16 +42,6 @@ class T2IAnnotateSketch(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found, and downloads also when the file is there."""
-        return SKETCH.weights.check(weights)
-
-    @classmethod
-    def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Draw again when the weights were replaced."""
-        return SKETCH.weights.fingerprint(weights)
-
-    @classmethod
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.5) -> io.NodeOutput:
         """Draw the sketch."""
@@ -70,12 +50,10 @@ class T2IAnnotateSketch(io.ComfyNode):
         )
 
 
-class T2IAnnotateSoftEdge(io.ComfyNode):
+class T2IAnnotateSoftEdge(NetworkNode, io.ComfyNode):
     """Draw outlines with HED."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.keeper = NETWORKS.keeper("T2IAnnotateSoftEdge")
+    annotator = SOFT_EDGE
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -97,16 +75,6 @@ class T2IAnnotateSoftEdge(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found, and downloads also when the file is there."""
-        return SOFT_EDGE.weights.check(weights)
-
-    @classmethod
-    def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Draw again when the weights were replaced."""
-        return SOFT_EDGE.weights.fingerprint(weights)
-
-    @classmethod
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.0) -> io.NodeOutput:
         """Draw the outlines."""
@@ -115,12 +83,10 @@ class T2IAnnotateSoftEdge(io.ComfyNode):
         )
 
 
-class T2IAnnotateLineart(io.ComfyNode):
+class T2IAnnotateLineart(NetworkNode, io.ComfyNode):
     """Draw line art."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.keeper = NETWORKS.keeper("T2IAnnotateLineart")
+    annotator = LINEART
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -147,64 +113,10 @@ class T2IAnnotateLineart(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found, and downloads also when the file is there."""
-        return LINEART.weights.check(weights)
-
-    @classmethod
-    def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Draw again when the weights were replaced."""
-        return LINEART.weights.fingerprint(weights)
-
-    @classmethod
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, coarse: bool = False) -> io.NodeOutput:
         """Draw the line art."""
         return draw_lineart(AnnotationJob("T2IAnnotateLineart", "T2I Lineart", image, resolution, weights), coarse)
-
-
-def draw_lines(job: AnnotationJob, learned: NetworkAnnotator, threshold: float) -> io.NodeOutput:
-    """Draw a sketch or outlines.
-
-    Args:
-        job: The pictures.
-        learned: SKETCH or SOFT_EDGE.
-        threshold: White where the network is surer of a line; 0 for soft lines.
-    """
-    check_threshold(job.where, threshold)
-    edges = EDGES[learned.annotator]
-    # The threshold comes last: so lines that were found at another resolution are as crisp as all others.
-    return job.run(
-        learned,
-        lambda network, images: edges(network, images, 0.0),
-        lambda soft: as_picture(soft[:, :1], threshold),
-    )
-
-
-EDGES = {SKETCH.annotator: pidinet_edges, SOFT_EDGE.annotator: hed_edges}
-
-
-def draw_lineart(job: AnnotationJob, coarse: bool = False) -> io.NodeOutput:
-    """Draw line art.
-
-    Args:
-        job: The pictures.
-        coarse: Fewer, bolder lines.
-    """
-    wanted = published_for("lineart")[1 if coarse else 0]
-    _check_coarse(job.entry, wanted, coarse)
-    return job.run(LINEART, lineart_lines, offer=replace(LINEART.weights, rows=(wanted,)))
-
-
-def _check_coarse(weights: str, wanted: PublishedFile, coarse: bool) -> None:
-    named = chosen_for_download(weights) or published_as(weights)
-    if named is not None and named.annotator == "lineart" and named is not wanted:
-        raise AnnotatorError(
-            f"weights '{weights}'",
-            f"{named.file} with coarse {'on' if coarse else 'off'}",
-            wanted.file,
-            "Choose auto in weights, or switch coarse.",
-        )
 
 
 def _threshold(default: float, trained: str) -> io.Float.Input:

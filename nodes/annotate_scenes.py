@@ -1,29 +1,22 @@
-"""Annotators that understand a scene: depth and segmentation, with networks of transformers."""
+"""Depth and segmentation annotators, with networks from transformers."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..annotators.depth import normalize_depth
-from ..annotators.networks.depth_networks import estimate_depth
-from ..annotators.networks.label_networks import segment
-from ..annotators.segmentation import paint
-from .annotation.network_annotator import DEPTH, SEGMENTATION, AnnotationJob, TransformersModule, weights_input
-from .annotation.network_cache import NETWORKS
+from .annotation.network_annotator import DEPTH, SEGMENTATION, AnnotationJob, weights_input
+from .annotation.network_node import NetworkNode
 from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
-from .annotation.weight_files import AUTO, WeightsChoice
+from .annotation.scenes import draw_depth, draw_segmentation
+from .annotation.weight_files import AUTO
 from .inputs import checked
 
 
-class T2IAnnotateDepth(io.ComfyNode):
+class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
     """Estimate depth."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.keeper = NETWORKS.keeper("T2IAnnotateDepth")
+    annotator = DEPTH
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -48,28 +41,16 @@ class T2IAnnotateDepth(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found, and downloads also when the file is there."""
-        return DEPTH.weights.check(weights)
-
-    @classmethod
-    def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Estimate again when the weights were replaced."""
-        return DEPTH.weights.fingerprint(weights)
-
-    @classmethod
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
         """Estimate the depth."""
         return draw_depth(AnnotationJob("T2IAnnotateDepth", "T2I Depth", image, resolution, weights))
 
 
-class T2IAnnotateSegmentation(io.ComfyNode):
-    """Segment a picture into the classes of COCO-Stuff."""
+class T2IAnnotateSegmentation(NetworkNode, io.ComfyNode):
+    """Segment an image into the classes of COCO-Stuff."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.keeper = NETWORKS.keeper("T2IAnnotateSegmentation")
+    annotator = SEGMENTATION
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -90,41 +71,9 @@ class T2IAnnotateSegmentation(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found, and downloads also when the file is there."""
-        return SEGMENTATION.weights.check(weights)
-
-    @classmethod
-    def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Segment again when the weights were replaced."""
-        return SEGMENTATION.weights.fingerprint(weights)
-
-    @classmethod
     @checked
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO) -> io.NodeOutput:
-        """Segment the picture."""
+        """Segment the image."""
         return draw_segmentation(
             AnnotationJob("T2IAnnotateSegmentation", "T2I Segmentation", image, resolution, weights)
         )
-
-
-def draw_depth(job: AnnotationJob, offer: WeightsChoice | None = None, gamma: float = 0.0) -> io.NodeOutput:
-    """Estimate depth and normalise it as the adapters were trained: near is white.
-
-    Args:
-        job: The pictures.
-        offer: What the entry may mean, if not all depth weights.
-        gamma: Exponent of the result; 0 for that of the network's kind.
-    """
-
-    def estimate(held: TransformersModule, images: Tensor) -> Tensor:
-        input_is = held.model.gives
-        mode = "zoe" if input_is == "depth" else "midas"
-        return normalize_depth(estimate_depth(held.loaded, images), mode, input_is, gamma)
-
-    return job.run(DEPTH, estimate, offer=offer)
-
-
-def draw_segmentation(job: AnnotationJob) -> io.NodeOutput:
-    """Segment pictures, in the adapter's own colours."""
-    return job.run(SEGMENTATION, lambda held, images: paint(segment(held.loaded, images)), mode="nearest")

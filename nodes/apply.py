@@ -24,7 +24,7 @@ WHERE = "Apply T2I-Adapter"
 
 
 class ApplyT2IAdapter(io.ComfyNode):
-    """Give a MODEL an adapter with its condition image."""
+    """Attach an adapter and its condition image to a MODEL."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -65,7 +65,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         mask: torch.Tensor | None = None,
         weights: Weights | None = None,
     ) -> io.NodeOutput:
-        """Clone the model with one more adapter."""
+        """Clone the model and add the adapter."""
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
         check_hint(f"{WHERE}, image", hint)
         _check_settings(fit, strength=strength, start_percent=start_percent, end_percent=end_percent)
@@ -89,7 +89,7 @@ class ApplyT2IAdapter(io.ComfyNode):
 
 
 def _check_settings(fit: str, **numbers: float) -> None:
-    """Refuse what ComfyUI does not check where a link brings it."""
+    """Check the values that ComfyUI does not check when they come by a link."""
     for name, value in numbers.items():
         check_numbers(f"{WHERE}, {name}", value)
     check_choice(f"{WHERE}, fit", fit, FITS)

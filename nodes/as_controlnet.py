@@ -1,4 +1,4 @@
-"""T2I-Adapter as ControlNet: the same engine behind ComfyUI's CONTROL_NET socket."""
+"""T2I-Adapter as ControlNet: the same residuals behind ComfyUI's CONTROL_NET socket."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from .sampling.wrappers import OBSERVED
 from .sockets import T2IAdapterSocket, WeightsSocket
 
 
-# A kind of ComfyUI's own adapter: samplers that cut condition images into tiles look for those and their attributes.
+# Subclasses ComfyUI's own adapter because tiled samplers look for that class and its attributes.
 class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[misc]
-    """An adapter as ComfyUI's conditioning carries controls. Strength, range and hint come from the apply node.
+    """An adapter as a control in ComfyUI's conditioning. The apply node sets strength, range and hint.
 
-    Like ComfyUI's own controls it obeys whoever sets ``cond_hint`` (an image of the size of the call, which then goes
-    before the whole one), ``cond_hint_original``, ``strength`` or ``timestep_range`` between two calls.
+    Like ComfyUI's own controls, it takes ``cond_hint``, ``cond_hint_original``, ``strength`` or ``timestep_range`` that
+    others set between two calls. A ``cond_hint`` of the call's size takes precedence over ``cond_hint_original``.
 
     Args:
         adapter: The adapter.
         weights: Factors of the strength.
 
     Attributes:
-        sub_idxs: The frames of the window that is next, where a sampler of videos sets them.
-        full_latent_length: How many frames the video has.
-        context_length: How many a window has.
+        sub_idxs: Frames of the next context window, if a video sampler sets them.
+        full_latent_length: Number of frames in the video.
+        context_length: Number of frames in a window.
     """
 
     def __init__(self, adapter: T2IAdapter, weights: Weights = NEUTRAL) -> None:
         device = adapter.patcher.load_device  # type: ignore[attr-defined]
-        # Three channels, whatever the adapter takes: it makes gray of colours by itself, and better.
+        # Always three channels: the adapter converts colours to gray itself, more accurately.
         super().__init__(adapter.network, 3, attach.CELL, "bilinear", device)
         self.adapter = adapter
         self.weights = weights
         self.extra_hooks = attach.observer_hooks()
         self.outline: UNetOutline | None = None
-        # What keeps the run is ComfyUI's own run, which ends after an error too; cleanup is then not called.
+        # ComfyUI's own run owns ours. It also ends after an error, when cleanup is not called.
         self._run: Callable[[], ControlRun | None] = _nothing
         self._model: Callable[[], Any] = _nothing
         self._starts: tuple[float, ...] = ()
@@ -64,26 +64,26 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         self.full_latent_length = self.context_length = 0
 
     def get_extra_hooks(self) -> list[Any]:
-        """Name the hooks of the controls before this one.
+        """Return the hooks of the previous controls, without this control's own.
 
-        Its own only put wrappers around the calls of a run, for which ComfyUI reads ``extra_hooks``. Named here, they
-        would make it load a model with dynamic memory a second time without, as hooks that change weights need it, and
-        keep prompts with the control out of the calls of those without.
+        Its own hooks only add wrappers, which ComfyUI reads from ``extra_hooks``. If they were returned here, ComfyUI
+        would treat them like hooks that change weights: load a model with dynamic memory a second time without it,
+        and no longer batch prompts with this control with prompts without it.
         """
         return [] if self.previous_controlnet is None else list(self.previous_controlnet.get_extra_hooks())
 
     def set_cond_hint(self, cond_hint: Tensor, *args: Any, **kwargs: Any) -> T2IAdapterControl:
-        """Take the condition image, (B, C, H, W)."""
+        """Set the condition image (B, C, H, W)."""
         check_hint("T2I-Adapter as ControlNet, image", cond_hint)
         super().set_cond_hint(cond_hint, *args, **kwargs)
         return self
 
     def scale_image_to(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size that a condition image must have: the picture's. The adapter itself fills up whole cells."""
+        """Return the size that the condition image needs: the picture's own. The adapter pads to whole cells itself."""
         return width, height
 
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
-        """Check the family before the first step. ComfyUI calls this once per prompt."""
+        """Check that the adapter fits the model, before the first step. ComfyUI calls this once per prompt."""
         super().pre_run(model, percent_to_timestep_function)
         start, end = self.timestep_percent_range
         self._always = self.timestep_range if start <= 0.0 and end >= 1.0 else None
@@ -96,7 +96,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
     ) -> dict[str, list[Tensor | None]] | None:
-        """Return what each block adds, with what the controls before this one add."""
+        """Return the residuals of each block, merged with those of the previous controls."""
         previous = None
         if self.previous_controlnet is not None:
             previous = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
@@ -112,14 +112,14 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
             residuals = run.of_image(self.cond_hint_original, call)
         assert self.outline is not None
         inputs = sum(block.kind == "input" for block in self.outline.blocks)
-        # Core's own SDXL adapters begin with an entry that is never taken, and core adds up lists from their
-        # beginnings: ours must be as long to meet theirs.
+        # Core's SDXL adapters start their list with an entry that is never used, and core sums lists from the start.
+        # Ours must be as long to line up with theirs.
         longer = ("middle", 0) in residuals
         return merge(as_control(residuals, x_noisy.shape[0], inputs + longer), previous)
 
     def _acts(self, sigma: Tensor) -> bool:
         if self.timestep_range is None or self.timestep_range is self._always:
-            return True  # without a look at the noise level, which would wait for the device
+            return True  # without reading sigma, which would synchronise with the device
         return bool(self.timestep_range[0] >= sigma >= self.timestep_range[1])
 
     def _is_cut_for(self, x: Tensor) -> bool:
@@ -152,24 +152,24 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         return run
 
     def get_models(self) -> list[Any]:
-        """Name the models that ComfyUI must load with the diffusion model."""
+        """Return the models that ComfyUI must load along with the diffusion model."""
         return [*super().get_models(), self.adapter.patcher]
 
     def cleanup(self) -> None:
-        """Drop what the run made."""
+        """Drop the state of the run."""
         super().cleanup()
         self._run = self._model = _nothing
         self._forget_window()
 
     def copy(self) -> T2IAdapterControl:
-        """Return a control of the same adapter, for another apply node."""
+        """Return another control for the same adapter, for another apply node."""
         copied = T2IAdapterControl(self.adapter, self.weights)
         self.copy_to(copied)
         copied.take_overrides(self)
         return copied
 
     def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> T2IAdapterControl:
-        """Return a control with a copy of the weights for another device."""
+        """Return a control with a copy of the weights on another device."""
         copied = T2IAdapterControl(copy_for(self.adapter, load_device), self.weights)
         self.copy_to(copied)
         copied.take_overrides(self)

@@ -48,7 +48,7 @@ class LoadCoAdapterFuser(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, fuser_name: str | None = None) -> bool | str:
-        """Accept names that a shared workflow has in another subfolder."""
+        """Accept names that a shared workflow has with another subfolder."""
         return name_error("fuser_name", fuser_name) or file_error(FUSERS, fuser_name) or True
 
     @classmethod
@@ -64,7 +64,7 @@ class LoadCoAdapterFuser(io.ComfyNode):
 
 
 class CombineT2IAdapters(io.ComfyNode):
-    """Choose how the adapters of a MODEL act together."""
+    """Set how the adapters of a MODEL are combined."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -113,7 +113,7 @@ class CombineT2IAdapters(io.ComfyNode):
         fuser: T2IFuser | None = None,
         positive: list[Any] | None = None,
     ) -> io.NodeOutput:
-        """Clone the model with another combination."""
+        """Clone the model and set the combination."""
         stack = attach.stack_of(model)
         if not stack.uses:
             raise AdapterError(
@@ -122,7 +122,7 @@ class CombineT2IAdapters(io.ComfyNode):
         check_choice(f"{WHERE}, method", method, METHODS)
         style = _one_style(positive) if method == "coadapter" and positive is not None else None
         combination = Combination(method, fuser if method == "coadapter" else None, style)
-        # What is not connected can't be used either: nodes behind it say so.
+        # Without the input there is no output: nodes that use it show this message.
         through = host.blocked(f"{WHERE}: connect its input positive to use its output positive.")
         patched = attach.with_stack(model, AdapterStack(stack.uses, combination))
         if method == "coadapter":
@@ -131,7 +131,7 @@ class CombineT2IAdapters(io.ComfyNode):
 
 
 def _tell_names(uses: Sequence[AppliedAdapter]) -> None:
-    """Show which adapters the fuser knows by their files' names alone."""
+    """Show the conditions that were taken from file names alone."""
     by_name = [use.adapter.about for use in uses if use.adapter.about.condition_from == NAME]
     if by_name:
         pairs = ", ".join(f"{about.name}: {about.condition.name}" for about in by_name if about.condition is not None)

@@ -1,39 +1,27 @@
-"""T2I Detect Pose: people's joints, with ViTPose."""
+"""T2I Detect Pose: find people's joints with ViTPose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..annotators.errors import AnnotatorError
-from ..annotators.images import resize
-from ..annotators.keypoints import LAYOUTS, LEAST_SCORE, read_poses
-from ..annotators.networks.pose_networks import DETECTOR, detect_pose
+from ..annotators.keypoints import read_poses
 from ..annotators.pose import draw_poses
-from .annotation.network_annotator import POSE, AnnotationJob, TransformersModule, weights_input
-from .annotation.network_cache import NETWORKS
+from .annotation.network_annotator import POSE, AnnotationJob, weights_input
+from .annotation.network_node import NetworkNode
 from .annotation.pictures import CATEGORY, image_input, image_output, in_parts, resolution_input
+from .annotation.poses import THRESHOLD, WHERE, find_poses, read_boxes
 from .annotation.weight_files import AUTO
 from .inputs import checked
 from .sockets import BoxSocket, KeypointSocket
 
-WHERE = "T2I Detect Pose"
-THRESHOLD = 0.3
-COCO = LAYOUTS[0]
-NECK_SIDES = (5, 6)  # the shoulders, in COCO's order
-PERSON = "person"
 
-
-class T2IDetectPose(io.ComfyNode):
+class T2IDetectPose(NetworkNode, io.ComfyNode):
     """Find people's joints."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.keeper = NETWORKS.keeper("T2IDetectPose")
+    annotator = POSE
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -61,7 +49,7 @@ class T2IDetectPose(io.ComfyNode):
                 BoxSocket.Input(
                     "bboxes",
                     optional=True,
-                    extra_dict={"forceInput": True},  # the page would make a box out of it, and always send one
+                    extra_dict={"forceInput": True},  # otherwise the page shows a widget and always sends a box
                     tooltip="Where the people are, of RT-DETR Detection or another detector: needed for several, and "
                     "better for small ones. Boxes of other labels than person are left out.",
                 ),
@@ -71,16 +59,6 @@ class T2IDetectPose(io.ComfyNode):
                 image_output("The same, drawn in OpenPose's style."),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, weights: str | None) -> bool | str:
-        """Accept every file that can be found, and downloads also when the file is there."""
-        return POSE.weights.check(weights)
-
-    @classmethod
-    def fingerprint_inputs(cls, weights: str | None = None, **_: Any) -> object:
-        """Look again when the weights were replaced."""
-        return POSE.weights.fingerprint(weights)
 
     @classmethod
     @checked
@@ -100,103 +78,10 @@ class T2IDetectPose(io.ComfyNode):
         frames: list[dict[str, Any]] = []
 
         def detect(part: Tensor) -> Tensor:
-            here = boxes[len(frames) : len(frames) + len(part)] if boxes is not None else None
-            found = frames_of(network, part.to(device), resolution, threshold, here)
+            in_part = boxes[len(frames) : len(frames) + len(part)] if boxes is not None else None
+            found = find_poses(network, part.to(device), resolution, threshold, in_part)
             frames.extend(found)
             return draw_poses(read_poses(found))
 
         drawn = in_parts(planes, detect, POSE.pixels)
         return io.NodeOutput(frames, drawn[0])
-
-
-def draw_pose(job: AnnotationJob, style: str, threshold: float = THRESHOLD) -> io.NodeOutput:
-    """Find the joints of one person in each picture and draw them, at the resolution where they are looked for.
-
-    Args:
-        job: The pictures.
-        style: See :func:`draw_poses`.
-        threshold: Joints of which the network is less sure are left out.
-    """
-    return job.run(POSE, lambda held, images: draw_poses(read_poses(frames_of(held, images, 0, threshold)), style))
-
-
-def frames_of(
-    held: TransformersModule, images: Tensor, resolution: int, threshold: float, boxes: Sequence[Tensor] | None = None
-) -> list[dict[str, Any]]:
-    """Find the joints of people.
-
-    Args:
-        held: The network.
-        images: (B, 3, H, W).
-        resolution: Short side at which to look; 0 for the pictures' own.
-        threshold: Joints of which the network is less sure are left out.
-        boxes: For each picture (N, 4), as of :func:`detect_pose`, in its pixels.
-
-    Returns:
-        One frame per picture, as OpenPose writes them: 18 joints in pixels.
-    """
-    height, width = images.shape[-2:]
-    scale = resolution / min(height, width) if resolution else 1.0
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    zoom = images.new_tensor([width / size[1], height / size[0]])
-    small = None if boxes is None else [each.to(images) / zoom.repeat(2) for each in boxes]
-    people = detect_pose(held.loaded, resize(images, size), small)
-    return [
-        {
-            "people": [{"pose_keypoints_2d": _openpose(person, threshold)} for person in joints],
-            "canvas_width": width,
-            "canvas_height": height,
-        }
-        for joints in (torch.cat((each[..., :2] * zoom, each[..., 2:]), -1).cpu() for each in people)
-    ]
-
-
-def _openpose(joints: Tensor, threshold: float) -> list[float]:
-    """Return 17 joints (17, 3) in COCO's order as OpenPose's 18, flat; what was not seen is zero."""
-    seen = joints[:, 2:] >= max(threshold, torch.finfo(joints.dtype).tiny)
-    # Other nodes leave out what has a low score; here the user's threshold has decided.
-    scores = joints[:, 2:].clamp(LEAST_SCORE, 1.0)
-    points = torch.where(seen, torch.cat((joints[:, :2], scores), -1), 0.0)
-    left, right = (points[side] for side in NECK_SIDES)
-    neck = (left + right) / 2 if left[2] > 0 and right[2] > 0 else torch.zeros(3)
-    rows = [neck if place is None else points[place] for place in COCO.places]
-    return [float(value) for row in rows for value in row]
-
-
-def read_boxes(bboxes: Any, count: int) -> list[Tensor] | None:
-    """Read the boxes of people, as detectors give them.
-
-    Args:
-        bboxes: One box, a list of boxes for all pictures, or a list of such lists, one per picture; or None.
-        count: How many pictures there are.
-
-    Returns:
-        For each picture (N, 4): left, top, width and height in pixels; or None.
-
-    Raises:
-        AnnotatorError: Something else, or boxes for another number of pictures.
-    """
-    if bboxes is None:
-        return None
-    frames = [[bboxes]] if isinstance(bboxes, Mapping) else bboxes
-    if isinstance(frames, Sequence) and all(isinstance(each, Mapping) for each in frames):
-        frames = [frames]
-    if not isinstance(frames, Sequence) or len(frames) not in (1, count):
-        found = f"boxes for {len(frames)} pictures" if isinstance(frames, Sequence) else f"a {type(frames).__name__}"
-        raise AnnotatorError(f"{WHERE}, bboxes", found, f"boxes for {count}, or for all", "Give each picture its own.")
-    read = [_boxes(frame) for frame in frames]
-    return read * count if len(read) == 1 else read
-
-
-def _boxes(frame: Any) -> Tensor:
-    try:
-        rows = [
-            [float(box[side]) for side in ("x", "y", "width", "height")]
-            for box in frame
-            if box.get("label") in (None, "", PERSON)
-        ]
-    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
-        expected = "boxes with x, y, width and height in pixels"
-        got = f"{type(error).__name__}: {error}"
-        raise AnnotatorError(f"{WHERE}, bboxes", got, expected, DETECTOR) from error
-    return torch.tensor(rows).reshape(-1, 4)

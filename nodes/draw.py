@@ -1,4 +1,4 @@
-"""Condition images from what is no picture: depth, masks and keypoints. No weights either."""
+"""Condition images from depth, masks and keypoints. No weights needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .sockets import KeypointSocket
 
 
 class T2INormalizeDepth(io.ComfyNode):
-    """Normalise the depth of another node."""
+    """Normalise depth from another node."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -16,7 +16,7 @@ from .sockets import T2IAdapterSocket
 
 
 class T2IAdapterInfo(io.ComfyNode):
-    """Say what is in an adapter file."""
+    """Describe a loaded adapter."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -64,7 +64,7 @@ def describe(adapter: T2IAdapter) -> str:
 
 
 def _from_name(adapter: T2IAdapter) -> str:
-    """Return what would be another with another name of the file."""
+    """Return the facts that were read from the file's name alone."""
     about, colours = adapter.about, adapter.network.config.image_channels > 1
     sources = (
         ("family", about.family_from),
@@ -82,7 +82,7 @@ def _color_order(adapter: T2IAdapter) -> str:
 
 
 class PreviewT2IAdapterFeatures(io.ComfyNode):
-    """Show what an adapter sees in a condition image."""
+    """Show an adapter's features of a condition image."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -120,15 +120,15 @@ class PreviewT2IAdapterFeatures(io.ComfyNode):
 
 
 def compute_features(adapter: T2IAdapter, image: torch.Tensor, size: tuple[int, int]) -> list[torch.Tensor]:
-    """Compute the features of the first condition image, outside of a run.
+    """Compute an adapter's features outside of sampling.
 
     Args:
         adapter: The adapter; ComfyUI loads it.
-        image: (B, C, H, W).
-        size: Height and width in pixels.
+        image: Condition images (B, C, H, W) in [0, 1].
+        size: Height and width of the picture in pixels.
 
     Returns:
-        One (B, C, h, w) per level on the host's main memory, fine to coarse.
+        One (B, C, h, w) per level in CPU memory, fine to coarse.
     """
     attach.load_network(adapter, adapter.forward_bytes(image.shape[0], size, torch.float32))
     device = adapter.patcher.load_device  # type: ignore[attr-defined]
@@ -137,14 +137,14 @@ def compute_features(adapter: T2IAdapter, image: torch.Tensor, size: tuple[int, 
 
 
 def heat_maps(levels: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """Paint feature maps.
+    """Render feature maps as heat maps.
 
     Args:
-        levels: One (B, C, h, w) per level; the first of each batch is painted.
+        levels: One (B, C, h, w) per level; only the first of each batch is rendered.
         size: Height and width of the pictures in pixels.
 
     Returns:
-        (levels, H, W, 3) in [0, 1]: root mean square over channels, black through red and yellow to white.
+        (levels, H, W, 3) in [0, 1]: root mean square over channels, from black through red and yellow to white.
     """
     pictures = []
     for level in levels:

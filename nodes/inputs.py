@@ -1,4 +1,4 @@
-"""Values that reach a node by links and by the API, which ComfyUI does not check: against the node's own schema."""
+"""Check input values against the node's schema: ComfyUI does not check values from links and the API."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LINK = "Connect the output of a node that makes it."
 
 @dataclass(frozen=True)
 class Socket:
-    """What a socket of a type carries.
+    """A socket type and the values that it accepts.
 
     Attributes:
-        type: Its name on the page.
-        fits: Tells whether a value is one.
-        expected: What it is, for messages.
-        fix: What the user can do about another value.
+        type: Name of the type on the page.
+        fits: Whether a value is of the type.
+        expected: Description of the type, for messages.
+        fix: What to do about a wrong value, for messages.
     """
 
     type: str
@@ -40,7 +40,7 @@ class Socket:
 
 
 def _is_picture(value: Any) -> bool:
-    """Tell whether this is a tensor with numbers to compute with; shape and range are the nodes' to check."""
+    """Return whether this is a dense tensor of numbers. The nodes check shape and range."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type == "meta":
         return False
     return not value.is_floating_point() or value.dtype.itemsize > 1
@@ -75,17 +75,17 @@ SOCKETS = (
 
 
 def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a node's ``execute`` refuse values that are none of its inputs' types, before it begins.
+    """Make a node's ``execute`` check the types of its inputs first.
 
-    ComfyUI compares what is typed into a node with its schema; of what comes through links it compares the names of
-    types alone, and of what the API puts into a socket nothing.
+    ComfyUI checks widget values against the schema. Of links it compares only the names of types, and it does not
+    check values that the API puts into a socket.
 
     Args:
         execute: The node's method, below ``@classmethod``.
 
     Returns:
-        The same, with numbers as Python's own. It raises AdapterError for other values: ``node, input: got X; expected
-        Y. Fix``. None is left alone where an input is optional.
+        The method with the check. It passes numbers as Python's int and float, leaves None in optional inputs, and
+        raises AdapterError for a value of another type: ``node, input: got X; expected Y. Fix``.
     """
     signature = inspect.signature(execute)
 
@@ -103,18 +103,18 @@ def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read(where: str, row: Any, value: Any) -> Any:
-    """Return a value as an input's type, or refuse it.
+    """Return a value converted to an input's type, or raise.
 
     Args:
-        where: The node and the input, for messages.
-        row: The input's row in the schema.
-        value: What came.
+        where: Node and input, for messages.
+        row: The input in the schema.
+        value: The value received.
 
     Returns:
-        The value itself; a float or an int where that is the type.
+        The value; a Python float or int for numbers.
 
     Raises:
-        AdapterError: It is something else, not finite, or a whole number out of the input's range.
+        AdapterError: The value is of another type, not finite, or an integer outside the input's range.
     """
     kind = row.get_io_type()
     if kind in NUMBERS:
@@ -134,7 +134,7 @@ def _read_float(where: str, row: Any, value: Any) -> float:
 
 def _read_int(where: str, row: Any, value: Any) -> int:
     number = _number(value)
-    # Sizes in pixels are among them, so a number out of range would ask for more memory than there is.
+    # Some are sizes in pixels: a value out of range could request more memory than exists.
     if not row.min <= number <= row.max or number != int(number):
         raise AdapterError(where, shown(value), f"a whole number from {row.min} to {row.max}", _check(value))
     return int(number)
@@ -144,7 +144,7 @@ NUMBERS: dict[str, Callable[[str, Any, Any], Any]] = {"FLOAT": _read_float, "INT
 
 
 def _number(value: Any) -> float:
-    """Return a number as a float; NaN where it is none, or too large for one."""
+    """Return a number as a float; NaN if the value is not a number or overflows."""
     if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
         value = value.item()
     try:
@@ -158,14 +158,14 @@ def _check(value: Any) -> str:
 
 
 def name_error(where: str, name: object) -> str | None:
-    """Say what is wrong with a file's name that is no text, for ComfyUI to show before anything runs.
+    """Check that a file's name is text, before anything runs.
 
     Args:
         where: The input.
-        name: What the API gave; None where a link will bring it.
+        name: The value from the API; None if a link supplies it later.
 
     Returns:
-        The message, or None.
+        The error message, or None.
     """
     if name is None or isinstance(name, str):
         return None
@@ -173,7 +173,7 @@ def name_error(where: str, name: object) -> str | None:
 
 
 def shown(value: Any) -> str:
-    """Say what a value is, for messages."""
+    """Describe a value for messages."""
     if value is None:
         return "nothing"
     if isinstance(value, str):

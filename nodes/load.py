@@ -11,7 +11,7 @@ from .loading import adapters
 from .loading.model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
-# The combos' values; None leaves the choice to the file and to ComfyUI.
+# Values of the combos; None lets the file (colour order) or ComfyUI (precision) decide.
 COLOR_ORDERS: dict[str, bool | None] = {"auto": None, "rgb": False, "bgr": True}
 DTYPES: dict[str, torch.dtype | None] = {
     "auto": None,
@@ -70,7 +70,7 @@ class LoadT2IAdapter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, adapter_name: str | None = None) -> bool | str:
-        """Accept names that a shared workflow has in another subfolder."""
+        """Accept names that a shared workflow has with another subfolder."""
         return name_error("adapter_name", adapter_name) or file_error(ADAPTERS, adapter_name) or True
 
     @classmethod

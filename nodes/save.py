@@ -16,12 +16,12 @@ from .inputs import checked
 from .sockets import T2IAdapterSocket
 from .training.adapter_files import write_adapter
 
-# Seconds after which nobody writes a file any more that was begun.
+# Seconds after which an unfinished file counts as abandoned.
 ABANDONED = 3600
 
 
 class SaveT2IAdapter(io.ComfyNode):
-    """Write an adapter into a file."""
+    """Write an adapter to a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

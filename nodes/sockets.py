@@ -8,9 +8,9 @@ T2IAdapterSocket = io.Custom("T2I_ADAPTER")
 WeightsSocket = io.Custom("T2I_WEIGHTS")
 StyleAdapterSocket = io.Custom("T2I_STYLE_ADAPTER")
 FuserSocket = io.Custom("T2I_FUSER")
-# Other packs' and ComfyUI's own: OpenPose's dicts.
+# Shared with ComfyUI and other packs: dicts in OpenPose's format.
 KeypointSocket = io.Custom("POSE_KEYPOINT")
-# ComfyUI's own: boxes of its detectors. As a socket alone, without the widgets that its own input brings along.
+# ComfyUI's own: boxes from its detectors. Declared as a bare socket, without the widgets of ComfyUI's input class.
 BoxSocket = io.Custom("BOUNDING_BOX")
-# ComfyUI's own: {"loss": [number per step]}, as its trainer gives it and its Plot Loss Graph takes it.
+# ComfyUI's own: {"loss": [number per step]}, from its trainer to its Plot Loss Graph.
 LossSocket = io.Custom("LOSS_MAP")

@@ -43,7 +43,7 @@ class LoadT2IStyleAdapter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, style_name: str | None = None) -> bool | str:
-        """Accept names that a shared workflow has in another subfolder."""
+        """Accept names that a shared workflow has with another subfolder."""
         return name_error("style_name", style_name) or file_error(STYLES, style_name) or True
 
     @classmethod

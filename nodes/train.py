@@ -25,7 +25,7 @@ CATEGORY = "T2I-Adapter/training"
 
 
 class CreateT2IAdapter(io.ComfyNode):
-    """Make an adapter that has learned nothing, or begins where another one is."""
+    """Create an untrained adapter, or one that starts from another's weights."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -83,7 +83,7 @@ class CreateT2IAdapter(io.ComfyNode):
         seed: int = 0,
         start_from: T2IAdapter | None = None,
     ) -> io.NodeOutput:
-        """Make the adapter."""
+        """Create the adapter."""
         check_choice("Create T2I-Adapter, image_channels", image_channels, [str(count) for count in IMAGE_CHANNELS])
         check_choice("Create T2I-Adapter, kind", kind, KINDS)
         config = config_for(host.unet_outline(model), size, int(image_channels))
@@ -92,7 +92,7 @@ class CreateT2IAdapter(io.ComfyNode):
 
 
 class TrainT2IAdapter(io.ComfyNode):
-    """Teach an adapter a condition."""
+    """Train an adapter on a condition."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -123,7 +123,7 @@ class TrainT2IAdapter(io.ComfyNode):
         positive: list[Any],
         **settings: Sequence[Any],
     ) -> io.NodeOutput:
-        """Train the adapter. Every input is a list, because data sets come as lists; settings have one entry."""
+        """Train the adapter. Every input is a list because data sets come as lists; settings are lists of one."""
         check_materials({"latents": latents, "images": images, "positive": positive})
         one = first_values({"model": model, "adapter": adapter, **settings})
         how = Settings(**{field.name: one[field.name] for field in fields(Settings) if field.name in one})

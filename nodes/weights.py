@@ -21,7 +21,7 @@ DETAILS = ("finest: textures and edges", "fine: small shapes", "coarse: large sh
 
 
 class T2IAdapterWeights(io.ComfyNode):
-    """Weigh an adapter's levels and the two sides of the guidance."""
+    """Set weights for an adapter's levels and for the two sides of the guidance."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -65,7 +65,7 @@ class T2IAdapterWeights(io.ComfyNode):
                 ),
             ],
             outputs=[WeightsSocket.Output("weights", tooltip="For Apply T2I-Adapter.")],
-            # ComfyUI keeps back a preset that it does not know, or that comes by a link, and what belongs to it.
+            # Without this, ComfyUI drops a preset that it does not know or that comes by a link, and its inputs.
             accept_all_inputs=True,
         )
 
@@ -103,8 +103,9 @@ def _levels(preset: Mapping[str, Any] | str | None, others: Mapping[str, Any]) -
     """Return the levels of a preset.
 
     Args:
-        preset: Its name and its own inputs; its name alone where it came by a link; None for the first.
-        others: Inputs that ComfyUI did not put into it: ``preset.level_1``, where the name came by a link.
+        preset: Name and inputs of the preset; only the name if it came by a link; None for the first preset.
+        others: Inputs of the preset that ComfyUI passes separately, such as ``preset.level_1``, if the name came by a
+            link.
     """
     if not isinstance(preset, Mapping):
         own = {name.partition(".")[2]: value for name, value in others.items()}
@@ -162,7 +163,7 @@ class T2IAdapterSchedule(io.ComfyNode):
 
 
 def _curve(curve: Any) -> Callable[[float], float]:
-    """Return the strength at a percent, as another node or the API gives it."""
+    """Return a curve from another node or the API as a function of percent to strength."""
     try:
         return CurveInput.from_raw(curve).interp  # type: ignore[no-any-return]
     except (TypeError, ValueError, LookupError, OverflowError, RuntimeError) as error:
@@ -187,7 +188,7 @@ def _schedule_inputs() -> list[Any]:
             "evenly. ease in: slowly at first. ease out: slowly at last. ease in-out: slowly at both ends.",
         ),
         *_range_inputs(),
-        # Socket only: the classic page can't edit a curve.
+        # Socket only: the classic frontend can't edit curves.
         io.MultiType.Input(
             "curve",
             types=[io.Curve],

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from .prompts import KINDS
-from .scenes import SLOTS, Scenes, labels
+from .scenes import KINDS, SLOTS, Scenes, labels
 
 CELLS = 8
 # Background black, then the first Pascal-VOC colours: the way T2I-Adapter's segmentation maps are coloured.

@@ -12,8 +12,7 @@ import torch
 from torch.nn import functional
 
 from .conditions import CELLS
-from .prompts import KINDS
-from .scenes import HELD_OUT, RGB, SIZE, SLOTS, Scenes, distance, distances, draw_scenes, labels, paint
+from .scenes import HELD_OUT, KINDS, RGB, SIZE, SLOTS, Scenes, distance, distances, draw_scenes, labels, paint
 
 PRESENT = 64  # pixels that make a colour present: a tenth of the smallest shape
 MATCH = 0.5  # least overlap with any template for a patch to count as a shape

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-if TYPE_CHECKING:
-    from .scenes import Scenes
-
-COLOURS = ("red", "green", "blue", "yellow", "purple", "pink", "white", "black")
-KINDS = ("circle", "square", "triangle", "star")
+from .scenes import COLOURS, KINDS, Scenes
 
 # Word -> id in the stock SD1 tokenizer. The row number in this table is the id used in training.
 WORDS: tuple[tuple[str, int], ...] = (

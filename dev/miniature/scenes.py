@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from .prompts import COLOURS, KINDS
-
+COLOURS = ("red", "green", "blue", "yellow", "purple", "pink", "white", "black")
+KINDS = ("circle", "square", "triangle", "star")
 SIZE = 128
 SLOTS = 3
 HELD_OUT = 1 << 31  # first seed never used in training; training seeds stay below

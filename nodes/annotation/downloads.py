@@ -1,4 +1,4 @@
-"""Download one published file, because the user chose it: resumable, checked, and whole or not there at all."""
+"""Download a published file that the user chose: resumed if interrupted, checked, and complete or absent."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ...annotators.errors import AnnotatorError
 Progress = Callable[[int, int], None]
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
-TRIES = 3  # of each address; each goes on where the last broke off
+TRIES = 3  # per address; each resumes where the last one stopped
 SHA256 = re.compile(r"[0-9a-f]{64}")
 YES = ("1", "true", "yes", "on")
-# What the disk says, in words.
+# Disk errors in words.
 DISK_FAULTS = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "no space left in the quota",
@@ -37,27 +37,27 @@ DISK_FAULTS = {
 
 
 class _Unusable(Exception):  # noqa: N818 - never leaves this file
-    """This address does not give the file; its text says why."""
+    """The address cannot serve the file; the text says why."""
 
 
 class _Cut(Exception):  # noqa: N818 - never leaves this file
-    """The connection broke; what came is kept."""
+    """The connection broke; the bytes received so far are kept."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A download that is not whole: the bytes so far, and a note of which file they are of.
+    """An incomplete download: the bytes so far, and a note of the file that they belong to.
 
     Attributes:
-        path: The bytes.
-        note: A file beside it with the hash of the whole.
+        path: File with the bytes.
+        note: File beside it with the SHA-256 of the complete file.
     """
 
     path: Path
     note: Path
 
     def size_of(self, identity: str | None = None) -> int:
-        """Return how many bytes are there, or 0 where they are of another file than ``identity``, or anywhere else."""
+        """Return the number of bytes kept; 0 for a link, or if they belong to another file than ``identity``."""
         if self.path.is_symlink():
             return 0
         try:
@@ -75,7 +75,7 @@ class Part:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a server says before it sends the file."""
+    """What a server states before it sends the file."""
 
     status: int
     begins: int
@@ -84,7 +84,7 @@ class _Answer:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects, and keep what the first server says of the file; the last one, a store, no longer says it."""
+    """Follow redirects and keep their headers: only the first server states the hash, not the store behind it."""
 
     def __init__(self) -> None:
         self.headers: list[Message] = []
@@ -99,7 +99,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         origin, place = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        # Anybody on the way could change what comes by http. Only a mirror that the user names may be asked so.
+        # Plain http can be tampered with on the way. It is allowed only for a mirror that the user names.
         if place.scheme != "https" and (place.scheme, place.netloc) != (origin.scheme, origin.netloc):
             fp.close()
             raise _Unusable(f"redirects to {newurl}, which is not https")
@@ -114,23 +114,23 @@ def download(
     environment: Mapping[str, str] = os.environ,
     timeout: float = TIMEOUT,
 ) -> Path:
-    """Download a file, or go on with a download that broke off.
+    """Download a file, or resume an interrupted download.
 
-    The file gets its name when all of it is on the disk and its hash is right, so nothing that is cut or wrong is ever
-    found under that name. What ``progress`` raises stops the download and leaves the part for the next time.
+    The file gets its final name only when it is complete and its hash is right, so an incomplete or wrong file is
+    never found under that name. An exception from ``progress`` stops the download and keeps the part for next time.
 
     Args:
         row: The file.
-        folder: Where to put it; made if need be.
-        progress: Called with bytes so far and bytes in all.
-        environment: ``HF_HUB_OFFLINE`` refuses, ``HF_ENDPOINT`` is a mirror of the hub.
-        timeout: Seconds without a byte after which a connection counts as broken.
+        folder: Target folder; created if missing.
+        progress: Called with (bytes so far, total bytes).
+        environment: ``HF_HUB_OFFLINE`` forbids downloads; ``HF_ENDPOINT`` names a mirror of the hub.
+        timeout: Seconds without data after which a connection counts as broken.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        AnnotatorError: It can't be had; the message says why, and how to come by it otherwise.
+        AnnotatorError: The download failed; the message says why, and how to get the file another way.
     """
     _check_wish(row, folder, environment)
     target = folder / row.file
@@ -160,7 +160,7 @@ def _check_wish(row: PublishedFile, folder: Path, environment: Mapping[str, str]
 
 
 def _from_address(row: PublishedFile, address: str, part: Part, progress: Progress, timeout: float) -> str | None:
-    """Fill the part from one address; return why that failed, or None."""
+    """Complete the part from one address; return the reason for a failure, or None."""
     reason = ""
     for _ in range(TRIES):
         try:
@@ -195,7 +195,7 @@ def _attempt(row: PublishedFile, address: str, part: Part, progress: Progress, t
 
 
 def _open(address: str, have: int, timeout: float) -> tuple[Any, _Answer]:
-    """Ask for the file, from byte ``have`` on."""
+    """Request the file, starting at byte ``have``."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "t2i-adapter"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -232,7 +232,7 @@ def _read_answer(response: Any, redirected: list[Message]) -> _Answer:
 
 
 def _check_announced(row: PublishedFile, answer: _Answer) -> None:
-    """Refuse another file before any of it is fetched."""
+    """Reject a wrong file before any of it is fetched."""
     if row.sha256 and answer.sha256 and answer.sha256 != row.sha256:
         raise _Unusable(f"has a file with sha256 {answer.sha256}")
     if row.exact and answer.total is not None and answer.total != row.size:
@@ -246,10 +246,10 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _receive(response: Any, part: Part, identity: str, have: int, total: int | None, progress: Progress) -> str:
-    """Append what comes to the part, and return the hash of the whole."""
+    """Append the response to the part, and return the SHA-256 of the complete file."""
     digest = hashlib.sha256()
     if not have:
-        part.drop()  # a link in their place would be written through
+        part.drop()  # writing to a link would change its target
     part.note.write_text(identity, encoding="ascii")
     with part.path.open("r+b" if have else "wb") as file:
         while chunk := file.read(CHUNK) if have else b"":
@@ -269,7 +269,7 @@ def _receive(response: Any, part: Part, identity: str, have: int, total: int | N
 def _next_chunk(response: Any) -> bytes:
     try:
         return bytes(response.read(CHUNK))
-    except (http.client.HTTPException, OSError) as error:  # of the network: the disk is not touched here
+    except (http.client.HTTPException, OSError) as error:  # from the network; nothing here touches the disk
         raise _Cut(f"broke off ({type(error).__name__})") from error
 
 
@@ -279,13 +279,13 @@ def _mirrored(address: str, environment: Mapping[str, str]) -> str:
 
 
 def _disk_fault(row: PublishedFile, folder: Path, part: Part, error: OSError) -> AnnotatorError:
-    got = DISK_FAULTS.get(error.errno or 0, "a fault of the disk")
+    got = DISK_FAULTS.get(error.errno or 0, "a disk error")
     expected = f"room for {megabytes(row.size)} in {folder}"
     return _refusal(row, folder, f"{got} ({error.strerror or error})", expected, part)
 
 
 def _refusal(row: PublishedFile, folder: Path, got: str, expected: str, part: Part | None = None) -> AnnotatorError:
     kept = part.size_of() if part else 0
-    again = f"{megabytes(kept)} are kept: run again to go on. " if kept else ""
+    again = f"{megabytes(kept)} are kept: run again to continue. " if kept else ""
     fix = f"{again}{how_to_get(row, folder, by_choice=False)}"
     return AnnotatorError(f"download of {row.file}", got, expected, fix)

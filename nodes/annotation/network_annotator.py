@@ -1,4 +1,4 @@
-"""Run an annotator's network: its file found, its weights loaded once, its memory in ComfyUI's hands."""
+"""Run an annotator's network: find its file, load it once, let ComfyUI manage its memory."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ class NetworkAnnotator:
     """An annotator that needs weights.
 
     Attributes:
-        annotator: Its name in the catalogue.
+        name: Its name in the catalogue.
         load: Builds its network.
-        bytes_per_pixel: What its forward takes at most, for each pixel of a picture.
-        pixels: About how many pixels go through it together.
+        bytes_per_pixel: Upper bound on the memory of a forward pass, per image pixel.
+        pixels: Pixels per forward pass, roughly.
     """
 
-    annotator: str
+    name: str
     load: Load
     bytes_per_pixel: int
     pixels: int
 
     @property
     def weights(self) -> WeightsChoice:
-        """What its weights combo offers."""
-        return WeightsChoice(published_for(self.annotator))
+        """The choices of its weights combo."""
+        return WeightsChoice(published_for(self.name))
 
 
 class TransformersModule(nn.Module):
-    """A network of transformers with what is known about it, as one module for ComfyUI to move.
+    """A network from transformers and its model row, as one module that ComfyUI can move.
 
     Args:
-        loaded: The two.
+        loaded: The row and the network.
     """
 
     def __init__(self, loaded: transformers_models.LoadedModel) -> None:
@@ -64,11 +64,11 @@ class TransformersModule(nn.Module):
 
     @property
     def loaded(self) -> transformers_models.LoadedModel:
-        """The two again, for the annotators."""
+        """The model row and its network, as a LoadedModel."""
         return transformers_models.LoadedModel(self.model, self.network)
 
 
-# A weight that only this network has: tells what a file of another name holds.
+# A weight that only this network has: identifies files that were renamed.
 MARKS = (
     ("dpt-hybrid", "dpt.embeddings.backbone.bit.embedder.convolution.weight"),
     ("dpt-large", "dpt.embeddings.patch_embeddings.projection.weight"),
@@ -80,7 +80,7 @@ MARKS = (
 
 
 def _transformer(annotator: str) -> Load:
-    """Return what loads the networks of an annotator that transformers has."""
+    """Return the loader of an annotator's networks from transformers."""
     keys = [row.key for row in published_for(annotator)]
 
     def load(content: Mapping[str, Any], name: str) -> nn.Module:
@@ -95,12 +95,13 @@ def _transformer(annotator: str) -> Load:
 
 
 def _ours(load: Callable[[Mapping[str, Any], str, Any], nn.Module]) -> Load:
-    """Return what loads a network of our own, of layers that ComfyUI knows."""
+    """Return the loader of one of our own networks, built from ComfyUI's layers."""
     return lambda content, name: load(content, name, host.OPERATIONS)
 
 
 MEGAPIXEL = 1 << 20
-# Bytes per pixel are bounds: some 60 channels at full size and their copies; scores of all classes; attention.
+# Bytes per pixel are upper bounds. Line networks: about 60 channels at full size, with copies. Networks from
+# transformers: the scores of all classes, and attention.
 SKETCH = NetworkAnnotator("sketch", _ours(pidinet.load), 1300, MEGAPIXEL)
 SOFT_EDGE = NetworkAnnotator("soft edge", _ours(hed.load), 1300, MEGAPIXEL)
 LINEART = NetworkAnnotator("lineart", _ours(lineart.load), 1300, MEGAPIXEL)
@@ -123,15 +124,15 @@ def weights_input(weights: WeightsChoice, more: str = "") -> Any:
 
 @dataclass(frozen=True)
 class AnnotationJob:
-    """Pictures for an annotator that needs weights.
+    """Images to annotate with a network, and the choice of its weights.
 
     Attributes:
-        node: The node's id, whose instances keep the network.
-        where: The node's name, for messages.
+        node: Id of the node class, whose instances keep the network loaded.
+        where: Name of the node, for messages.
         image: An IMAGE (B, H, W, C).
-        resolution: Short side at which to look; 0 for the image's own.
-        entry: Of the weights combo.
-        file: The weights' file itself, where no entry of the combo has chosen it.
+        resolution: Short side in pixels to annotate at; 0 for the image's own.
+        entry: Entry of the weights combo.
+        file: Path of the weights, instead of an entry of the combo.
     """
 
     node: str
@@ -143,65 +144,62 @@ class AnnotationJob:
 
     def run(
         self,
-        learned: NetworkAnnotator,
+        annotator: NetworkAnnotator,
         draw: Callable[[Any, Tensor], Tensor],
         finish: Callable[[Tensor], Tensor] = lambda result: result,
         mode: Any = "smooth",
         offer: WeightsChoice | None = None,
     ) -> io.NodeOutput:
-        """Annotate the pictures.
+        """Annotate the images.
 
         Args:
-            learned: The annotator.
-            draw: From its network and some pictures, on the device where it is, to results (b, 3, h, w).
-            finish: What happens to results that have the pictures' size again.
-            mode: How they come to it; see :func:`at_resolution`.
-            offer: What the entry may mean, if not all of the annotator's weights.
+            annotator: The annotator.
+            draw: Maps (network, images on its device) to results (b, 3, h, w).
+            finish: Runs on the results after they are resized to the images' size.
+            mode: How results are resized; see :func:`at_resolution`.
+            offer: Files that the entry may mean; all of the annotator's by default.
 
         Returns:
             The node's output, (B, H, W, 3) in [0, 1].
 
         Raises:
-            AnnotatorError: No pictures, before anything else; no weights, or wrong ones.
+            AnnotatorError: The input is not an image (checked first), or the weights are missing or wrong.
         """
         planes = self.planes()
-        network, device = self.network(learned, offer)
+        network, device = self.network(annotator, offer)
 
-        def annotate(part: Tensor) -> Tensor:
+        def annotate_part(part: Tensor) -> Tensor:
             at = at_resolution(part.to(device), self.resolution, lambda small: draw(network, small), mode)
             return finish(at)
 
-        return in_parts(planes, annotate, learned.pixels)
+        return in_parts(planes, annotate_part, annotator.pixels)
 
     def planes(self) -> Tensor:
-        """Return the pictures as (B, 3, H, W), checked."""
-        if self.resolution < 0:
-            expected = "0 (the picture's own) or a short side in pixels"
-            raise AnnotatorError(f"{self.where}, resolution", str(self.resolution), expected, "0 is right for most.")
+        """Return the checked images as (B, 3, H, W)."""
         return check_images(f"{self.where}, image", to_planes(self.image))
 
     def _find(self, offer: WeightsChoice) -> tuple[str, Path]:
         return offer.find(self.entry, host.progress()) if self.file is None else (self.file.name, self.file)
 
-    def network(self, learned: NetworkAnnotator, offer: WeightsChoice | None = None) -> tuple[Any, torch.device]:
-        """Return the network, loaded, and where it computes."""
-        name, path = self._find(offer or learned.weights)
+    def network(self, annotator: NetworkAnnotator, offer: WeightsChoice | None = None) -> tuple[Any, torch.device]:
+        """Return the loaded network and the device where it computes."""
+        name, path = self._find(offer or annotator.weights)
         logger.info("%s: %s", self.where, path)
-        key = (learned.annotator, name, *stamp(path))
-        patcher = NETWORKS.get(self.node, key, lambda: build(learned, name, path))
+        key = (annotator.name, name, *stamp(path))
+        patcher = NETWORKS.get(self.node, key, lambda: build(annotator, name, path))
         count, height, width = self.image.shape[:3]
-        together = min(count * height * width, max(learned.pixels, height * width))
-        return patcher.model, host.load_annotator(patcher, learned.bytes_per_pixel * together)
+        together = min(count * height * width, max(annotator.pixels, height * width))
+        return patcher.model, host.load_annotator(patcher, annotator.bytes_per_pixel * together)
 
 
-def build(learned: NetworkAnnotator, name: str, path: Path) -> nn.Module:
+def build(annotator: NetworkAnnotator, name: str, path: Path) -> nn.Module:
     """Read a file and build its network.
 
     Raises:
-        AnnotatorError: The file is damaged, or of another network.
+        AnnotatorError: The file is damaged, or belongs to another network.
     """
     try:
         content = read(path).tensors
     except AdapterError as error:
         raise AnnotatorError(error.where, error.got, error.expected, error.fix) from error
-    return learned.load(content, name)
+    return annotator.load(content, name)

@@ -1,4 +1,4 @@
-"""The annotators' networks that are loaded: found again by the next run, and gone with the nodes that used them."""
+"""The loaded networks of annotators: reused by the next run, freed with the nodes that used them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from .. import host
 
 
 class NetworkOwner:
-    """Keeps the networks of one kind of node alive.
+    """Keeps the networks of one node class alive.
 
-    ComfyUI makes an instance of a node's class when the node first runs, and drops it when the node leaves the graph.
-    The instances hold their keeper, so networks live as long as the graph has a node that may use them again.
+    ComfyUI instantiates a node's class when the node first runs, and drops the instance when the node leaves the
+    graph. Every instance holds the owner of its class, so networks live as long as the graph has a node of that class.
+
+    Attributes:
+        networks: The model patcher that each node used last, by the node's id in the graph.
     """
 
     def __init__(self) -> None:
@@ -25,39 +28,39 @@ class NetworkOwner:
 
 @dataclass(frozen=True)
 class Networks:
-    """What is loaded: weak references, so that nothing lives because it stands here.
+    """Loaded networks, by weak reference: this table keeps nothing alive.
 
     Attributes:
-        loaded: Model patchers by what they were made of.
-        keepers: What keeps them, by kind of node.
+        loaded: Model patchers, by what they were built from.
+        owners: Owners, by node class.
     """
 
     loaded: weakref.WeakValueDictionary[Hashable, Any] = field(default_factory=weakref.WeakValueDictionary)
-    keepers: weakref.WeakValueDictionary[str, NetworkOwner] = field(default_factory=weakref.WeakValueDictionary)
+    owners: weakref.WeakValueDictionary[str, NetworkOwner] = field(default_factory=weakref.WeakValueDictionary)
 
-    def keeper(self, kind: str) -> NetworkOwner:
-        """Return the keeper of a kind of node, for its instances to hold."""
-        return self.keepers.setdefault(kind, NetworkOwner())
+    def owner(self, node_class: str) -> NetworkOwner:
+        """Return the owner for a node class. Its instances must hold the result."""
+        return self.owners.setdefault(node_class, NetworkOwner())
 
-    def get(self, kind: str, key: Hashable, build: Callable[[], nn.Module]) -> Any:
-        """Find a network, or build it.
+    def get(self, node_class: str, key: Hashable, build: Callable[[], nn.Module]) -> Any:
+        """Return a loaded network, or build it.
 
         Args:
-            kind: The kind of node that asks.
-            key: What the network is made of: the same key means the same network.
-            build: Makes it.
+            node_class: Class of the node that asks.
+            key: Identifies the network's file and type; equal keys share one network.
+            build: Builds the network when none is loaded.
 
         Returns:
-            Its model patcher, which ComfyUI may offload, but which is not loaded from its file again.
+            The model patcher. ComfyUI may offload it; its file is not read again.
         """
-        keeper, node = self.keepers.get(kind), host.running_node()
+        owner, node = self.owners.get(node_class), host.running_node()
         patcher = self.loaded.get(key)
         if patcher is None:
-            if keeper is not None:
-                keeper.networks.pop(node, None)  # what the node used before goes first
+            if owner is not None:
+                owner.networks.pop(node, None)  # free the node's previous network before building the next
             patcher = self.loaded[key] = host.wrap_network(build())
-        if keeper is not None:
-            keeper.networks[node] = patcher
+        if owner is not None:
+            owner.networks[node] = patcher
         return patcher
 
 

@@ -9,18 +9,19 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...adapter_models.hint import fit_to
+from ...annotators import palette
 from ...annotators.errors import AnnotatorError
 from ...annotators.images import check_images
 from .pictures import to_planes
 
 Size = tuple[int, int]
 LARGEST_SIDE = 16384
-# Pixels to a cell of a latent that does not say it itself, as those of SD1.x, SD2.x and SDXL.
+# Pixels per latent cell where the latent does not state it: the factor of SD1.x, SD2.x and SDXL.
 LATENT_CELL = 8
 
 
 def size_inputs(effect: str) -> list[Any]:
-    """Return the inputs that tell an annotator which picture is being made.
+    """Return the inputs that give an annotator the size of the picture being made.
 
     Args:
         effect: What the size does, for the tooltips.
@@ -48,24 +49,20 @@ def size_inputs(effect: str) -> list[Any]:
 
 
 def picture_size(where: str, image: Tensor, width: int, height: int, latent: Any = None) -> Size | None:
-    """Return height and width of the picture being made, or None where the inputs do not tell.
+    """Return height and width of the picture being made, or None if the inputs do not give them.
 
     Args:
         where: The node's name, for messages.
-        image: (B, H, W, C), whose aspect completes a single side.
+        image: (B, H, W, C); its aspect supplies the missing side if only one is given.
         width: In pixels; 0 for unknown.
         height: In pixels; 0 for unknown.
-        latent: ComfyUI's LATENT, which goes first, or None.
+        latent: ComfyUI's LATENT, which takes precedence, or None.
 
     Raises:
-        AnnotatorError: A size out of range, or something else than a latent.
+        AnnotatorError: The latent is not a LATENT of images.
     """
     if latent is not None:
         return _latent_size(where, latent)
-    for name, side in (("width", width), ("height", height)):
-        if not isinstance(side, int) or not 0 <= side <= LARGEST_SIDE:
-            expected = f"pixels from 0 (unknown) to {LARGEST_SIDE}"
-            raise AnnotatorError(f"{where}, {name}", repr(side)[:80], expected, "Enter a size, or connect a latent.")
     if not width and not height:
         return None
     rows, columns = image.shape[1:3]
@@ -84,7 +81,7 @@ def _latent_size(where: str, latent: Any) -> Size:
 
 
 def fit_image(where: str, image: Tensor, size: Size) -> Tensor:
-    """Bring images to the size of the picture being made, as Apply T2I-Adapter does by default: what stands out is cut.
+    """Crop and resize images to the size of the picture being made, as Apply T2I-Adapter does by default.
 
     Args:
         where: The node's name, for messages.
@@ -92,10 +89,29 @@ def fit_image(where: str, image: Tensor, size: Size) -> Tensor:
         size: Height and width in pixels.
 
     Returns:
-        (B, *size, 3) in [0, 1] of the same type.
+        (B, *size, 3) in [0, 1], of the same dtype.
 
     Raises:
-        AnnotatorError: The input is no picture.
+        AnnotatorError: The input is not an image.
     """
     planes = check_images(f"{where}, image", to_planes(image))
     return fit_to(planes, size, "crop").clamp(0, 1).movedim(1, -1).to(image.dtype)
+
+
+def likely_palette(image: Tensor, trained: int = palette.TRAINED_SIDE) -> tuple[int, str]:
+    """Guess the size of the picture that a palette is for, where no input gives it.
+
+    Args:
+        image: (B, H, W, C).
+        trained: See :func:`.likely_resolution`.
+
+    Returns:
+        The short side in pixels to make the palette at (0: the image's own), and a description of the assumed picture
+        for the user.
+    """
+    rows, columns = image.shape[1:3]
+    resolution = palette.likely_resolution((rows, columns), trained)
+    scale = resolution / min(rows, columns) if resolution else 1.0
+    why = f"the image's {columns}×{rows} are more than is made in one go" if resolution else "as large as the image"
+    made = f"a picture of {round(columns * scale)}×{round(rows * scale)} pixels ({why})"
+    return resolution, f"{made}. Connect latent, or set width and height, if yours is of another size."

@@ -1,4 +1,4 @@
-"""What the annotators' nodes share: pictures in ComfyUI's order of axes, parts of a long batch, progress, cancel."""
+"""What all annotator nodes share: common inputs, axis order, batches in parts with progress and cancel."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ...annotators.images import at_resolution, check_images
 from .. import host
 
 CATEGORY = "T2I-Adapter/annotators"
-# Pixels at a time: enough to be quick, few enough to be cancelled and to need little memory.
+# Pixels per part: enough to be fast, few enough to cancel soon and need little memory.
 PART = 2**22
 
 
 def image_input(tooltip: str = "The picture. Batches are done at once; alpha is dropped.") -> Any:
-    """Return the input that every annotator begins with."""
+    """Return the image input, the first of every annotator."""
     return io.Image.Input("image", tooltip=tooltip)
 
 
 def resolution_input(advice: str = "") -> Any:
-    """Return the input that every annotator of pictures has."""
+    """Return the resolution input of annotators that take an image."""
     return io.Int.Input(
         "resolution",
         default=0,
@@ -35,17 +35,17 @@ def resolution_input(advice: str = "") -> Any:
 
 
 def image_output(tooltip: str) -> Any:
-    """Return the output that every annotator has."""
+    """Return the image output of an annotator."""
     return io.Image.Output("image", tooltip=tooltip)
 
 
 def to_planes(image: torch.Tensor) -> torch.Tensor:
-    """Return pictures (B, H, W, C) as (B, C, H, W); what is no picture comes back for the check to refuse."""
+    """Return images (B, H, W, C) as (B, C, H, W). Other inputs are returned unchanged; check_images rejects them."""
     return image.movedim(-1, 1) if image.ndim == 4 else image
 
 
 def to_image(planes: torch.Tensor) -> torch.Tensor:
-    """Return pictures (B, C, H, W) as (B, H, W, C), where ComfyUI wants them."""
+    """Return images (B, C, H, W) as (B, H, W, C), on the device where ComfyUI keeps results."""
     return planes.movedim(1, -1).to(host.intermediate_device()).contiguous()
 
 
@@ -56,29 +56,32 @@ def annotate(
     resolution: int = 0,
     mode: Any = "smooth",
 ) -> io.NodeOutput:
-    """Run an annotator on pictures.
+    """Run an annotator on images.
 
     Args:
         where: The node's name, for messages.
         image: (B, H, W, C) in [0, 1].
-        function: From (B, 3, H, W) to the same, picture by picture independent.
+        function: Maps (B, 3, H, W) to the same shape, each image independently.
         resolution: See :func:`at_resolution`.
         mode: See :func:`at_resolution`.
 
     Returns:
-        The node's output: (B, H, W, 3) in [0, 1] of the input's size and type.
+        The node's output: (B, H, W, 3) in [0, 1], of the input's size and dtype.
 
     Raises:
-        AnnotatorError: The input is no picture; before anything is computed.
+        AnnotatorError: The input is not an image; raised before anything is computed.
     """
     planes = check_images(f"{where}, image", to_planes(image))
     return in_parts(planes, lambda part: at_resolution(part, resolution, function, mode).to(image.dtype))
 
 
 def in_parts(planes: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor], pixels: int = 0) -> io.NodeOutput:
-    """Run a function on a few pictures (B, C, H, W) at a time, with a progress bar, and return the node's output.
+    """Run a function on a batch in parts, with a progress bar, and return the node's output.
 
-    About ``pixels`` pixels go through it together; 0 for as many as usual.
+    Args:
+        planes: Images (B, C, H, W).
+        function: Maps a part (b, C, H, W) to images (b, C, H, W).
+        pixels: Pixels per part, roughly; 0 for the default.
     """
     parts = planes.split(max(1, (pixels or PART) // (planes.shape[-2] * planes.shape[-1])))
     done = host.progress(len(planes))

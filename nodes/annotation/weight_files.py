@@ -1,6 +1,6 @@
 """Find the annotators' weights: in models/annotators, where other packs keep them, or on the web.
 
-Nothing is downloaded by itself: only an entry of the combo that says so does it.
+Only the combo entries that say "download" download anything.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Place:
-    """Where other programs keep the same files. They are only read.
+    """Where another program keeps the same files. We only read them.
 
     Attributes:
-        roots: Gives the folders, from the environment.
-        patterns: Where in them, with the repository (``{owner}``, ``{name}``), its ``{path}`` and our ``{file}``.
+        roots: Returns the folders to search, given the environment variables.
+        patterns: Glob patterns inside a folder; ``{owner}`` and ``{name}`` of the repository, ``{path}`` in it, our
+            ``{file}``.
     """
 
     roots: Callable[[Mapping[str, str]], Iterable[Path]]
@@ -43,7 +44,7 @@ def _auxiliary(environment: Mapping[str, str]) -> Iterator[Path]:
 def _web_ui(_: Mapping[str, str]) -> Iterator[Path]:
     _, controlnets = host.folders_of_other_packs()
     for folder in controlnets:
-        # extensions/sd-webui-controlnet/models is named beside annotator/downloads, Forge's models/ControlNet beside
+        # Next to extensions/sd-webui-controlnet/models is annotator/downloads; next to Forge's models/ControlNet is
         # ControlNetPreprocessor.
         yield folder.parent / "annotator" / "downloads"
         yield folder.parent / "ControlNetPreprocessor"
@@ -86,9 +87,9 @@ class WeightsChoice:
     """What the weights combo of a node offers, and what its entries mean.
 
     Attributes:
-        rows: The published files that the node takes; auto takes the first that is there.
-        unknown: Whether it takes files of other names too, which only loading can tell.
-        catalogue: All published files: what is another node's is not offered as unknown.
+        rows: Published files that the node takes; auto takes the first one that exists.
+        unknown: Whether the node also lists files with unknown names; loading then identifies them.
+        catalogue: All published files, so that another node's files are not listed as unknown.
     """
 
     rows: tuple[PublishedFile, ...]
@@ -96,13 +97,13 @@ class WeightsChoice:
     catalogue: tuple[PublishedFile, ...] = PUBLISHED
 
     def options(self) -> list[str]:
-        """List auto, the files that are there, and the published ones that could be downloaded."""
+        """List auto, the files that exist, and the published files that can be downloaded."""
         found = self.available()
         there = {row.file for name in found if (row := published_as(name, self.rows))}
         return [AUTO, *found, *(row.entry for row in self.rows if row.file not in there)]
 
     def available(self) -> dict[str, Path]:
-        """Find the files that are there, by the name that the user knows them by; ours before those of others."""
+        """Return the files that exist, by the name shown to the user; our folders come before other programs'."""
         found = {}
         for name in host.annotator_names():
             path, row = host.annotator_path(name), published_as(name, self.catalogue)
@@ -117,10 +118,10 @@ class WeightsChoice:
         return found
 
     def check(self, entry: str | None) -> bool | str:
-        """Tell before anything runs whether an entry can be used: True, or the error.
+        """Check an entry before anything runs: return True, or the error.
 
         Args:
-            entry: Of :meth:`options`, or None where another node will give it.
+            entry: One of :meth:`options`, or None if a link supplies it.
         """
         if (error := name_error("weights", entry)) is not None:
             return error
@@ -132,19 +133,17 @@ class WeightsChoice:
         return True
 
     def find(self, entry: str, progress: Progress) -> tuple[str, Path]:
-        """Find the file that an entry means.
-
-        Only an entry that says so downloads, and only if the file is nowhere yet.
+        """Return the file for an entry; download it if the entry says so and the file is not found anywhere.
 
         Args:
-            entry: Of :meth:`options`; a saved workflow may have one that is listed no more.
-            progress: Told of a download.
+            entry: One of :meth:`options`, or of an earlier list that a saved workflow remembers.
+            progress: Called during a download.
 
         Returns:
-            Its name and the file itself.
+            The file's name and its path.
 
         Raises:
-            AnnotatorError: There is no such file, or it could not be downloaded.
+            AnnotatorError: The file does not exist, or could not be downloaded.
         """
         chosen = self.chosen(entry)
         if chosen is None:
@@ -153,10 +152,10 @@ class WeightsChoice:
         return chosen.file, path or download(chosen, host.annotator_folders()[0], progress)
 
     def chosen(self, entry: str) -> PublishedFile | None:
-        """Return the row that an entry would download, or None where it names a file.
+        """Return the row of a "download" entry, or None if the entry names a file.
 
         Raises:
-            AnnotatorError: The file is of another annotator.
+            AnnotatorError: The file belongs to another annotator.
         """
         row = chosen_for_download(entry, self.catalogue)
         if row is not None and row not in self.rows:
@@ -165,7 +164,7 @@ class WeightsChoice:
         return row
 
     def fingerprint(self, entry: str | None) -> tuple[str, int, int] | None:
-        """Say what changes when the file of an entry is replaced: path, time and size; None where there is none yet."""
+        """Return path, modification time (ns) and size of an entry's file; None if it does not exist yet."""
         try:
             row = self.chosen(entry or AUTO)
             return stamp(self._there(row.file if row else entry or AUTO)[1])
@@ -173,7 +172,7 @@ class WeightsChoice:
             return None
 
     def fingerprints(self) -> list[tuple[str, int, int]]:
-        """Say what changes when any of the files comes, goes or is replaced."""
+        """Return the fingerprints of all available files."""
         return [stamp(path) for path in self.available().values()]
 
     def _there(self, entry: str) -> tuple[str, Path]:
@@ -181,7 +180,7 @@ class WeightsChoice:
         for wanted in [row.file for row in self.rows] if entry == AUTO else [entry]:
             if wanted in found:
                 return wanted, found[wanted]
-            # A shared workflow may name another subfolder: the same file name is enough.
+            # A shared workflow may name another subfolder; the same file name is enough.
             same = [name for name in found if _plain(name) == _plain(wanted)]
             if same:
                 return same[0], found[same[0]]
@@ -200,6 +199,6 @@ def _plain(name: str) -> str:
 
 
 def stamp(path: Path) -> tuple[str, int, int]:
-    """Return a file's path, time and size."""
+    """Return a file's path, modification time (ns) and size in bytes."""
     stat = path.stat()
     return str(path), stat.st_mtime_ns, stat.st_size

@@ -1,4 +1,4 @@
-"""The seam: the only place that knows ComfyUI's modules. Everything else is plain torch or a node's face."""
+"""The seam: the only package that imports ComfyUI's modules."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Does ComfyUI still look as the pack relies on it? The cheap part of the answer, for every start.
+"""Check at every start that ComfyUI's interfaces are still as the pack needs them.
 
-The table is in :mod:`.interfaces`; what only a call can tell is in tests/host/test_contract.py.
+The table is in :mod:`.interfaces`. Behaviour that only a call can check is tested in tests/host/test_contract.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 logger = logging.getLogger(__name__)
-# What a look at something that has changed may end in.
+# What inspecting a changed interface may raise.
 FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 GONE = "got nothing; expected it as it was"
 ANY_NAME, MORE = "_", "..."
@@ -21,16 +21,16 @@ ANY_NAME, MORE = "_", "..."
 
 @dataclass(frozen=True)
 class Interface:
-    """Something of ComfyUI that the pack relies on.
+    """An interface of ComfyUI that the pack relies on.
 
     Attributes:
-        path: Module, colon, and the way from there; a name with () is called on the way. Without a colon it is a
-            convention, which only a call can test.
-        serves: What of ours depends on it, as users know it.
-        signature: Parameters that it must have: in this order, where ``_`` is any name; by name behind ``*``; with
-            ``...`` others may follow that have no defaults. None for what the pack does not call or stand in for.
-        members: Names that it must have.
-        optional: Whether it may be missing: older ComfyUI lacks it, or it is private and may move.
+        path: ``module:attribute.path``; a name with () is called. Without a colon it is a convention, which only a
+            call can test.
+        serves: The feature that depends on it, as users know it.
+        signature: Required parameters, in order; ``_`` matches any name, names after ``*`` match by name, and ``...``
+            allows further parameters without defaults. None if the pack neither calls nor replaces it.
+        members: Attributes that it must have.
+        optional: Whether it may be missing, because older ComfyUI lacks it or it is private and may move.
     """
 
     path: str
@@ -41,25 +41,24 @@ class Interface:
 
 
 def warn_of_changes(interfaces: Iterable[Interface]) -> None:
-    """Write one line into the log for each interface that has changed. Nothing is refused, and nothing imported."""
+    """Log one line for each interface that has changed. Disables nothing and imports nothing."""
     told: set[str] = set()
     for interface in interfaces:
         for name, change in changes_of(interface):
-            if name not in told:  # a class that is gone takes the rows of its methods with it
+            if name not in told:  # a missing class also fails the rows of its methods
                 logger.warning("T2I-Adapter: this ComfyUI has changed %s: %s. %s may not work; look for an update of "
                                "the pack.", name, change, interface.serves)  # fmt: skip
             told.add(name)
 
 
 def changes_of(interface: Interface) -> list[tuple[str, str]]:
-    """Say how an interface differs from what the pack relies on.
+    """Return how an interface differs from what the pack relies on.
 
     Args:
         interface: A row of the table.
 
     Returns:
-        The name of each thing that differs, with what was got and what was expected. Nothing is said of a module that
-        is not imported.
+        (name, difference) of everything that differs; empty if the module is not imported.
     """
     module, colon, way = interface.path.partition(":")
     if not colon or module not in sys.modules:
@@ -89,7 +88,7 @@ def _names(text: str) -> list[str]:
 def _changed_signature(function: Any, expected: str) -> str | None:
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except FAILURES:  # written in C, or no function any more
+    except FAILURES:  # written in C, or no longer a function
         return None if callable(function) else f"got no function; expected ({expected})"
     if parameters and parameters[0].name in ("self", "cls"):
         del parameters[0]
@@ -106,7 +105,7 @@ def _fits(parameters: list[inspect.Parameter], expected: list[str]) -> bool:
     kinds = {each.kind for each in parameters}
     if len(by_place) < len(ordered) and inspect.Parameter.VAR_POSITIONAL not in kinds:
         return False
-    # Only as many as there are: the rest go into *args.
+    # Compare only the declared parameters; *args takes the rest.
     if any(name not in (ANY_NAME, each.name) for name, each in zip(ordered, by_place, strict=False)):
         return False
     known = {each.name for each in parameters}

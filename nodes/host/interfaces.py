@@ -32,7 +32,7 @@ WRAPPERS = (
     Interface("comfy.patcher_extension:WrappersMP", APPLY,
               members="PREPARE_SAMPLING, SAMPLER_SAMPLE, CALC_COND_BATCH, APPLY_MODEL"),
     Interface("comfy.patcher_extension:WrapperExecutor", APPLY, "_, class_obj, wrappers, ..."),
-    # What the wrappers stand in for: they get its arguments.
+    # What the wrappers wrap: they receive its arguments.
     Interface("comfy.sampler_helpers:_prepare_sampling", APPLY, "model, noise_shape, conds, model_options, ...",
               optional=True),
     Interface("comfy.samplers:KSAMPLER.sample", APPLY, "model_wrap, sigmas, extra_args, callback, noise, ...",

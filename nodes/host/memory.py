@@ -1,4 +1,4 @@
-"""ComfyUI's memory manager: it loads, offloads and counts our networks."""
+"""ComfyUI's memory manager, which loads, offloads and counts our networks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import comfy.model_patcher
 import comfy.ops
 import torch
 
-# Namespace of layers that ComfyUI can load in part, and that cast their weights to the picture's precision.
+# Layers that ComfyUI can load partially and that cast their weights to the input's dtype.
 OPERATIONS: Any = comfy.ops.manual_cast
 Cancelled: type[BaseException] = comfy.model_management.InterruptProcessingException
 
 
 def wrap_network(network: torch.nn.Module, device: torch.device | None = None) -> Any:
-    """Hand a network's memory to ComfyUI, for its main device unless another is named: return its model patcher."""
-    # Layers that ComfyUI does not know can't be moved one by one, as its dynamic patcher does. The class is looked up
-    # at run time: ComfyUI rebinds it when it starts with dynamic memory.
+    """Wrap a network in a model patcher, for ComfyUI's main device unless another is given."""
+    # ComfyUI's dynamic patcher moves layers one by one, which only works for its own layer classes. Looked up at run
+    # time because ComfyUI rebinds CoreModelPatcher when it starts with dynamic memory.
     kind = comfy.model_patcher.CoreModelPatcher if _by_layers(network) else comfy.model_patcher.ModelPatcher
     return kind(
         network,
@@ -27,7 +27,7 @@ def wrap_network(network: torch.nn.Module, device: torch.device | None = None) -
 
 
 def load_annotator(patcher: Any, nbytes: int) -> torch.device:
-    """Have ComfyUI load a wrapped network, with room for what its forward takes; return where it computes."""
+    """Load a wrapped network, with ``nbytes`` free for its forward pass; return the device where it computes."""
     whole = not _by_layers(patcher.model)
     comfy.model_management.load_models_gpu([patcher], memory_required=nbytes, force_full_load=whole)
     device: torch.device = patcher.load_device
@@ -40,11 +40,11 @@ def _by_layers(network: torch.nn.Module) -> bool:
 
 
 def intermediate_device() -> torch.device:
-    """Return the device on which nodes hand pictures to each other."""
+    """Return the device where ComfyUI keeps results between nodes."""
     device: torch.device = comfy.model_management.intermediate_device()
     return device
 
 
 def load_models(patchers: list[Any], nbytes: int = 0) -> None:
-    """Have ComfyUI load wrapped networks, and make room for what their forward takes besides."""
+    """Load wrapped networks, with ``nbytes`` free for their forward passes."""
     comfy.model_management.load_models_gpu(patchers, memory_required=nbytes)

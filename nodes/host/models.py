@@ -1,4 +1,4 @@
-"""ComfyUI's models: what they are, what they predict, and what its wrappers and controls are called."""
+"""ComfyUI's models: structure, prediction type, attention, previews, hooks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torch import Tensor
 from ...adapter_models.errors import FamilyMismatchError
 from ...adapter_models.families import Block, UNetOutline
 
-# Named here, so that a CONTROL_NET and wrappers can be written without importing ComfyUI elsewhere.
+# Base class of our CONTROL_NET, exported here so that nothing else imports ComfyUI.
 CoreT2IAdapter: type[Any] = comfy.controlnet.T2IAdapter
 
 
 def load_checkpoint(path: Path) -> tuple[Any, Any, Any]:
-    """Load the MODEL, the CLIP and the VAE of a checkpoint file; what it does not hold is None."""
+    """Load MODEL, CLIP and VAE from a checkpoint file; missing parts are None."""
     words = folder_paths.get_folder_paths("embeddings")
     model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(path), embedding_directory=words)
     return model, clip, vae
@@ -47,7 +47,7 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
         Its blocks.
 
     Raises:
-        FamilyMismatchError: The MODEL is no such UNet (a DiT, Stable Cascade…).
+        FamilyMismatchError: The MODEL is not a Stable Diffusion UNet (a DiT, Stable Cascade…).
     """
     name = f"{type(base.model_config).__name__} ({type(base).__name__})"
     unet = getattr(unet, "_orig_mod", unet)  # compiled by another pack
@@ -72,19 +72,19 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
 
 
 def plain_attention(_chosen: Any, *args: Any, **kwargs: Any) -> Tensor:
-    """Attend as torch does instead of as ComfyUI has chosen: not all of that knows gradients, or saves memory."""
+    """Compute attention with torch: not every backend that ComfyUI chooses supports gradients or saves memory."""
     tensors = [_content(each) for each in args]
     attended: Tensor = comfy.ldm.modules.attention.attention_pytorch(*tensors, **kwargs)
     return attended
 
 
 def _content(value: Any) -> Any:
-    # Newer ComfyUI may hand a tensor over in a container, so that the attention can free it early.
+    # Newer ComfyUI may pass a tensor in a container, so that attention can free it early.
     return value.take() if hasattr(value, "take") and not isinstance(value, Tensor) else value
 
 
 def prediction_of(model: Any) -> str | None:
-    """Say what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for any other."""
+    """Return what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for other models."""
     kind, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
     rows = ((known.EPS, "eps"), (known.V_PREDICTION, "v"))
     if not issubclass(kind, known.ModelSamplingDiscrete) or kind.sigma is not known.ModelSamplingDiscrete.sigma:
@@ -93,20 +93,20 @@ def prediction_of(model: Any) -> str | None:
 
 
 def latent_decoder(model: Any, device: torch.device) -> Callable[[Tensor], Any] | None:
-    """Return what makes a small PIL picture of a MODEL's latents, as ComfyUI's previews do; None if nothing can."""
+    """Return a function that decodes a MODEL's latents to a small PIL picture, or None if ComfyUI has no previewer."""
     layout = model.model.latent_format
     previewer = latent_preview.get_previewer(device, layout)
-    if previewer is None and layout.latent_rgb_factors is not None:  # off for samplers, but here it was asked for
+    if previewer is None and layout.latent_rgb_factors is not None:  # previews are off, but the user asked for these
         rough = latent_preview.Latent2RGBPreviewer
         previewer = rough(layout.latent_rgb_factors, layout.latent_rgb_factors_bias, layout.latent_rgb_factors_reshape)
     return None if previewer is None else previewer.decode_latent_to_preview
 
 
 def wrapper_hooks(wrappers: dict[str, dict[str, list[Any]]]) -> Any:
-    """Return hooks that put wrappers around a prompt's calls.
+    """Return hooks that add wrappers for the prompts that carry them.
 
     Args:
-        wrappers: By kind of WrappersMP, lists of functions by key.
+        wrappers: Lists of functions by key, by type of WrappersMP.
     """
     group = comfy.hooks.HookGroup()
     group.add(comfy.hooks.WrapperHook({"wrappers": wrappers}))

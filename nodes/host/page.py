@@ -1,4 +1,4 @@
-"""What ComfyUI shows of a node that runs: texts, warnings, progress."""
+"""Show texts, warnings and progress on the running node."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ logger = logging.getLogger(__name__)
 
 
 def blocked(message: str) -> Any:
-    """Return what makes ComfyUI stop with a message at the nodes that use it."""
+    """Return an output that stops ComfyUI with a message at any node that uses it."""
     return comfy_execution.graph_utils.ExecutionBlocker(message)
 
 
 def warn(text: str, node_id: str | None) -> None:
-    """Show a warning on a node of the page, and in the log."""
+    """Show a warning on a node, and log it."""
     tell(text, node_id, logging.WARNING)
 
 
 def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
-    """Show a text on a node of the page, and in the log."""
+    """Show a text on a node, and log it."""
     logger.log(level, text)
     from server import PromptServer
 
-    instance = getattr(PromptServer, "instance", None)  # absent where nodes run without the server
+    instance = getattr(PromptServer, "instance", None)  # absent when nodes run without the server
     if instance is not None and node_id is not None:
         instance.send_progress_text(text, node_id)
 
@@ -39,16 +39,16 @@ def progress(total: int = 1) -> Callable[..., None]:
     """Show a progress bar on the running node.
 
     Args:
-        total: How much there is to do.
+        total: Number of steps.
 
     Returns:
-        A function to call with how much is done, with how much there is if that has changed, and with a PIL picture to
-        show on the node: it raises when the user cancels.
+        A function to call with the steps done, optionally a new total, and optionally a PIL picture to show on the
+        node. It raises when the user cancels.
     """
     bar = comfy.utils.ProgressBar(total)
 
     def done(count: int, total: int = total, picture: Any = None) -> None:
-        # The bar is throttled, and so would be the cancelling.
+        # Checked here because the bar is throttled, which would delay a cancel.
         comfy.model_management.throw_exception_if_processing_interrupted()
         shown = None if picture is None else ("JPEG", picture, latent_preview.MAX_PREVIEW_RESOLUTION)
         bar.update_absolute(count, total, shown)
@@ -57,6 +57,6 @@ def progress(total: int = 1) -> Callable[..., None]:
 
 
 def running_node() -> str:
-    """Return the id of the node that runs, or nothing outside of a run."""
+    """Return the id of the running node, or an empty text outside of a run."""
     context = get_executing_context()
     return context.node_id if context is not None else ""

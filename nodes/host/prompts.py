@@ -1,19 +1,19 @@
-"""How ComfyUI's tokenizers read a prompt: parentheses weigh words, and ``embedding:`` names a file."""
+"""Escape ComfyUI's prompt syntax: parentheses weight words, and ``embedding:`` names a file."""
 
 from __future__ import annotations
 
 import re
 
-# What a backslash keeps from being read as a weight.
+# A backslash before a parenthesis makes it literal.
 PARENTHESIS = re.compile(r"([()])")
-# A space inside of them changes no token of CLIP, which splits letters from signs by itself; but nobody looks for a
-# file, or ends the prompt, any more.
+# A space inside these changes none of CLIP's tokens, because CLIP splits letters from signs anyway. But it keeps the
+# tokenizer from looking for a file, or ending the prompt.
 EMBEDDING = re.compile(r"embedding(?=:)")
 SPECIAL = re.compile(r"<\|(?=(?:startoftext|endoftext)\|>)", re.IGNORECASE)
 
 
 def literal_prompt(text: str) -> str:
-    r"""Write a text as a prompt that gives the tokens of its own characters, each with weight 1.
+    r"""Escape a text so that it is tokenized literally, with weight 1.
 
     Args:
         text: Any text, such as ``(16:9) embedding:x a\(b``.
@@ -21,6 +21,6 @@ def literal_prompt(text: str) -> str:
     Returns:
         A prompt for the text encoders of SD1.x, SD2.x and SDXL.
     """
-    # With NUL the tokenizer marks an escaped parenthesis; no caption needs it.
+    # The tokenizer marks escaped parentheses with NUL; no caption needs it.
     plain = PARENTHESIS.sub(r"\\\1", text.replace("\0", ""))
     return SPECIAL.sub("<| ", EMBEDDING.sub("embedding ", plain))

@@ -1,4 +1,4 @@
-"""ComfyUI's models with gradients."""
+"""Load ComfyUI's models for training."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 
 from ...training.errors import TrainingError
 
-# More than there is: ComfyUI unloads everything else, as its own trainer has it do.
+# More than any device has: ComfyUI then unloads everything else, as for its own trainer.
 ALL_MEMORY = 1e20
 
 
 @contextlib.contextmanager
 def ready_to_train(model: Any) -> Iterator[Any]:
-    """Load a MODEL whole, as gradients through it need it, and yield a clone of it that is on its device.
+    """Load a MODEL fully, as backpropagation needs it, and yield a clone on the device.
 
     Args:
-        model: The MODEL; left as it is.
+        model: The MODEL; not changed.
 
     Raises:
-        TrainingError: It is under dynamic VRAM, and its loader left no way to load it without.
+        TrainingError: The MODEL uses dynamic VRAM, and its loader can't load it without.
     """
     check_loads_whole(model)
-    # ComfyUI runs nodes in inference mode, whose tensors know no gradients.
+    # ComfyUI runs nodes in inference mode, whose tensors have no gradients.
     with torch.inference_mode(False):
         # A dynamic clone streams weights through memory that the backward pass still needs.
         clone = model.clone(disable_dynamic=True)
@@ -40,12 +40,12 @@ def ready_to_train(model: Any) -> Iterator[Any]:
 
 
 def check_loads_whole(model: Any) -> None:
-    """Refuse a MODEL that ComfyUI can't load whole.
+    """Check that ComfyUI can load a MODEL fully.
 
-    Out of dynamic VRAM there is one way: the model's loader registers a function that loads the file again.
+    A MODEL leaves dynamic VRAM only if its loader registered a function that loads the file again.
 
     Raises:
-        TrainingError: There is none, or it is of an older ComfyUI, without the option.
+        TrainingError: There is no such function, or an older ComfyUI made it without the option.
     """
     if not model.is_dynamic():
         return

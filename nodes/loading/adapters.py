@@ -1,4 +1,4 @@
-"""Adapters, style adapters and fusers from their files, their memory in ComfyUI's hands."""
+"""Load adapters, style adapters and fusers, and let ComfyUI manage their memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .. import host
 def wrap_adapter(
     path: Path, name: str, member: str | None, *, bgr: bool | None, dtype: torch.dtype | None
 ) -> T2IAdapter:
-    """Load an adapter and hand its memory to ComfyUI.
+    """Load an adapter into a model patcher.
 
     Args:
-        path: A weights file or a diffusers folder, wherever it is.
-        name: How the user names it.
-        member: Which entry of a CoAdapter bundle.
-        bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained that way round).
-        dtype: Precision to compute in; None for that of the diffusion model.
+        path: A weights file or a diffusers folder.
+        name: Name that the user chose, for messages.
+        member: Entry of a CoAdapter bundle, or None.
+        bgr: Swap red and blue; None decides by the file (SDXL pose adapters were trained on BGR).
+        dtype: Precision to compute in; None for the diffusion model's.
 
     Returns:
         The adapter, wrapped in a model patcher.
@@ -41,7 +41,7 @@ def wrap_adapter(
 
 
 def tell_color_order(about: AdapterInfo) -> None:
-    """Show on the running node which order of colours is taken, where the file's content does not decide it."""
+    """Show the colour order on the running node, if the file's content does not state it."""
     order, node = about.color_order, host.running_node() or None
     if order.told_by == NAME:
         known = f"{about.family or 'any model'}, {about.condition.name}" if about.condition else f"{about.family}"
@@ -56,15 +56,15 @@ def tell_color_order(about: AdapterInfo) -> None:
 
 
 def own_adapter(network: Adapter, about: AdapterInfo, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:
-    """Hand the memory of an adapter to ComfyUI; its layers are of host.OPERATIONS."""
+    """Wrap an adapter in a model patcher, which ComfyUI manages; its layers come from host.OPERATIONS."""
     patcher = host.wrap_network(network)
     return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
 
 
 def copy_for(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
-    """Copy an adapter for another device: its weights, under a patcher of their own, and an empty cache."""
-    # Built anew: what ComfyUI hangs on a network that it streams (pinned buffers, memory of a device) is freed by its
-    # owner, and a deep copy would free it a second time.
+    """Copy an adapter to another device, with its own weights, its own patcher and an empty cache."""
+    # Rebuilt, not deep-copied: ComfyUI attaches pinned buffers and device memory to networks that it streams, and a
+    # deep copy would free those a second time.
     network = build(adapter.network.config, host.OPERATIONS, device="meta")
     weights = {name: weight.detach().to("cpu", copy=True) for name, weight in adapter.network.state_dict().items()}
     network.load_state_dict(weights, assign=True)
@@ -74,13 +74,13 @@ def copy_for(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
 
 
 def load_style_adapter(path: Path, name: str) -> T2IStyleAdapter:
-    """Load a style adapter and hand its memory to ComfyUI."""
+    """Load a style adapter into a model patcher."""
     network = load_companion(STYLE_ADAPTER, path, name, host.OPERATIONS)
     return T2IStyleAdapter(network, name, host.wrap_network(network))
 
 
 def load_fuser(path: Path, name: str) -> T2IFuser:
-    """Load a CoAdapter fuser and hand its memory to ComfyUI."""
+    """Load a CoAdapter fuser into a model patcher."""
     network = load_companion(FUSER, path, name, host.OPERATIONS)
     return T2IFuser(network, name, host.wrap_network(network))
 
@@ -93,7 +93,7 @@ def style_tokens(adapter: T2IStyleAdapter, hidden: Tensor) -> Tensor:
         hidden: (N, T, width), CLIP's last hidden state.
 
     Returns:
-        (1, N · tokens, context) in full precision, where ComfyUI keeps results.
+        (1, N · tokens, context) in fp32, on the device where ComfyUI keeps results.
     """
     host.load_models([adapter.patcher])
     device = adapter.patcher.load_device  # type: ignore[attr-defined]

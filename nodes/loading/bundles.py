@@ -1,4 +1,4 @@
-"""The entries of CoAdapter bundles: for lists from a bounded look, of a file that was chosen from its content."""
+"""The entries of CoAdapter bundles. Lists read only headers, within a time limit; a chosen file is read fully."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from pathlib import Path
 from ...adapter_models.files import SAFETENSORS_SUFFIXES, names_at_a_glance, tensor_names, weights_in_folder
 from ...adapter_models.formats import members
 
-# A pickle's name on a safetensors file is common; files of other names are not opened for a list.
+# Safetensors files often have a pickle's suffix. Files with other suffixes are not opened for a list.
 SUFFIXES = (*SAFETENSORS_SUFFIXES, ".ckpt")
-# What a list may cost on a slow disk, however many files there are and whatever is in them. What is left out comes with
-# the next refresh, when the entries found so far cost nothing.
+# Time limit for a list, for slow disks and many files. Files left out appear after the next refresh, because entries
+# found so far are remembered.
 LISTING_SECONDS = 3.0
 LISTED_HEADER = 1 << 20
 MOST_ENTRIES = 64
-# More than anybody's files: the list is made again for every look-up.
+# More than anyone has files; the list is rebuilt at every look-up.
 MOST_REMEMBERED = 4096
 
-# Path, time and size: another one where the file was replaced.
+# Path, modification time (ns) and size: changes when the file is replaced.
 Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class Bundles:
-    """What is known of bundles.
+    """Remembered entries of bundles.
 
     Attributes:
-        known: The entries of files that were looked at; none of a file that is no bundle.
+        known: Entries of the files read so far; empty for a file that is not a bundle.
     """
 
     known: dict[Key, tuple[str, ...]] = field(default_factory=dict)
 
     def listed(self, path: Path, until: float) -> tuple[str, ...]:
-        """Return the entries that a list may show: no pickle is opened for it.
+        """Return a file's entries for a list, without opening pickles.
 
         Args:
-            path: A file that nobody has chosen.
-            until: When lists must be done, on the monotonic clock; after it no file is opened.
+            path: A file that the user has not chosen.
+            until: Deadline on the monotonic clock, in seconds; after it no file is opened.
         """
         key = _key(path) if path.suffix.lower() in SUFFIXES else None
         if key is None:
@@ -51,7 +51,7 @@ class Bundles:
         return self.known[key]
 
     def ask(self, path: Path) -> tuple[str, ...]:
-        """Return the entries in a file that was chosen, whatever it is packed in; lists show them from then on.
+        """Return the entries of a file that the user chose, in any container; lists show them from then on.
 
         Raises:
             AdapterError: The file can't be read.
@@ -70,7 +70,7 @@ class Bundles:
 
 
 def _key(path: Path) -> Key | None:
-    """Return None where there is no file, such as behind a broken link."""
+    """Return the key of a file; None if there is no file, for example behind a broken link."""
     try:
         stat = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the loaders offer: files, diffusers folders and the entries of bundles, by the names that workflows keep."""
+"""The choices of the loaders: files, diffusers folders and bundle entries, by the names saved in workflows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .bundles import BUNDLES, LISTING_SECONDS
 
 @dataclass(frozen=True)
 class FileKind:
-    """What the list of a loader offers.
+    """The files that a loader lists.
 
     Attributes:
-        input: The input, for messages.
-        folders: ComfyUI's names of the folders, in the order in which they are searched.
+        input: Id of the input, for messages.
+        folders: ComfyUI's names of the folders, in search order.
         places: The folders in words.
-        entries: A diffusers folder is one entry, and so is each adapter in a CoAdapter bundle.
+        entries: Also list diffusers folders, and each adapter of a CoAdapter bundle.
     """
 
     input: str
@@ -41,7 +41,7 @@ LONGEST_QUOTE = 200
 
 
 def _known(kind: FileKind) -> dict[str, str]:
-    """Return the files and, for adapters, diffusers folders by name, by their names and places alone."""
+    """Return the paths of files and, for adapters, of diffusers folders by name. Opens no file."""
     found: dict[str, str] = {}
     for name, path in host.model_files(kind.folders).items():
         folder = _slashed(name).rpartition("/")[0]
@@ -54,10 +54,10 @@ def _known(kind: FileKind) -> dict[str, str]:
 
 
 def file_names(kind: FileKind) -> list[str]:
-    """List what a loader offers: files and, for adapters, diffusers folders and the entries of CoAdapter bundles.
+    """List a loader's files and, for adapters, diffusers folders and the entries of CoAdapter bundles.
 
-    The list is made whenever ComfyUI starts or refreshes, of files that nobody has chosen: no pickle is opened for it.
-    The entries of a pickled bundle are shown once it was chosen, and can be named before.
+    ComfyUI builds the list at every start and refresh, of files that the user has not chosen, so no pickle is opened.
+    Entries of a pickled bundle are listed once the bundle was chosen; a workflow may name them earlier.
     """
     names: list[str] = []
     until = time.monotonic() + LISTING_SECONDS
@@ -68,17 +68,17 @@ def file_names(kind: FileKind) -> list[str]:
 
 
 def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
-    """Find the file of an entry of a loader's list.
+    """Return the file for an entry of a loader's list.
 
     Args:
-        kind: What the loader offers.
-        name: As in :func:`file_names`. A shared workflow may name another subfolder: the same file name is enough.
+        kind: The loader's files.
+        name: As in :func:`file_names`. A shared workflow may name another subfolder; the same file name is enough.
 
     Returns:
-        The file or diffusers folder, and the entry of a bundle or None.
+        The file or diffusers folder, and the bundle entry or None.
 
     Raises:
-        AdapterError: There is no such file, or there are several of that name in other subfolders.
+        AdapterError: The file does not exist, or other subfolders hold several of that name.
     """
     files, known = host.model_files(kind.folders), _known(kind)
     where, member = f"{kind.input} '{_short(name, LONGEST_QUOTE)}'", ""
@@ -87,9 +87,9 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
     for entry, path in {**files, **known}.items():
         if _slashed(entry) == _slashed(name):
             return Path(path), member or None
-    # All diffusers files have one name, which says nothing.
+    # All diffusers files share one generic name, which identifies nothing.
     same = [entry for entry in known if _basename(entry) == _basename(name) and not _is_generic(name)]
-    # A file that links lead to by several names is one file.
+    # Several links to one file count as one file.
     if len({_identity(known[entry]) for entry in same}) > 1:
         listed = ", ".join(_short(entry, LONGEST_QUOTE // 3) for entry in same[:3])
         more = f" and {len(same) - 3} more" if len(same) > 3 else ""
@@ -115,12 +115,12 @@ def _identity(path: str) -> tuple[object, ...]:
 
 
 def _short(name: str, most: int) -> str:
-    """Return the end of a name that is too long to be read: there it differs from others."""
+    """Shorten a long name to its end, where names differ."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _slashed(name: str) -> str:
-    """Write a name as everywhere but on Windows."""
+    """Return a name with forward slashes."""
     return name.replace("\\", "/")
 
 
@@ -133,7 +133,7 @@ def _is_generic(name: str) -> bool:
 
 
 def file_error(kind: FileKind, name: str | None) -> str | None:
-    """Say what is wrong with an entry of a loader's list, or None; of a name that a link will bring, nothing."""
+    """Return the error for an entry of a loader's list, or None if it is valid or a link supplies it."""
     if name is None:
         return None
     try:
@@ -143,7 +143,7 @@ def file_error(kind: FileKind, name: str | None) -> str | None:
     except AdapterError as error:
         return str(error)
     if kind.entries and path.suffix.lower() == ".ckpt":
-        # Lists do not open it; now that it was chosen, they may show what is in it.
+        # Lists do not open pickles. The user chose this one, so lists may show its entries from now on.
         with contextlib.suppress(AdapterError):
             BUNDLES.ask(path)
     return None
@@ -162,7 +162,7 @@ def _check_entry(where: str, path: Path, member: str) -> None:
 
 
 def file_fingerprint(kind: FileKind, name: str | None) -> tuple[str, int, int] | None:
-    """Say what changes when a file is replaced: path, time and size; None for a name that a link will bring."""
+    """Return path, modification time (ns) and size of a file; None if a link supplies the name."""
     if name is None:
         return None
     path, _ = find_file(kind, name)

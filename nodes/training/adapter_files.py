@@ -1,4 +1,4 @@
-"""New and trained adapters as the sockets carry them, and as files hold them."""
+"""Build new and trained adapters for the sockets, and write them to files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...training.init_from import inherited_weights
 from .. import host
 from ..loading import adapters
 
-# For conditions that no published adapter has.
+# For conditions without a published adapter.
 OTHER = "other"
 KINDS = (*IMAGE_CONDITIONS, OTHER)
 
@@ -29,23 +29,23 @@ KINDS = (*IMAGE_CONDITIONS, OTHER)
 def new_adapter(
     config: AdapterConfig, kind: str, family: str | None, seed: int, start: T2IAdapter | None = None
 ) -> T2IAdapter:
-    """Make an adapter that has learned nothing, or nothing new.
+    """Create an untrained adapter, or one with another adapter's weights.
 
     Args:
         config: Its shape.
         kind: One of :data:`KINDS`.
-        family: What it is for, where that is known.
-        seed: Decides its weights, without a start.
-        start: An adapter whose weights it begins with.
+        family: The model family it is for, if known.
+        seed: Seed of the initial weights; unused with ``start``.
+        start: An adapter whose weights it starts from.
 
     Returns:
-        The adapter; without a start with torch's own initialisation, as the published ones began.
+        The adapter. Without ``start`` it has torch's default initialisation, as in the original training.
 
     Raises:
-        TrainingError: The start is of another shape.
+        TrainingError: ``start`` has another shape.
     """
     if start is None:
-        # The generator of all else is left where it was.
+        # Leaves the global random generator unchanged.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             weights = build(config).state_dict()
@@ -60,7 +60,7 @@ def new_adapter(
         parameters=sum(tensor.numel() for tensor in weights.values()),
         condition=next((row for row in CONDITIONS if row.name == kind), None),
         family=family,
-        # Published SDXL pose adapters take BGR; without a word that would be assumed of this one too.
+        # State RGB: a pose adapter for SDXL without metadata is taken for a published one, which takes BGR.
         metadata={COLOR_ORDER_KEY: "rgb"},
         color_order=ColorOrder(False, METADATA),
     )
@@ -68,16 +68,16 @@ def new_adapter(
 
 
 def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: str, training: str) -> T2IAdapter:
-    """Return an adapter with other weights.
+    """Return a copy of an adapter with trained weights.
 
     Args:
-        adapter: What it was; left alone.
-        weights: What it has become.
-        name: What it is called now.
-        training: How it was trained, as JSON.
+        adapter: The adapter that training started from; not changed.
+        weights: The trained weights.
+        name: Name of the result.
+        training: Settings and result of the training, as JSON.
     """
-    learned = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
-    metadata = {**adapter.about.metadata, **learned}
+    trained = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
+    metadata = {**adapter.about.metadata, **trained}
     about = replace(
         adapter.about,
         name=name,
@@ -91,18 +91,18 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
 
 
 def _known_order(adapter: T2IAdapter) -> bool | None:
-    """Return whether an adapter takes BGR; None where that was only assumed, which must not become a fact."""
+    """Return whether an adapter takes BGR; None if RGB was only assumed, which a file must not state as a fact."""
     if adapter.about.color_order.told_by:
         return adapter.about.bgr
     return True if adapter.bgr else None
 
 
 def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dtype) -> Path:
-    """Write an adapter into a file, or into a folder where the layout asks for one.
+    """Write an adapter to a file, or to a folder if the layout needs one.
 
     Args:
         adapter: The adapter.
-        path: Where, without suffix.
+        path: Target path without suffix.
         layout: A name of :data:`..adapter_models.saving.LAYOUTS`.
         dtype: Precision in the file.
 
@@ -110,7 +110,7 @@ def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dty
         The file or the folder.
 
     Raises:
-        AdapterError: The layout or the precision can't hold the adapter, or nothing can be written there.
+        AdapterError: The layout or the precision can't hold the adapter, or the target can't be written.
     """
     row, about = layout_named(layout), adapter.about
     tensors = tensors_for_file(adapter.network, row, dtype)
@@ -127,7 +127,7 @@ def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dty
         write_whole(file, lambda handle: handle.write(contents))
         return file
     config = json.dumps(diffusers_config(adapter.network.config), indent=2).encode()
-    # The weights last: only with them is the folder one.
+    # Weights last: a folder counts as an adapter only once they exist.
     write_whole(path / "config.json", lambda handle: handle.write(config))
     write_whole(path / "diffusion_pytorch_model.safetensors", lambda handle: handle.write(contents))
     return path

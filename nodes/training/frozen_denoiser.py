@@ -1,6 +1,6 @@
-"""A MODEL's UNet as a frozen denoiser: gradients pass through it into an adapter's features, and change nothing in it.
+"""A MODEL's UNet as a frozen denoiser: gradients flow through it to the adapter's features; its weights are fixed.
 
-Speaks ComfyUI's dictionaries (``transformer_options``, conds) but imports nothing of it.
+Uses ComfyUI's dictionaries (``transformer_options``, conds) but does not import ComfyUI.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ...training.prompts import join_rows
 from .. import host
 
 WHERE = "Train T2I-Adapter"
-# What a prompt can carry that acts in a sampler alone: trained without it, the adapter would learn another thing.
+# Extras of a prompt that only a sampler applies. Training would ignore them, so prompts with them are rejected.
 SAMPLER_ONLY = ("control", "area", "mask", "hooks", "gligen", "start_percent", "end_percent", "concat_latent_image")
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """How a prediction is found in what ComfyUI makes of it.
+    """How to recover the UNet's prediction from ComfyUI's denoised latents.
 
     Attributes:
-        name: The prediction.
+        name: Type of prediction.
         recover: (noisy latents at ComfyUI's scale, denoised latents, sigma) -> prediction.
     """
 
@@ -45,10 +45,10 @@ RECOVERIES = (
 
 @dataclass(frozen=True, eq=False)
 class AddFeatures:
-    """The patches that add features at the sites of one forward. The sums are new tensors, as gradients need them.
+    """Patches that add features at the sites in one forward pass. They never add in place, which autograd forbids.
 
     Attributes:
-        features: (kind, index) of a block -> feature map.
+        features: Feature map (B, C, h, w) by the block's (kind, index).
     """
 
     features: Mapping[tuple[str, int], Tensor]
@@ -67,13 +67,13 @@ class AddFeatures:
 
 @dataclass(frozen=True, eq=False)
 class FrozenUNet:
-    """Calls a UNet as the trainer wants it.
+    """Call a UNet through the trainer's interface.
 
     Attributes:
         apply_model: ComfyUI's BaseModel.apply_model.
         sites: The block that each level of the adapter is added to.
-        sigmas: (T,) sigma of each time.
-        recovery: What it predicts.
+        sigmas: (T,) sigma of each timestep.
+        recovery: Recovers the UNet's prediction.
     """
 
     apply_model: Callable[..., Tensor]
@@ -96,16 +96,16 @@ class FrozenUNet:
             "sigmas": sigma,
         }
         each = sigma.view(-1, 1, 1, 1)
-        x = noisy * (each**2 + 1).sqrt()  # the noisy latents keep their variance in training, and grow in ComfyUI
+        x = noisy * (each**2 + 1).sqrt()  # training preserves the variance; ComfyUI scales latents by sqrt(sigma² + 1)
         denoised = self.apply_model(x, sigma, transformer_options=options, **prompts)
         return self.recovery.recover(x, denoised, each)
 
 
 def frozen_denoiser(model: Any, sites: tuple[Block, ...]) -> Denoiser:
-    """Make a denoiser of a loaded MODEL.
+    """Build a denoiser from a loaded MODEL.
 
     Args:
-        model: From :func:`.host.training`.
+        model: From :func:`.host.ready_to_train`.
         sites: The blocks that the adapter's levels are added to.
 
     Returns:
@@ -113,7 +113,7 @@ def frozen_denoiser(model: Any, sites: tuple[Block, ...]) -> Denoiser:
     """
     base = model.model
     keep_for_gradients(base)
-    # A copy: what was made in inference mode can't take part in gradients.
+    # Cloned: tensors made in inference mode can't be used by autograd.
     sigmas = model.get_model_object("model_sampling").sigmas.detach().float().clone()
     name = host.prediction_of(model)
     recovery = next(row for row in RECOVERIES if row.name == name)
@@ -130,19 +130,19 @@ def frozen_denoiser(model: Any, sites: tuple[Block, ...]) -> Denoiser:
 
 
 def unet_blocks(unet: Any) -> tuple[nn.Module, ...]:
-    """Return the layers of a UNet's blocks: residual blocks, attention, and what changes the size.
+    """Return the layers of a UNet's blocks: residual blocks, attention, up- and downsampling.
 
-    What they note in ``transformer_options`` is different when they are called again, and only patches inside of them
-    would read it: :class:`FrozenUNet` has none.
+    When a layer is recomputed, the values it writes to ``transformer_options`` differ. Only patches inside layers
+    would read them, and :class:`FrozenUNet` has none.
     """
     middle = [] if unet.middle_block is None else [unet.middle_block]
     return tuple(layer for block in (*unet.input_blocks, *middle, *unet.output_blocks) for layer in block)
 
 
 def keep_for_gradients(network: nn.Module) -> None:
-    """Let gradients pass through a network that was loaded in inference mode, and stop them at its weights.
+    """Let gradients flow through a network loaded in inference mode, but not into its weights.
 
-    Each weight of inference mode is put by a copy in its place, one at a time, so that memory never holds two networks.
+    Replaces inference-mode weights by copies, one at a time, so that memory never holds two networks.
     """
     network.requires_grad_(False)
     for module in network.modules():
@@ -155,18 +155,18 @@ def keep_for_gradients(network: nn.Module) -> None:
 
 
 def prompt_rows(model: Any, conditioning: Sequence[Any], latents: Tensor) -> dict[str, Tensor]:
-    """Turn CONDITIONING into rows of what the UNet is called with.
+    """Convert CONDITIONING to the UNet's arguments, one row per prompt.
 
     Args:
         model: The MODEL.
         conditioning: ComfyUI's list of (embedding, extras).
-        latents: (N, C, h, w), for what follows from their size.
+        latents: (N, C, h, w); some arguments depend on their size.
 
     Returns:
-        Argument of ``apply_model`` -> one row per prompt.
+        Rows by argument of ``apply_model``.
 
     Raises:
-        TrainingError: No prompts, prompts of different kinds, or with extras that act in a sampler alone.
+        TrainingError: There are no prompts, they differ in type, or they have extras that only a sampler applies.
     """
     if not conditioning:
         raise TrainingError(f"{WHERE}, positive", "no prompts", "at least one", "Connect CLIP Text Encode.")

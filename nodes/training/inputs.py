@@ -17,28 +17,28 @@ from ..inputs import read, shown
 from ..sockets import T2IAdapterSocket
 from .frozen_denoiser import WHERE
 
-# What is learned from; of all other inputs, the first entry counts.
+# Training data: every entry counts. Of all other inputs, only the first does.
 MATERIALS = ("latents", "images", "positive")
 # As large as ComfyUI's own seeds.
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 
 
 def training_inputs() -> list[Any]:
-    """Return the inputs in their order."""
+    """Return the inputs in schema order."""
     return [*_materials(), *_schedule(), *_chances(), *_technique(), *_files(), _empty(), *_since_then()]
 
 
 def first_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the first entry of each list that came, checked against the schema.
+    """Return the first entry of each input list, checked against the schema.
 
     Args:
-        given: Lists by the ids of inputs.
+        given: Lists by input id.
 
     Returns:
-        Values of all inputs but :data:`MATERIALS`, with numbers as Python's own; defaults where nothing came.
+        Values of all inputs except :data:`MATERIALS`, numbers as Python's int and float; defaults for absent inputs.
 
     Raises:
-        TrainingError: One is of another type, or a whole number out of range.
+        TrainingError: A value is of another type, or an integer out of range.
     """
     values: dict[str, Any] = {}
     for row in training_inputs():
@@ -55,13 +55,13 @@ def first_values(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_materials(given: Mapping[str, Any]) -> None:
-    """Refuse what is no list of latents, pictures or prompts; what is in them is checked where they are put together.
+    """Check that the training data are lists of latents, images and prompts; sizes are checked later.
 
     Args:
         given: Lists by the ids in :data:`MATERIALS`.
 
     Raises:
-        TrainingError: One entry is something else.
+        TrainingError: An entry is of another type.
     """
     rows = {row.id: row for row in training_inputs()}
     for name, entries in given.items():
@@ -99,8 +99,8 @@ def _is_latent(value: Any) -> bool:
 
 
 def seed_input(tooltip: str) -> Any:
-    """Return the input of a seed."""
-    # No button to change it after each run: a run with another seed is another run, and can't be continued.
+    """Return a seed input."""
+    # No "control after generate": a run with another seed is another run, which can't be resumed.
     return io.Int.Input("seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=False, tooltip=tooltip)
 
 

@@ -1,4 +1,4 @@
-"""What a training run shows on its node: the progress, and now and then what the adapter makes of an example."""
+"""Show a training run on its node: progress, and previews of one example at intervals."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .. import host
 def progress_callback(
     trainer: Trainer, model: Any, data: TrainingSet, image: Tensor, every: int
 ) -> Callable[[int, float], None]:
-    """Begin a progress bar for a run.
+    """Start the progress bar of a run.
 
     Args:
         trainer: The adapter in training.
         model: The loaded MODEL.
         data: The examples.
-        image: (H, W, C) in [0, 1]: the condition image of the first, as the user gave it.
-        every: Steps between pictures; 0 for none.
+        image: Condition image (H, W, C) of the first example, in [0, 1].
+        every: Steps between previews; 0 for none.
 
     Returns:
-        A function to call with how many steps are made, and the loss of the last: it raises when the user cancels.
+        A function to call with (steps done, loss of the last step). It raises when the user cancels.
     """
     done = host.progress(trainer.settings.steps)
     decode = host.latent_decoder(model, trainer.device) if every else None
@@ -44,14 +44,14 @@ def progress_callback(
 
 
 def beside(image: Tensor, picture: Image.Image) -> Image.Image:
-    """Put a condition image and the picture that was made for it side by side.
+    """Put a condition image and its generated picture side by side.
 
     Args:
-        image: (H, W, C) in [0, 1], 1, 3 or 4 channels of which the first or the first three are shown.
-        picture: Of any size; it becomes that of the condition image.
+        image: (H, W, C) in [0, 1] with 1, 3 or 4 channels; alpha is not shown.
+        picture: The generated picture, of any size; resized to the condition image's.
 
     Returns:
-        An RGB picture of twice the condition image's width.
+        An RGB picture, twice as wide as the condition image.
     """
     values = (image[..., : 3 if image.shape[-1] >= 3 else 1].float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     left = Image.fromarray(values.expand(-1, -1, 3).contiguous().numpy())

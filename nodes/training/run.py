@@ -1,4 +1,4 @@
-"""A training run from sockets to sockets: examples, the loaded UNet, checkpoints, progress, cancelling."""
+"""Run a training from node inputs to node outputs: examples, loaded UNet, checkpoints, progress, cancel."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ RUNS = "t2i_adapters"
 
 @dataclass(frozen=True)
 class Materials:
-    """What is learned from, as ComfyUI's sockets carry it.
+    """Training data in the formats of ComfyUI's sockets.
 
     Attributes:
-        latents: LATENTs, each of one or more pictures.
-        images: IMAGEs, each of one or more condition images.
-        positive: CONDITIONING: one prompt per picture, or one for all.
+        latents: LATENTs, each with one or more pictures.
+        images: IMAGEs, each with one or more condition images.
+        positive: CONDITIONING, one prompt per picture or one for all.
         empty: CONDITIONING of the empty prompt, or None.
     """
 
@@ -54,8 +54,8 @@ class Saving:
     """Where and how often a run is saved.
 
     Attributes:
-        run_name: The folder.
-        every: Steps between checkpoints; 0 for the end alone.
+        run_name: Name of the run's folder.
+        every: Steps between checkpoints; 0 saves only at the end.
     """
 
     run_name: str
@@ -79,26 +79,26 @@ def train(
 
     Args:
         model: The MODEL.
-        adapter: Where it begins; left as it is.
-        materials: What it learns from.
-        settings: How.
-        saving: Where checkpoints go.
-        preview_every: Steps between pictures on the node; 0 for none.
+        adapter: The adapter to start from; not changed.
+        materials: The training data.
+        settings: The training settings.
+        saving: Where and how often to save.
+        preview_every: Steps between previews on the node; 0 for none.
 
     Returns:
-        The trained adapter, and the loss of each step from the first.
+        The trained adapter, and the loss of every step since the first.
 
     Raises:
-        AdapterError: One of its kinds: something does not fit, before any work; or training came apart.
+        AdapterError: An input does not fit (raised before any work), or training diverged; or a subclass.
     """
     settings.check()
     folder = saving.folder
     sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
     check_model(model)
-    # What it becomes is for this MODEL, whatever it was made for.
+    # The result is for this MODEL, whatever the adapter was made for.
     about = replace(adapter.about, family=version_of(model) or adapter.about.family)
     adapter = replace(adapter, about=about)
-    # ComfyUI runs nodes in inference mode, whose tensors can't take part in gradients.
+    # ComfyUI runs nodes in inference mode, whose tensors can't be used by autograd.
     with torch.inference_mode(False):
         data = examples(model, adapter, materials)
         state = load_state(folder)
@@ -113,7 +113,7 @@ def train(
 
 
 def _begin(folder: Path, settings: Settings) -> None:
-    """Write the settings, so that a folder that can't be written to is not found out at the last step."""
+    """Write the settings first, so that a read-only folder fails now and not at the last step."""
     begin_run(folder, settings.steps)
     note = json.dumps(asdict(settings), indent=2).encode()
     write_whole(folder / "settings.json", lambda file: file.write(note))
@@ -130,22 +130,22 @@ def _run(
 
 
 def save_progress(trainer: Trainer, adapter: T2IAdapter, name: str, folder: Path) -> None:
-    """Write the state of a run, and the adapter as it is now."""
+    """Save the state of a run and the current adapter."""
     save_state(folder, trainer.state_dict())
     write_adapter(result(trainer, adapter, name), folder / f"{name}_step_{trainer.step:08}", "original", torch.float32)
 
 
 def result(trainer: Trainer, adapter: T2IAdapter, name: str) -> T2IAdapter:
-    """Return what an adapter has become, with how it was trained."""
+    """Return the trained adapter, with the training settings in its metadata."""
     facts = {**asdict(trainer.settings), "steps": trainer.step, "loss": trainer.losses[-1]}
     return trained_adapter(adapter, trainer.weights(), name, json.dumps(facts))
 
 
 def check_model(model: Any) -> None:
-    """Refuse a MODEL that can't be trained for.
+    """Check that an adapter can be trained for a MODEL.
 
     Raises:
-        TrainingError: It has adapters applied, or another noise schedule than Stable Diffusion's.
+        TrainingError: The MODEL has adapters applied, or a noise schedule other than Stable Diffusion's.
     """
     if attach.stack_of(model).uses:
         raise TrainingError(
@@ -164,10 +164,10 @@ def check_model(model: Any) -> None:
 
 
 def examples(model: Any, adapter: T2IAdapter, materials: Materials) -> TrainingSet:
-    """Make examples of what ComfyUI's sockets carry.
+    """Build the training set from the node's inputs.
 
     Raises:
-        AdapterError: One of its kinds: numbers, sizes or channels that don't match.
+        AdapterError: Counts, sizes or channels don't match; or a subclass.
     """
     pictures = _together("latents", [latent["samples"].float() for latent in materials.latents])
     images = _together("images", [image.float() for image in materials.images])

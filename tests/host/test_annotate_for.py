@@ -49,7 +49,7 @@ def annotate(nodes: dict[str, Any], image: torch.Tensor, adapter: Any, **values:
     ],
 )
 def test_published_adapters_get_what_they_were_trained_with(places, name, kind, condition, resolution):
-    from t2i_adapter_pack.nodes.annotate_for import preset_for
+    from t2i_adapter_pack.nodes.annotation.presets import preset_for
 
     preset = preset_for(load(places / "adapters", name, kind))
     assert (preset.condition, preset.resolution) == (condition, resolution)
@@ -130,7 +130,7 @@ def test_missing_weights_are_named_and_bad_images_come_first(nodes, places):
 
 
 def test_every_row_is_of_a_known_condition_and_has_a_fallback(inside_comfyui):
-    from t2i_adapter_pack.nodes.annotate_for import PRESETS
+    from t2i_adapter_pack.nodes.annotation.presets import PRESETS
 
     conditions = {row.condition for row in PRESETS}
     assert conditions <= {condition.name for condition in CONDITIONS}

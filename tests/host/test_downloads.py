@@ -163,7 +163,7 @@ def test_a_download_that_is_cut_again_and_again_leaves_only_a_part(site, folder)
     site.cuts = [100, 100, 100]
     message = refused(published(site), folder)
     assert "broke off after 300 of 3000000 bytes" in message
-    assert "run again to go on" in message
+    assert "run again to continue" in message
     assert left(folder) == [f"{NAME}.part", f"{NAME}.part.sha256"]
     assert (folder / f"{NAME}.part").read_bytes() == CONTENT[:300]
     assert fetch(published(site), folder).read_bytes() == CONTENT
@@ -309,7 +309,7 @@ def test_a_folder_that_may_not_be_written_to_is_named(site, folder, monkeypatch)
 
 def test_a_file_where_the_folder_should_be_is_named(site, tmp_path):
     (tmp_path / "annotators").write_text("a file")
-    assert "a fault of the disk" in refused(published(site), tmp_path / "annotators")
+    assert "a disk error" in refused(published(site), tmp_path / "annotators")
 
 
 @pytest.mark.parametrize("name", ["../net.pth", "a/net.pth", "a\\net.pth", ".."])

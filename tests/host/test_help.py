@@ -86,7 +86,7 @@ def adapter_rows() -> list[tuple[str, list[str]]]:
 
 def test_the_table_of_adapters_agrees_with_what_the_pack_picks(schemas):
     from t2i_adapter_pack.adapter_models import conditions
-    from t2i_adapter_pack.nodes.annotate_for import preset_for
+    from t2i_adapter_pack.nodes.annotation.presets import preset_for
 
     rows = adapter_rows()
     names = {schema.display_name for schema in schemas}
