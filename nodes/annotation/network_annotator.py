@@ -195,13 +195,18 @@ class AnnotationJob:
 
 
 def build(learned: NetworkAnnotator, name: str, path: Path) -> nn.Module:
-    """Read a file and build its network.
+    """Read a file and build its network; of a file of another network, read nothing but names and shapes.
 
     Raises:
         AnnotatorError: The file is damaged, or of another network.
     """
+
+    def rehearsed(outlines: dict[str, Tensor]) -> dict[str, Tensor]:
+        learned.load(outlines, name)
+        return outlines
+
     try:
-        content = read(path).tensors
+        content = read(path, rehearsed).tensors
     except AdapterError as error:
         raise AnnotatorError(error.where, error.got, error.expected, error.fix) from error
     return learned.load(content, name)
