@@ -184,7 +184,7 @@ def _attempt(row: PublishedFile, address: str, part: Part, progress: Progress, t
         if expected is None:
             raise _Unusable("states no sha256, so the file could not be checked")
         _check_announced(row, answer)
-        if have and (answer.status != 206 or answer.begins != have or part.size_of(expected) != have):
+        if answer.begins != have or (have and part.size_of(expected) != have):
             part.drop()
             if answer.status == 206:
                 raise _Cut("began in the middle of another file")
