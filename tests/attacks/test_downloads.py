@@ -103,7 +103,7 @@ LIES = {
     "compressed": (answer(length(3), "Content-Encoding: gzip", body=b"\x1f\x8b\x08"), "it was deleted"),
     "a middle": (
         answer("Content-Range: bytes 5-9/10240", body=b"12345", status="206 Partial Content"),
-        "deleted|broke",
+        "began in the middle",
     ),
     "a range of text": (answer("Content-Range: bytes a-b/c", status="206 Partial Content", body=b""), "deleted|broke"),
     "cut pieces": (answer("Transfer-Encoding: chunked", body=b"100\r\n" + CONTENT[:3]), "deleted|broke off"),
