@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-LONG = bool(os.environ.get("T2I_ATTACKS_LONG"))
+# How many minutes the longest of them may take.
+MINUTES = float(os.environ.get("T2I_ATTACKS_LONG") or 0)
+LONG = MINUTES > 0
 
 
 def count(quick: int, long: int) -> int:
