@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .errors import AdapterError, CorruptFileError, NotAnAdapterError, UnsafeFileError
 from .impostors import FETCH_AGAIN, check_is_weights, parts_in_folder
+from .opcodes import check_pickles
 from .pickles import check_tensors, check_whole, flatten, read_zip
 from .stored import Stored, begins_as_safetensors, header_text, read_header, read_stored
 
@@ -215,6 +216,7 @@ def _open(path: Path) -> _Contents:
             loaded, stored = read_zip(path)
             _require_tensors(path, loaded, stored)
             return _from_stored(path, stored, {}, "pickle")
+        check_pickles(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         tensors = flatten(loaded)
         _require_tensors(path, loaded, tensors)

@@ -16,14 +16,13 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from .opcodes import LARGEST_PICKLE, check_pickles
 from .stored import Stored
 
 # Dictionaries that trainers wrap around the state dict.
 NESTING_KEYS = ("state_dict", "model_state_dict", "adapter", "model", "module")
 # State dicts are nested three deep at most, and a checkpoint of SDXL has some thousands of names.
 DEEPEST, MOST_ENTRIES, LONGEST_NAME = 16, 100_000, 1000
-# All but the numbers: a pickle of a thousand tensors has some hundred kilobytes.
-LARGEST_PICKLE = 1 << 25
 PIECE = 1 << 20
 DESCRIPTOR = b"PK\x07\x08"
 
@@ -117,6 +116,7 @@ def read_zip(path: Path) -> tuple[object, dict[str, Stored]]:
         pickle.UnpicklingError: The pickle asks for more than tensors, or is damaged.
     """
     records = check_zip(path)
+    check_pickles(path)
     storages: list[Any] = []
 
     def keep(storage: Any, _: str) -> Any:

@@ -81,9 +81,12 @@ def check_shapes(
 
 
 def check_numbers(where: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are no floating-point numbers, and NaN or infinite ones."""
+    """Refuse weights that are no floating-point numbers, and NaN or infinite ones; outlines (``meta``) have none."""
     for name, tensor in tensors.items():
         if not tensor.dtype.is_floating_point:
             raise AnnotatorError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
-        if not torch.isfinite(tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)).all():
+        if (
+            not tensor.is_meta
+            and not torch.isfinite(tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)).all()
+        ):
             raise AnnotatorError(where, f"NaN or infinite numbers in {name}", "finite weights", FETCH_AGAIN)

@@ -99,7 +99,7 @@ def tests_frontend(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz every parser, ten minutes each: `python3 run.py fuzz -- --minutes 1 pose` for less."""
+    """Fuzz every parser, ten minutes each, and attack at length: `python3 run.py fuzz -- --minutes 1 pose` for less."""
     launch(session, set_up(session), "dev.tasks.fuzz", *session.posargs)
 
 

@@ -52,8 +52,9 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         self.weights = weights
         self.extra_hooks = attach.observer_hooks()
         self.outline: UNetOutline | None = None
-        # ComfyUI's own run owns ours. It also ends after an error, when cleanup is not called.
-        self._run: Callable[[], ControlRun | None] = _nothing
+        # Used only without an observer. Otherwise ComfyUI's own run owns ours: that ends after an error too, when
+        # cleanup is not called, while a nested run inside a step calls it too early.
+        self._run: ControlRun | None = None
         self._model: Callable[[], Any] = _nothing
         self._starts: tuple[float, ...] = ()
         self._always: Any = None
@@ -88,7 +89,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         start, end = self.timestep_percent_range
         self._always = self.timestep_range if start <= 0.0 and end >= 1.0 else None
         self._starts = tuple(float(percent_to_timestep_function(row.start_percent)) for row in self.overrides.keyframes)
-        self._run, self._model = _nothing, weakref.ref(model)
+        self._run, self._model = None, weakref.ref(model)
         self._forget_window()
         self.outline = host.base_outline(model, model.diffusion_model)
         sites_for(self.adapter.about.name, self.adapter.network.config, self.outline)
@@ -100,7 +101,10 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         previous = None
         if self.previous_controlnet is not None:
             previous = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
-        run = self._run() or self._begin(x_noisy.shape[0] // batched_number, transformer_options)
+        observed: SamplingState | None = transformer_options.get(OBSERVED)
+        run = self._run if observed is None else observed.guests.get(self)
+        if run is None:
+            run = self._begin(x_noisy.shape[0] // batched_number, observed, transformer_options)
         options = transformer_options
         if self.sub_idxs is not None:
             options = {**options, "ad_params": {"sub_idxs": self.sub_idxs, "full_length": self.full_latent_length}}
@@ -127,10 +131,9 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
             return False
         return list(self.cond_hint.shape[2:]) == [side * self.compression_ratio for side in x.shape[2:]]
 
-    def _begin(self, pictures: int, transformer_options: dict[str, Any]) -> ControlRun:
+    def _begin(self, pictures: int, observed: SamplingState | None, transformer_options: dict[str, Any]) -> ControlRun:
         if self.outline is None:
             raise RuntimeError("T2I-Adapter as ControlNet: got a call before pre_run; expected ComfyUI's sampler.")
-        observed: SamplingState | None = transformer_options.get(OBSERVED)
         model, sigmas = self._model(), () if observed is None else observed.sigmas
         if observed is None and "sample_sigmas" in transformer_options:
             sigmas = transformer_options["sample_sigmas"].tolist()
@@ -145,10 +148,9 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
             KeyframeClock(self.overrides, self._starts, max(sigmas, default=float("inf"))),
         )
         if observed is None:
-            self._run = lambda: run
+            self._run = run
         else:
-            observed.guests.append(run)
-            self._run = weakref.ref(run)
+            observed.guests[self] = run
         return run
 
     def get_models(self) -> list[Any]:
@@ -158,7 +160,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
     def cleanup(self) -> None:
         """Drop the state of the run."""
         super().cleanup()
-        self._run = self._model = _nothing
+        self._run = None
         self._forget_window()
 
     def copy(self) -> T2IAdapterControl:

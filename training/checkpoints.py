@@ -16,6 +16,7 @@ from typing import IO, Any
 import torch
 
 from ..adapter_models.files import DAMAGE
+from ..adapter_models.opcodes import check_pickles
 from .errors import CheckpointError
 
 STATE_FILE = "training_state.pt"
@@ -229,6 +230,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():  # reading from a pipe would wait for ever
         raise CheckpointError(str(path), "no file that can be read", "the state of a run", RESTORE)
     try:
+        check_pickles(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGE as error:
         raise CheckpointError(

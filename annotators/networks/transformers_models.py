@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ def load_model(model: Model, content: Mapping[str, Any], where: str = "") -> Loa
     ours = {published_name(model, name): name for name in network.state_dict()}
     renamed = {ours.get(published_name(model, name), name): tensor for name, tensor in tensors.items()}
     filled = fill(where, f"{model.network} ({model.published})", lambda: network, renamed, model.unused)
-    _check_buffers(filled)
+    _check_buffers(filled, renamed)
     return LoadedModel(model, filled)
 
 
@@ -117,8 +117,8 @@ def build(model: Model) -> nn.Module:
     return built
 
 
-def _check_buffers(network: nn.Module) -> None:
+def _check_buffers(network: nn.Module, given: Container[str]) -> None:
     """Refuse a network that needs values which are in no file and which its class does not compute."""
-    left = [name for name, tensor in network.named_buffers() if tensor.is_meta]
+    left = [name for name, tensor in network.named_buffers() if tensor.is_meta and name not in given]
     if left:
         raise AnnotatorError(type(network).__name__, f"no values for {left[0]}", "a version of transformers known here")

@@ -23,6 +23,8 @@ ATHERIS = "atheris==3.0.0"
 HOME = paths.STATE / "atheris"
 CORPUS = paths.STATE / "fuzz"
 CHILD = "--one"
+# The attacks of the test command, with many more tries where this is set.
+ATTACKS, ATTACKS_LONG = "attacks", "T2I_ATTACKS_LONG"
 # One input may take this many seconds and megabytes.
 SLOWEST, LARGEST = 60, 4096
 # Bytes of an input, and how many random ones to begin with: of too few bytes hypothesis can't make a value.
@@ -56,21 +58,24 @@ def main(arguments: list[str]) -> int:
     """Fuzz the parsers that are named, or all; return 1 when one of them broke."""
     names = [parser.name for parser in PARSERS]
     options = argparse.ArgumentParser(prog="python3 run.py fuzz --", description=main.__doc__)
-    options.add_argument("parsers", nargs="*", metavar="parser", help=f"of {', '.join(names)}")
+    options.add_argument("parsers", nargs="*", metavar="parser", help=f"of {', '.join([*names, ATTACKS])}")
     options.add_argument("--minutes", type=float, default=10.0, help="for each parser (default %(default)s)")
     options.add_argument(CHILD, help=argparse.SUPPRESS)
     chosen = options.parse_args(arguments)
-    if unknown := set(chosen.parsers) - set(names):
-        options.error(f"got {', '.join(sorted(unknown))}; expected some of {', '.join(names)}")
+    if unknown := set(chosen.parsers) - {*names, ATTACKS}:
+        options.error(f"got {', '.join(sorted(unknown))}; expected some of {', '.join([*names, ATTACKS])}")
     rows = [parser for parser in PARSERS if parser.name in (chosen.parsers or names)]
     if chosen.one:
         fuzz(rows[0], chosen.one, chosen.minutes)
     try:
-        install()
+        if rows:
+            install()
     except SetupError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     broken = [test for row in rows for test in run(row, chosen.minutes)]
+    if ATTACKS in (chosen.parsers or [ATTACKS]) and not attack(chosen.minutes):
+        broken.append(ATTACKS)
     print(f"fuzz: {', '.join(broken)} broke, see above" if broken else "fuzz: nothing broke", flush=True)
     return 1 if broken else 0
 
@@ -104,6 +109,13 @@ def run(parser: Parser, minutes: float) -> list[str]:
         if subprocess.run(command, env=environ, check=False).returncode != 0:
             broken.append(name)
     return broken
+
+
+def attack(minutes: float) -> bool:
+    """Run the attacks of the tests at length, and one server for so many minutes; tell whether all held."""
+    command = [str(Path(sys.executable).parent / "pytest"), "tests/attacks", "tests/server"]
+    environ = {**os.environ, ATTACKS_LONG: str(minutes), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environ, cwd=paths.ROOT, check=False).returncode == 0
 
 
 def fuzz(parser: Parser, name: str, minutes: float) -> None:

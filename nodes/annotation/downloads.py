@@ -11,7 +11,7 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -24,6 +24,8 @@ Progress = Callable[[int, int], None]
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
 TRIES = 3  # per address; each resumes where the last one stopped
+# A file whose exact size is unknown may be this many times its noted size.
+ROOM = 2
 SHA256 = re.compile(r"[0-9a-f]{64}")
 YES = ("1", "true", "yes", "on")
 # Disk errors in words.
@@ -182,13 +184,18 @@ def _attempt(row: PublishedFile, address: str, part: Part, progress: Progress, t
         if expected is None:
             raise _Unusable("states no sha256, so the file could not be checked")
         _check_announced(row, answer)
-        if have and (answer.status != 206 or answer.begins != have or part.size_of(expected) != have):
+        if answer.begins != have or (have and part.size_of(expected) != have):
             part.drop()
             if answer.status == 206:
                 raise _Cut("began in the middle of another file")
             have = 0
         _check_space(part.path.parent, (answer.total or row.size) - have)
-        digest = _receive(response, part, expected, have, answer.total, progress)
+        most = row.size if row.exact else ROOM * row.size
+        try:
+            digest = _receive(_chunks(response, have, most), part, expected, have, answer.total, progress)
+        except _Unusable:
+            part.drop()
+            raise
     if digest != expected:
         part.drop()
         raise _Unusable(f"sent a file with sha256 {digest} where {expected} was expected; it was deleted")
@@ -237,6 +244,8 @@ def _check_announced(row: PublishedFile, answer: _Answer) -> None:
         raise _Unusable(f"has a file with sha256 {answer.sha256}")
     if row.exact and answer.total is not None and answer.total != row.size:
         raise _Unusable(f"has a file of {answer.total} bytes where {row.size} were expected")
+    if (answer.total or 0) > ROOM * row.size:
+        raise _Unusable(f"has a file of {answer.total} bytes where about {row.size} were expected")
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -245,7 +254,9 @@ def _check_space(folder: Path, needed: int) -> None:
         raise OSError(errno.ENOSPC, f"{megabytes(needed)} needed, {megabytes(free)} free")
 
 
-def _receive(response: Any, part: Part, identity: str, have: int, total: int | None, progress: Progress) -> str:
+def _receive(
+    chunks: Iterable[bytes], part: Part, identity: str, have: int, total: int | None, progress: Progress
+) -> str:
     """Append the response to the part, and return the SHA-256 of the complete file."""
     digest = hashlib.sha256()
     if not have:
@@ -254,7 +265,7 @@ def _receive(response: Any, part: Part, identity: str, have: int, total: int | N
     with part.path.open("r+b" if have else "wb") as file:
         while chunk := file.read(CHUNK) if have else b"":
             digest.update(chunk)
-        while chunk := _next_chunk(response):
+        for chunk in chunks:
             file.write(chunk)
             digest.update(chunk)
             have += len(chunk)
@@ -266,10 +277,15 @@ def _receive(response: Any, part: Part, identity: str, have: int, total: int | N
     return digest.hexdigest()
 
 
-def _next_chunk(response: Any) -> bytes:
+def _chunks(response: Any, have: int, most: int) -> Iterator[bytes]:
+    """Yield what comes, as soon as it comes: who waits for more can't be cancelled while a server dawdles."""
     try:
-        return bytes(response.read(CHUNK))
-    except (http.client.HTTPException, OSError) as error:  # from the network; nothing here touches the disk
+        while chunk := bytes(response.read1(CHUNK)):
+            have += len(chunk)
+            if have > most:  # of a server that does not say how much it will send, and would fill the disk
+                raise _Unusable(f"sends more than the {most} bytes that the file may have")
+            yield chunk
+    except (http.client.HTTPException, OSError) as error:  # of the network: the disk is not touched here
         raise _Cut(f"broke off ({type(error).__name__})") from error
 
 

@@ -193,13 +193,18 @@ class AnnotationJob:
 
 
 def build(annotator: NetworkAnnotator, name: str, path: Path) -> nn.Module:
-    """Read a file and build its network.
+    """Read a file and build its network. Of a file of another network, only names and shapes are read.
 
     Raises:
         AnnotatorError: The file is damaged, or belongs to another network.
     """
+
+    def rehearsed(outlines: dict[str, Tensor]) -> dict[str, Tensor]:
+        annotator.load(outlines, name)
+        return outlines
+
     try:
-        content = read(path).tensors
+        content = read(path, rehearsed).tensors
     except AdapterError as error:
         raise AnnotatorError(error.where, error.got, error.expected, error.fix) from error
     return annotator.load(content, name)

@@ -75,8 +75,8 @@ class SamplingState:
         self.sums = (
             sums if begun and sums is not None else ResidualComputer(stack.uses, cell, pictures, stack.combination)
         )
-        # Runs of CONTROL_NETs inside this one, which end with it.
-        self.guests: list[object] = []
+        # Runs of CONTROL_NETs inside this one by the CONTROL_NET, which end with it.
+        self.guests: dict[object, Any] = {}
         self._patches_run = False
         self._controls: OrderedDict[tuple[int, int], tuple[Residuals, dict[str, list[Tensor | None]]]] = OrderedDict()
         self.clock = Clock(model.model_sampling, sigmas)

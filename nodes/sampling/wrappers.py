@@ -162,13 +162,16 @@ class SamplingWrappers:
 
 @contextlib.contextmanager
 def _during_run(extra_args: Mapping[str, Any], key: str, run: SamplingState) -> Iterator[None]:
-    """Let the calls of a run find it, until the run ends in whatever way."""
+    """Let the calls of a run find it, until the run ends in whatever way; then those of the run around it, if any."""
     options = extra_args["model_options"].setdefault("transformer_options", {})
+    around = options.get(key)
     options[key] = run
     try:
         yield
     finally:
         options.pop(key, None)
+        if around is not None:
+            options[key] = around
 
 
 def _compiled(options: Mapping[str, Any]) -> bool:

@@ -5,7 +5,10 @@ Nothing here but the type AdapterConfig comes from the code under test, so that 
 
 from __future__ import annotations
 
+import io
 import math
+import re
+import zipfile
 from pathlib import Path
 
 import torch
@@ -14,6 +17,8 @@ from t2i_adapter_pack.adapter_models.networks import AdapterConfig
 from torch import Tensor
 
 CHANNELS = (8, 16, 32, 32)
+# The entry in a pickle that with_instructions() replaces.
+MARK = re.compile(rb"X\x04\x00\x00\x00markq.K\x00", re.DOTALL)
 SD_DOWN, XL_DOWN = (1, 2, 3), (2,)
 
 
@@ -172,6 +177,19 @@ def save(folder: Path, tensors: dict, container: str = "safetensors", name: str 
         save_file(tensors, path)
     else:
         torch.save(tensors, path, _use_new_zipfile_serialization="legacy" not in container)
+    return path
+
+
+def with_instructions(path: Path, instructions: bytes) -> Path:
+    """In a file of torch's with the entry ``mark``: 0, let a pickle's instructions push that entry instead."""
+    content = path.read_bytes()
+    if not zipfile.is_zipfile(path):
+        path.write_bytes(MARK.sub(lambda _: instructions, content))
+        return path
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            record = old.read(name)
+            new.writestr(name, MARK.sub(lambda _: instructions, record) if name.endswith("data.pkl") else record)
     return path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models import files, loading, pickles
+from t2i_adapter_pack.adapter_models import files, loading, opcodes, pickles
 from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError
 
 from . import samples
@@ -183,3 +183,36 @@ def test_a_long_header_is_not_read(tmp_path):
         file.truncate((1 << 30) + 100)  # a hole: nothing on the disk
     with pytest.raises(CorruptFileError, match="a header of 1073741824 bytes"):
         files.read(path)
+
+
+# Each level puts the tuple before it into another, once or twice. Hashing visits 2^40, or overflows the stack.
+KEYS = {"pairs": b")" + b"q\xc8h\xc8\x86" * 40, "depths": b")" + b"\x85" * 1_000_000}
+PLACES = {
+    "a key": lambda key: key + b"K\x00",
+    "a key in a list of pairs": lambda key: b"K\x00ccollections\nOrderedDict\n](" + key + b"K\x00\x86e\x85R",
+    "an argument": lambda key: b"K\x00ccollections\nCounter\n" + key + b"\x85\x85R",
+}
+
+
+@pytest.mark.parametrize("container", ["ckpt", "legacy.ckpt"])
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_tuples_in_tuples_are_refused_before_anything_hashes_them(place, key, container, tmp_path):
+    path = samples.with_instructions(samples.save(tmp_path, {"a": torch.zeros(1), "mark": 0}, container), place(key))
+    for way in (files.read, files.tensor_names, loading.load):
+        with pytest.raises(CorruptFileError, match="tuples nested too deep"):
+            way(path)
+
+
+@pytest.mark.parametrize("container", ["ckpt", "legacy.ckpt"])
+def test_tuples_that_other_programs_save_are_read(container, tmp_path):
+    shape = (3, (4, 5))
+    beside = {"about": {"shapes": [shape] * 100, shape: (shape, shape)}, ("a", 1): 2}
+    path = samples.save(tmp_path, {"a": torch.zeros(1), **beside}, container)
+    assert list(files.read(path).tensors) == ["a"]
+
+
+def test_a_pickle_of_endless_steps_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(opcodes, "MOST_STEPS", 1000)
+    with pytest.raises(CorruptFileError, match="a pickle of more than 1000 steps"):
+        files.read(samples.save(tmp_path, {str(number): torch.zeros(1) for number in range(200)}, "pth"))

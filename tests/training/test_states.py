@@ -12,6 +12,7 @@ from t2i_adapter_pack.training.checkpoints import STATE_FILE, load_state, save_s
 from t2i_adapter_pack.training.errors import CheckpointError
 from t2i_adapter_pack.training.states import STATE_VERSION
 
+from ..adapter_models.samples import with_instructions
 from . import samples
 
 
@@ -105,6 +106,15 @@ def test_what_is_no_state_at_all_is_one_clear_error(tmp_path, content):
 def test_files_of_any_bytes_are_one_clear_error(tmp_path, data):
     (tmp_path / STATE_FILE).write_bytes(data)
     with pytest.raises(CheckpointError, match=r"got .+; expected the state of a run"):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_state_that_would_never_be_read_to_its_end_is_one_clear_error(tmp_path, new):
+    torch.save({"mark": 0}, tmp_path / STATE_FILE, _use_new_zipfile_serialization=new)
+    # A tuple with 2^40 ways through as a key.
+    with_instructions(tmp_path / STATE_FILE, b")" + b"q\xc8h\xc8\x86" * 40 + b"K\x00")
+    with pytest.raises(CheckpointError, match=r"got a damaged file \(tuples nested too deep\)"):
         load_state(tmp_path)
 
 

@@ -1,0 +1,208 @@
+"""Servers that stall, cut, dawdle, lie or never end: the right file, or none and a message, and nothing left over."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from t2i_adapter_pack.annotators.errors import AnnotatorError
+
+from ..host.file_server import sha256
+from ..host.test_downloads import CancelledError, fetch, left, published
+from . import effort
+
+pytestmark = pytest.mark.host
+CONTENT = bytes(range(256)) * 40
+# Sends what it likes, given the connection and the first byte that was asked for.
+Act = Callable[[socket.socket, int], None]
+
+
+class Raw:
+    """A server that sends bytes as they are. `content` and `url` are those of a Site."""
+
+    def __init__(self, act: Act) -> None:
+        self.act = act
+        self.content = CONTENT
+        self.asked = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    wanted = re.search(rb"Range: bytes=(\d+)-", connection.recv(65536))
+                    self.asked += 1
+                    self.act(connection, int(wanted[1]) if wanted else 0)
+                except OSError:
+                    pass  # who asked has hung up
+
+
+@contextmanager
+def raw(act: Act) -> Iterator[Raw]:
+    server = Raw(act)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.listener.shutdown(socket.SHUT_RDWR)
+        server.listener.close()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def row(server: Raw, **changes: Any) -> Any:
+    values = {"size": len(CONTENT), "sha256": sha256(CONTENT), "exact": False, **changes}
+    return published(server, **values)
+
+
+def answer(*lines: str, body: bytes = CONTENT, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "Connection: close", "", ""]).encode() + body
+
+
+def rest(begin: int) -> bytes:
+    """What an honest server sends."""
+    if not begin:
+        return answer(f"Content-Length: {len(CONTENT)}")
+    span = f"Content-Range: bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}"
+    body = CONTENT[begin:]
+    return answer(span, f"Content-Length: {len(body)}", body=body, status="206 Partial Content")
+
+
+def length(number: object) -> str:
+    return f"Content-Length: {number}"
+
+
+LIES = {
+    "longer": (answer(length(len(CONTENT) + 1000)), "broke off after"),
+    "shorter": (answer(length(1000)), "it was deleted"),
+    "length of text": (answer(length("x"), body=CONTENT[1:]), "it was deleted|broke off"),
+    "length below 0": (answer(length(-5), body=CONTENT[1:]), "it was deleted|broke off"),
+    "far too long": (answer(length(10**15)), "where about 10240 were expected"),
+    "another hash": (answer(length(len(CONTENT)), 'X-Linked-Etag: "' + "0" * 64 + '"'), "has a file with sha256 000"),
+    "other bytes": (answer(length(len(CONTENT)), body=CONTENT[::-1]), "it was deleted"),
+    "nothing": (answer(length(0), body=b""), "it was deleted"),
+    "no content": (answer(body=b"", status="204 No Content"), "it was deleted"),
+    "compressed": (answer(length(3), "Content-Encoding: gzip", body=b"\x1f\x8b\x08"), "it was deleted"),
+    "a middle": (
+        answer("Content-Range: bytes 5-9/10240", body=b"12345", status="206 Partial Content"),
+        "began in the middle",
+    ),
+    "a range of text": (answer("Content-Range: bytes a-b/c", status="206 Partial Content", body=b""), "deleted|broke"),
+    "cut pieces": (answer("Transfer-Encoding: chunked", body=b"100\r\n" + CONTENT[:3]), "deleted|broke off"),
+    "pieces of text": (answer("Transfer-Encoding: chunked", body=b"xyz\r\nabc\r\n"), "deleted|broke off"),
+    "rubbish": (b"\0\xff\r\n" * 100, "broke off"),
+    "no answer": (b"", "broke off|could not be reached"),
+    "endless line": (b"HTTP/1.1 200 " + b"x" * 100_000, "broke off"),
+    "endless headers": (answer(*(f"X-{number}: a" for number in range(1000))), "broke off"),
+    "a redirect to itself": (answer("Location: /net.pth", status="302 Found", body=b""), "answered 302"),
+    "a redirect to nowhere": (
+        answer("Location: ", status="302 Found", body=b""),
+        "answered 302|is no address|not https",
+    ),
+    "a redirect to http": (answer("Location: http://127.0.0.2:9/a", status="302 Found", body=b""), "is not https"),
+    "a redirect to a port of text": (
+        answer("Location: https://a:b/c", status="307 X", body=b""),
+        "is no address|broke",
+    ),
+    "a redirect to half an address": (
+        answer("Location: https://[a/c", status="302 X", body=b""),
+        "is no address|broke",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sent", "told"), LIES.values(), ids=LIES)
+def test_a_lie_is_told_and_leaves_no_file_of_that_name(tmp_path, sent, told):
+    with raw(lambda connection, _: connection.sendall(sent)) as server:
+        with pytest.raises(AnnotatorError, match=told):
+            fetch(row(server), tmp_path, timeout=1.0)
+        assert "net.pth" not in left(tmp_path)
+        # Whatever the lie has left, the next download is right.
+        server.act = lambda connection, begin: connection.sendall(rest(begin))
+        assert fetch(row(server), tmp_path).read_bytes() == CONTENT
+        assert left(tmp_path) == ["net.pth"]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_body_without_end_is_given_up(tmp_path, exact):
+    sent = []
+
+    def endless(connection: socket.socket, _: int) -> None:
+        connection.sendall(answer(body=b""))
+        while len(sent) < 2000:
+            connection.sendall(bytes(65536))
+            sent.append(65536)
+
+    with raw(endless) as server, pytest.raises(AnnotatorError, match="sends more than the"):
+        fetch(row(server, exact=exact), tmp_path)
+    assert len(sent) < 2000
+    assert left(tmp_path) == []
+
+
+def test_a_server_that_dawdles_can_be_cancelled_at_once(tmp_path):
+    def dawdle(connection: socket.socket, _: int) -> None:
+        connection.sendall(answer(length(len(CONTENT)), body=b""))
+        for byte in CONTENT[:1000]:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+
+    begun = time.monotonic()
+
+    def cancel(done: int, _: int) -> None:
+        if done >= 3:
+            raise CancelledError
+
+    with raw(dawdle) as server, pytest.raises(CancelledError):
+        fetch(row(server), tmp_path, cancel)
+    assert time.monotonic() - begun < 5
+    assert left(tmp_path) == ["net.pth.part", "net.pth.part.sha256"]
+
+
+@pytest.mark.parametrize("ending", ["cut", "stall"])
+def test_cut_or_stalled_at_any_byte_the_file_is_whole_or_not_there(tmp_path, ending):
+    whole = rest(0)
+    for number, place in enumerate(effort.spread(len(whole), 25 if ending == "cut" else 6, 2000)):
+        folder = tmp_path / str(number)
+        first = True
+
+        def act(connection: socket.socket, begin: int, place: int = place) -> None:
+            nonlocal first
+            if not first:
+                connection.sendall(rest(begin))
+                return
+            first = False
+            connection.sendall(whole[:place])
+            if ending == "stall":
+                time.sleep(0.15)
+
+        with raw(act) as server:
+            path = fetch(row(server), folder, timeout=0.1 if ending == "stall" else 5.0)
+        assert path.read_bytes() == CONTENT
+        assert left(folder) == ["net.pth"]
+
+
+def test_the_folders_place_is_taken(tmp_path: Path):
+    for name, make in {"file": lambda path: path.write_text("a"), "loop": lambda path: path.symlink_to(path)}.items():
+        make(tmp_path / name)
+        with raw(lambda connection, begin: connection.sendall(rest(begin))) as server:
+            with pytest.raises(AnnotatorError, match=r"a fault of the disk|may not be written"):
+                fetch(row(server), tmp_path / name / "annotators")
+            assert server.asked == 0
