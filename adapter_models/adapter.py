@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..common.fingerprints import fingerprint
 from .errors import CorruptFileError
 from .features import AdapterFeatures, FeatureCache
-from .fingerprints import fingerprint
 from .hint import Fit, pad_to_cells, prepare_hint
 from .loading import AdapterInfo
 from .networks import Adapter

@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..common.fingerprints import fingerprint
 from .applied import AppliedAdapter
 from .conditions import CONDITIONS, STYLE
 from .errors import AdapterError, CorruptFileError, FamilyMismatchError
 from .features import AdapterFeatures
-from .fingerprints import fingerprint
 from .fuser import CoAdapterFuser, Part
 from .gains import GainCache, Gains
 

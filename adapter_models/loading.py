@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..common.files import read
+from ..common.impostors import FETCH_AGAIN
 from .conditions import FAMILY_NAMES, SDXL, ColorOrder, Condition, color_order_of, purpose_of
-from .errors import CorruptFileError
+from .errors import FILE_ERRORS, CorruptFileError
 from .families import family_of
-from .files import read
 from .formats import detect, normalise, read_config
-from .impostors import FETCH_AGAIN
 from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, Operations, build
 
 BUNDLE_SEPARATOR = "#"
@@ -81,7 +81,7 @@ def load(
         AdapterError: One of its kinds; the message says what the file is and what to do.
     """
     where = name or path.name
-    file = read(path, lambda outlines: _pick(where, outlines, member))
+    file = read(path, FILE_ERRORS, lambda outlines: _pick(where, outlines, member))
     tensors, shapes = file.tensors, _shapes(file.tensors)
     row = detect(where, shapes)
     config = read_config(where, row, shapes, file.config)

@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from .errors import CorruptFileError, NotAnAdapterError
-from .files import read
+from ..common.files import read
+from ..common.impostors import FETCH_AGAIN
+from .errors import FILE_ERRORS, CorruptFileError, NotAnAdapterError
 from .formats import find_format, members, normalise, not_expected
 from .fuser import CoAdapterFuser, FuserConfig, read_fuser_config
-from .impostors import FETCH_AGAIN
 from .loading import fill
 from .networks import DEFAULT_OPERATIONS, Operations
 from .style import StyleAdapter, StyleConfig, read_style_config
@@ -63,7 +63,7 @@ def load_companion(
         AdapterError: One of its kinds; the message says what the file is and what to do.
     """
     where = name or path.name
-    tensors = read(path, lambda outlines: _own_tensors(kind, where, outlines)).tensors
+    tensors = read(path, FILE_ERRORS, lambda outlines: _own_tensors(kind, where, outlines)).tensors
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     try:
         config = kind.read_config(shapes)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .checks import check_choice, check_numbers
+from ..common.checks import check_choice, check_numbers
 from .errors import AdapterError
 
 Unit = Literal["noise schedule", "sampling steps"]
@@ -99,10 +99,10 @@ class Schedule:
                 "0 <= start <= end <= 1",
                 "Swap or clip them.",
             )
-        check_numbers("schedule", self.start_strength, self.end_strength)
-        check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS))
-        check_choice("schedule", self.unit, UNITS)
-        check_numbers("schedule, curve", *self._places())
+        check_numbers("schedule", self.start_strength, self.end_strength, error=AdapterError)
+        check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS), error=AdapterError)
+        check_choice("schedule", self.unit, UNITS, error=AdapterError)
+        check_numbers("schedule, curve", *self._places(), error=AdapterError)
 
     @property
     def largest(self) -> float:
@@ -149,7 +149,7 @@ class Weights:
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
-        check_numbers("weights", *self.levels, self.positive, self.negative)
+        check_numbers("weights", *self.levels, self.positive, self.negative, error=AdapterError)
 
     def times(self, other: Weights) -> Weights:
         """Return the product of two weights."""

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import torch
 
-from ..adapter_models.files import DAMAGE
+from ..common.files import DAMAGE
 from .errors import CheckpointError
 
 STATE_FILE = "training_state.pt"

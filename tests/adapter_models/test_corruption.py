@@ -6,8 +6,9 @@ import warnings
 
 import psutil
 import pytest
-from t2i_adapter_pack.adapter_models import files, loading
+from t2i_adapter_pack.adapter_models import loading
 from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError
+from t2i_adapter_pack.common import files
 
 from . import damage, samples
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import AdapterError, CorruptFileError, NotAnAdapterError
+from .errors import FileErrors, PackError
 
 FETCH_AGAIN = "Download the file again."
 # Enough for the title of a page; what is shorter and all text is somebody's message.
@@ -54,24 +54,25 @@ PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
 INDEX = ".index.json"
 
 
-def check_is_weights(path: Path) -> None:
+def check_is_weights(path: Path, errors: FileErrors) -> None:
     """Refuse a file that is no model, by how it begins and by its name as a part.
 
     Args:
         path: The file.
+        errors: What to raise.
 
     Raises:
-        CorruptFileError: It is a note, a page or a message; or it can't be read.
-        NotAnAdapterError: It is one of the parts of a model.
+        PackError: Of ``errors.damaged``: it is a note, a page or a message; or it can't be read. Of
+            ``errors.foreign``: it is one of the parts of a model.
     """
     part = PART.search(path.name)
     if part is not None and int(part[2]) > 1:
-        raise _in_parts(str(path), f"part {int(part[1])} of {int(part[2])} of a model that was saved in parts")
+        raise _in_parts(str(path), errors, f"part {int(part[1])} of {int(part[2])} of a model that was saved in parts")
     try:
         with path.open("rb") as file:
             start = file.read(LOOKED_AT)
     except PermissionError as error:
-        raise CorruptFileError(
+        raise errors.damaged(
             str(path), "no permission to read it", "a readable file", "Change its permissions."
         ) from error
     for row in IMPOSTORS:
@@ -79,18 +80,18 @@ def check_is_weights(path: Path) -> None:
         if found is not None:
             words = " ".join((found[1] if row.pattern.groups and found[1] else b"").decode("utf-8", "replace").split())
             quoted = f" ('{words[:QUOTED]}{'…' if len(words) > QUOTED else ''}')" if words else ""
-            raise CorruptFileError(str(path), f"{row.found}{quoted}", "a weights file", row.fix)
+            raise errors.damaged(str(path), f"{row.found}{quoted}", "a weights file", row.fix)
 
 
-def parts_in_folder(folder: Path) -> AdapterError | None:
+def parts_in_folder(folder: Path, errors: FileErrors) -> PackError | None:
     """Return the error for a folder with a model that was saved in parts, or None."""
     if any(PART.search(path.name) or path.name.endswith(INDEX) for path in folder.iterdir()):
-        return _in_parts(str(folder), "a model that was saved in parts (sharded)")
+        return _in_parts(str(folder), errors, "a model that was saved in parts (sharded)")
     return None
 
 
-def _in_parts(where: str, found: str) -> NotAnAdapterError:
-    return NotAnAdapterError(
+def _in_parts(where: str, errors: FileErrors, found: str) -> PackError:
+    return errors.foreign(
         where,
         found,
         "one whole file",

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .errors import AdapterError, CorruptFileError, NotAnAdapterError, UnsafeFileError
+from .errors import FileErrors, PackError
 from .impostors import FETCH_AGAIN, check_is_weights, parts_in_folder
 from .pickles import check_tensors, check_whole, flatten, read_zip
 from .stored import Stored, begins_as_safetensors, header_text, read_header, read_stored
@@ -97,13 +97,14 @@ def weights_in_folder(folder: Path) -> Path | None:
     return next((folder / name for name in DIFFUSERS_WEIGHTS if (folder / name).is_file()), None)
 
 
-def read(path: Path, pick: Pick = dict) -> WeightsFile:
+def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
     """Read a ``.safetensors`` file, a pickle (``.pth``, ``.bin``, ``.ckpt``, ``.pt``) or a diffusers folder.
 
     Memory grows by what is picked, and by nothing else; only a file from before torch 1.6 is read whole.
 
     Args:
         path: The file or folder.
+        errors: What to raise.
         pick: From the tensors' outlines (device ``meta``) by name those to read, by the names that they are to have.
             It raises where the file is something else: then none of its numbers are read.
 
@@ -111,24 +112,24 @@ def read(path: Path, pick: Pick = dict) -> WeightsFile:
         The tensors, with nesting dictionaries opened.
 
     Raises:
-        CorruptFileError: The file is missing, not to be read, empty, cut short, damaged, or changes meanwhile.
-        UnsafeFileError: The file is a pickle that holds more than tensors.
-        NotAnAdapterError: The folder is no diffusers model, or the file holds no tensors.
+        PackError: Of ``errors.damaged``: the file is missing, not to be read, empty, cut short, damaged, or changes
+            meanwhile. Of ``errors.unsafe``: it is a pickle that holds more than tensors. Of ``errors.foreign``: the
+            folder is no diffusers model, or the file holds no tensors.
     """
     config: Mapping[str, object] = {}
     if path.is_dir():
-        config, path = _read_folder(path)
+        config, path = _read_folder(path, errors)
     elif path.name in DIFFUSERS_WEIGHTS and (path.parent / DIFFUSERS_CONFIG).is_file():
-        config = _read_config(path.parent / DIFFUSERS_CONFIG)
-    _check_file(path)
+        config = _read_config(path.parent / DIFFUSERS_CONFIG, errors)
+    _check_file(path, errors)
     before = _stamp(path)
-    contents = _open(path)
+    contents = _open(path, errors)
     picked = pick(dict(contents.outlines))
     names = {id(outline): name for name, outline in contents.outlines.items()}
-    with _damage_reported(path):
+    with _damage_reported(path, errors):
         found = contents.load([names[id(outline)] for outline in picked.values()])
     if _stamp(path) != before:
-        raise CorruptFileError(
+        raise errors.damaged(
             str(path),
             "a file that changed while it was read",
             "one that stays as it is",
@@ -138,14 +139,18 @@ def read(path: Path, pick: Pick = dict) -> WeightsFile:
     return WeightsFile(path, tensors, contents.metadata, config, contents.container)
 
 
-def tensor_names(path: Path) -> list[str]:
+def tensor_names(path: Path, errors: FileErrors) -> list[str]:
     """List the names of the tensors in a weights file; numbers are read only of a file from before torch 1.6.
 
+    Args:
+        path: The file.
+        errors: What to raise.
+
     Raises:
-        AdapterError: As :func:`read`.
+        PackError: As :func:`read`.
     """
-    _check_file(path)
-    return list(_open(path).outlines)
+    _check_file(path, errors)
+    return list(_open(path, errors).outlines)
 
 
 def names_at_a_glance(path: Path, most: int) -> list[str]:
@@ -177,35 +182,35 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, errors: FileErrors) -> None:
     if not path.is_file():
-        raise CorruptFileError(str(path), "no such file", "a weights file", FETCH_AGAIN)
+        raise errors.damaged(str(path), "no such file", "a weights file", FETCH_AGAIN)
     if path.stat().st_size == 0:
-        raise CorruptFileError(str(path), "an empty file", "a weights file", FETCH_AGAIN)
-    check_is_weights(path)
+        raise errors.damaged(str(path), "an empty file", "a weights file", FETCH_AGAIN)
+    check_is_weights(path, errors)
 
 
-def _read_folder(folder: Path) -> tuple[Mapping[str, object], Path]:
+def _read_folder(folder: Path, errors: FileErrors) -> tuple[Mapping[str, object], Path]:
     weights = weights_in_folder(folder)
     if weights is None:
-        raise parts_in_folder(folder) or NotAnAdapterError(
+        raise parts_in_folder(folder, errors) or errors.foreign(
             str(folder), "a folder without a diffusers model", f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it"
         )
-    return _read_config(folder / DIFFUSERS_CONFIG), weights
+    return _read_config(folder / DIFFUSERS_CONFIG, errors), weights
 
 
-def _read_config(path: Path) -> Mapping[str, object]:
+def _read_config(path: Path, errors: FileErrors) -> Mapping[str, object]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CorruptFileError(str(path), f"unreadable JSON ({error})", "a diffusers config", FETCH_AGAIN) from error
+        raise errors.damaged(str(path), f"unreadable JSON ({error})", "a diffusers config", FETCH_AGAIN) from error
     if not isinstance(config, dict):
-        raise CorruptFileError(str(path), f"a JSON {type(config).__name__}", "a diffusers config", FETCH_AGAIN)
+        raise errors.damaged(str(path), f"a JSON {type(config).__name__}", "a diffusers config", FETCH_AGAIN)
     return config
 
 
-def _open(path: Path) -> _Contents:
-    with _damage_reported(path):
+def _open(path: Path, errors: FileErrors) -> _Contents:
+    with _damage_reported(path, errors):
         with path.open("rb") as file:
             begins = begins_as_safetensors(file.read(9), path.stat().st_size)
         if begins or path.suffix.lower() in SAFETENSORS_SUFFIXES:
@@ -213,11 +218,11 @@ def _open(path: Path) -> _Contents:
             return _from_stored(path, stored, metadata, "safetensors")
         if zipfile.is_zipfile(path):
             loaded, stored = read_zip(path)
-            _require_tensors(path, loaded, stored)
+            _require_tensors(path, errors, loaded, stored)
             return _from_stored(path, stored, {}, "pickle")
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         tensors = flatten(loaded)
-        _require_tensors(path, loaded, tensors)
+        _require_tensors(path, errors, loaded, tensors)
         check_tensors(tensors)
         check_whole(tensors)
         outlines = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
@@ -231,30 +236,30 @@ def _from_stored(path: Path, stored: Mapping[str, Stored], metadata: Mapping[str
     )
 
 
-def _require_tensors(path: Path, loaded: object, tensors: Mapping[str, object]) -> None:
+def _require_tensors(path: Path, errors: FileErrors, loaded: object, tensors: Mapping[str, object]) -> None:
     if not tensors:
-        raise NotAnAdapterError(
+        raise errors.foreign(
             str(path), f"a pickled {type(loaded).__name__} without tensors", "a state dict", "Choose another file."
         )
 
 
 @contextlib.contextmanager
-def _damage_reported(path: Path) -> Iterator[None]:
+def _damage_reported(path: Path, errors: FileErrors) -> Iterator[None]:
     """Say of whatever a damaged file raises that it is damaged, and what a pickle would have run."""
     try:
         yield
-    except AdapterError:
+    except PackError:
         raise
     except DAMAGE as error:
         refused = CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if refused is not None:
-            raise UnsafeFileError(
+            raise errors.unsafe(
                 str(path),
                 f"a pickle that asks for more than tensors ({refused[1][:120]})",
                 "a file of tensors alone",
                 "Nothing of it was run. Use a .safetensors version of this adapter.",
             ) from error
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
-        raise CorruptFileError(
+        raise errors.damaged(
             str(path), f"a damaged or cut-off file ({reason})", "a whole weights file", FETCH_AGAIN
         ) from error

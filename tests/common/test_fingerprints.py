@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models.fingerprints import COLUMNS, fingerprint
+from t2i_adapter_pack.common.fingerprints import COLUMNS, fingerprint
 
-from . import engine
+from ..adapter_models import engine
 
 
 def invert(values):
