@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.images import ImageCheck, luma
 from .errors import HintError
 
 Fit = Literal["crop", "stretch", "pad"]
 FITS: tuple[Fit, ...] = ("crop", "stretch", "pad")
-# Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
-LOWEST, HIGHEST = -0.5, 1.5
 # How many times the area of the result a scaled picture may have before it is cut; a much longer one is cut first,
 # by whole pixels, or it would need gigabytes for nothing.
 CUT_FIRST = 16
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+HINT_CHECK = ImageCheck(
+    HintError,
+    if_empty="An empty image has nothing to follow: check the node that makes it.",
+    if_whole_numbers="Convert the image.",
+    if_out_of_range="Check the node that makes the condition image.",
+)
 
 
 def check_hint(where: str, image: Tensor) -> None:
@@ -31,24 +35,8 @@ def check_hint(where: str, image: Tensor) -> None:
     Raises:
         HintError: Another shape, an empty batch, no floating-point numbers, NaN, or another range of values.
     """
-    if image.ndim != 4 or image.shape[1] not in (1, 2, 3, 4) or 0 in image.shape:
-        empty = "An empty image has nothing to follow: check the node that makes it."
-        fix = empty if 0 in image.shape else "Connect a node that makes pictures."
-        raise HintError(
-            where, f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels", fix
-        )
-    if not image.is_floating_point():
-        raise HintError(
-            where, f"numbers of type {image.dtype}", "floating-point values in [0, 1]", "Convert the image."
-        )
-    low, high = (float(value) for value in torch.aminmax(image))
-    if not LOWEST <= low <= high <= HIGHEST:
-        raise HintError(
-            where,
-            "NaN" if math.isnan(low) or math.isnan(high) else f"values from {low:.3g} to {high:.3g}",
-            "values in [0, 1]",
-            "Check the node that makes the condition image.",
-        )
+    HINT_CHECK.form(where, image)
+    HINT_CHECK.values(where, image)
 
 
 def prepare_hint(image: Tensor, size: tuple[int, int], fit: Fit, channels: int, *, bgr: bool = False) -> Tensor:
@@ -68,10 +56,7 @@ def prepare_hint(image: Tensor, size: tuple[int, int], fit: Fit, channels: int, 
     color = image[:, : 3 if image.shape[1] >= 3 else 1]
     color = fit_to(color, size, fit).clamp(0, 1)
     if channels == 1 and color.shape[1] != 1:
-        # Gray pixels keep their exact value: the weights add up to one only approximately.
-        weights = torch.tensor(LUMA, dtype=color.dtype, device=color.device).view(1, 3, 1, 1)
-        gray = (color[:, :1] == color).all(1, keepdim=True)
-        color = torch.where(gray, color[:, :1], (color * weights).sum(1, keepdim=True))
+        color = luma(color)
     elif channels != 1 and color.shape[1] == 1:
         color = color.expand(-1, channels, -1, -1)
     return color.flip(1) if bgr and channels != 1 else color

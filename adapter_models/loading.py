@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ..common.files import read
 from ..common.impostors import FETCH_AGAIN
+from ..common.weights import WeightsCheck
 from .conditions import FAMILY_NAMES, SDXL, ColorOrder, Condition, color_order_of, purpose_of
 from .errors import FILE_ERRORS, CorruptFileError
 from .families import family_of
@@ -18,8 +18,7 @@ from .formats import detect, normalise, read_config
 from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, Operations, build
 
 BUNDLE_SEPARATOR = "#"
-# Numbers of a shorter type that are converted at once while they are checked.
-CONVERTED_AT_ONCE = 1 << 20
+WEIGHTS_CHECK = WeightsCheck(CorruptFileError, FETCH_AGAIN)
 
 
 @dataclass(frozen=True)
@@ -163,54 +162,8 @@ def fill(
     Raises:
         CorruptFileError: Weights are missing, left over, of another shape, or can't give a picture.
     """
-    got = _shapes(tensors)
-    for key in sorted(expected.keys() | got.keys()):
-        if expected.get(key) != got.get(key):
-            raise CorruptFileError(
-                where,
-                f"{key} {list(got[key]) if key in got else 'missing'}",
-                f"{list(expected[key]) if key in expected else 'no such weights'} in {what}",
-                FETCH_AGAIN,
-            )
-    check_weights(where, tensors)
+    WEIGHTS_CHECK.shapes(where, what, _shapes(tensors), expected)
+    WEIGHTS_CHECK.numbers(where, tensors)
     # assign keeps the tensors and their precision instead of copying them.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     network.eval().requires_grad_(False)
-
-
-def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that can't give a picture.
-
-    Args:
-        where: The file, for messages.
-        tensors: The weights.
-
-    Raises:
-        CorruptFileError: Weights that are no floating-point numbers, or NaN or infinite ones.
-    """
-    for name, tensor in tensors.items():
-        if not tensor.dtype.is_floating_point:
-            raise CorruptFileError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
-    # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
-    if torch.stack(list(_sums(tensors.values()))).isfinite().all():
-        return
-    for name, tensor in tensors.items():
-        if bad := int((~torch.isfinite(_wide(tensor))).sum()):
-            raise CorruptFileError(where, f"{bad} NaN or infinite numbers in {name}", "finite weights", FETCH_AGAIN)
-
-
-def _sums(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Add up the numbers of tensors, of each or of its parts."""
-    wide = torch.empty(CONVERTED_AT_ONCE)
-    for tensor in tensors:
-        if tensor.dtype == wide.dtype:
-            yield tensor.sum()
-            continue
-        # torch would convert the whole tensor first, and so take more memory than the file.
-        for part in tensor.flatten().split(len(wide)):
-            yield wide[: len(part)].copy_(part).sum()
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """Return an 8-bit tensor in a type that torch can count with, and any other as it is."""
-    return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)

@@ -1,8 +1,9 @@
-"""A short mark of the numbers in a tensor, cheap enough to be made before every run."""
+"""Short marks of the numbers in tensors: of one before every run, of many for a training run's records."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 # for the processor's first cache.
 COLUMNS = 2039
 WORD = torch.int64.itemsize
+# Numbers of each weight that are looked at: a LoRA changes all of the weights that it touches.
+GLANCED = 64
 
 
 def fingerprint(tensor: Tensor) -> bytes:
@@ -44,3 +47,22 @@ def _in_order_of_memory(tensor: Tensor) -> Tensor:
     """Return a tensor with its axes in the order in which its numbers lie, which for most views needs no copy."""
     axes = sorted(range(tensor.ndim), key=tensor.stride().__getitem__, reverse=True)
     return tensor.permute(axes).contiguous()
+
+
+def weights_fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Return a short text that differs for other weights, by looking at a few numbers of each: quick at any size.
+
+    Args:
+        tensors: Weights, in an order that is always the same, on one device.
+    """
+    flat = (tensor.detach().reshape(-1) for tensor in tensors)
+    return joint_fingerprint([torch.cat([one[:: max(1, one.numel() // GLANCED)].float() for one in flat])])
+
+
+def joint_fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Return a short text that differs for tensors with other numbers or shapes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()

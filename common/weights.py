@@ -1,0 +1,83 @@
+"""The check of weights: exactly those of a network, and all of them finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import PackError
+
+# Numbers of a shorter type that are converted at once while they are checked.
+CONVERTED_AT_ONCE = 1 << 20
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WeightsCheck:
+    """The check of weights, with what a library raises and advises.
+
+    Attributes:
+        error: What to raise.
+        fix: What the user can do about it.
+    """
+
+    error: type[PackError]
+    fix: str
+
+    def shapes(self, where: str, what: str, got: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
+        """Refuse weights that are not exactly those of a network; the message names the first that differs.
+
+        Args:
+            where: The file, for messages.
+            what: What it should hold, for messages.
+            got: Name -> shape, as in the file.
+            expected: Name -> shape, as in the network.
+
+        Raises:
+            PackError: Of the class ``error``: weights are missing, left over, or of another shape.
+        """
+        for name in sorted(expected.keys() | got.keys()):
+            if got.get(name) != expected.get(name):
+                found = f"{name} {list(got[name]) if name in got else 'missing'}"
+                right = f"{list(expected[name]) if name in expected else 'no such weights'} in {what}"
+                raise self.error(where, found, right, self.fix)
+
+    def numbers(self, where: str, tensors: Mapping[str, Tensor]) -> None:
+        """Refuse weights that are not floating-point numbers, and NaN or infinite ones.
+
+        Args:
+            where: The file, for messages.
+            tensors: The weights, on the CPU.
+
+        Raises:
+            PackError: Of the class ``error``.
+        """
+        for name, tensor in tensors.items():
+            if not tensor.dtype.is_floating_point:
+                raise self.error(where, f"{name} of type {tensor.dtype}", "floating-point weights", self.fix)
+        # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
+        if all(total.isfinite() for total in _sums(tensors.values())):
+            return
+        for name, tensor in tensors.items():
+            if bad := int((~torch.isfinite(_wide(tensor))).sum()):
+                raise self.error(where, f"{bad} NaN or infinite numbers in {name}", "finite weights", self.fix)
+
+
+def _sums(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Add up the numbers of tensors, of each or of its parts."""
+    wide = torch.empty(CONVERTED_AT_ONCE)
+    for tensor in tensors:
+        if tensor.dtype == wide.dtype:
+            yield tensor.sum()
+            continue
+        # torch would convert the whole tensor first, and so take more memory than the file.
+        for part in tensor.flatten().split(len(wide)):
+            yield wide[: len(part)].copy_(part).sum()
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return an 8-bit tensor in a type that torch can count with, and any other as it is."""
+    return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)
