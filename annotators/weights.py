@@ -14,8 +14,9 @@ from .errors import AnnotatorError
 # A namespace with a Conv2d, such as torch.nn; hosts pass namespaces of their own, which share no base class.
 Operations = Any
 Network = TypeVar("Network", bound=nn.Module)
-FETCH_AGAIN = "Fetch the file again, or choose the weights that belong to this annotator."
-WEIGHTS_CHECK = WeightsCheck(AnnotatorError, FETCH_AGAIN)
+WEIGHTS_CHECK = WeightsCheck(
+    AnnotatorError, "Fetch the file again, or choose the weights that belong to this annotator."
+)
 
 
 def unwrap(where: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -31,7 +32,8 @@ def unwrap(where: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
     inner = content.get("state_dict", content)
     tensors = dict(inner) if isinstance(inner, Mapping) else {"state_dict": inner}
     if wrong := [name for name, tensor in tensors.items() if not isinstance(tensor, Tensor)]:
-        raise AnnotatorError(where, f"{wrong[0]} of type {type(tensors[wrong[0]]).__name__}", "tensors", FETCH_AGAIN)
+        found = f"{wrong[0]} of type {type(tensors[wrong[0]]).__name__}"
+        raise AnnotatorError(where, found, "tensors", WEIGHTS_CHECK.fix)
     if tensors and all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
