@@ -315,7 +315,7 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
 def _check_type(where: str, row: Format, layout: InputLayout, config: Mapping[str, object]) -> None:
     stated = config.get("adapter_type", None if layout in INPUT_LAYOUTS else "nothing")
     actual = "light_adapter" if row.kind == "light" else f"full_adapter{'_xl' if layout.xl else ''}"
-    if {stated, actual} == {"full_adapter", "full_adapter_xl"}:
+    if {str(stated), actual} == {"full_adapter", "full_adapter_xl"}:
         # The same weights fit both, but each makes levels of sizes that only one family of models has.
         raise CorruptFileError(
             where,
