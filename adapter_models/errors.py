@@ -6,11 +6,11 @@ from ..common.errors import FileErrors, PackError
 
 
 class AdapterError(PackError):
-    """Anything that this library or what builds on it refuses; see :class:`PackError` for its parts."""
+    """Base of this library's errors; see :class:`PackError` for the parts of its message."""
 
 
 class NotAnAdapterError(AdapterError):
-    """The file holds something else: a ControlNet, a checkpoint, a LoRA, a style adapter."""
+    """The file is not an adapter but, for example, a ControlNet, a checkpoint, a LoRA or a style adapter."""
 
 
 class CorruptFileError(AdapterError):

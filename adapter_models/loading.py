@@ -1,4 +1,4 @@
-"""From a weights file to a network that holds exactly those weights."""
+"""Load a weights file into a network that holds exactly those weights."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def load(
         The network, in evaluation mode and without gradients, and what was found in the file.
 
     Raises:
-        AdapterError: One of its kinds; the message says what the file is and what to do.
+        AdapterError: A subclass; the message says what the file is and what to do.
     """
     where = name or path.name
     file = read(path, FILE_ERRORS, lambda outlines: _pick(where, outlines, member))
@@ -106,7 +106,7 @@ def load(
 
 
 def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dict[str, Tensor]:
-    """Return what is to be read of a file, if it is an adapter."""
+    """Return the tensors to read from a file, after checking that it is an adapter."""
     picked = normalise(where, outlines, member)
     detect(where, _shapes(picked))
     return picked
@@ -117,14 +117,14 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def families_of(config: AdapterConfig) -> tuple[str, ...]:
-    """Return the families whose diffusion models an adapter may be for, by its shape alone."""
+    """Return the families that an adapter's shape fits."""
     if config.strides[:2] == (16, 16):
         return (SDXL,)
     return tuple(name for name in FAMILY_NAMES if name in family_of(config)) or FAMILY_NAMES
 
 
 def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:
-    """Build the network of a config around weights, which are kept as they are.
+    """Build the network of a config around the given weights, without copying them.
 
     Args:
         where: Where the weights come from, for messages.
@@ -136,7 +136,7 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
         The network, in evaluation mode and without gradients.
 
     Raises:
-        CorruptFileError: Weights that are not those of such a network, or can't give a picture.
+        CorruptFileError: Weights are missing, left over, of the wrong shape, or not finite.
     """
     try:
         network = build(config, operations, device="meta")
@@ -150,20 +150,20 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
 def fill(
     where: str, what: str, network: nn.Module, expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give a network its weights, and make it ready for use.
+    """Load weights into a network and prepare it for use.
 
     Args:
         where: The file, for messages.
-        what: What it is to hold, for messages.
-        network: The network, without weights of its own (device ``meta``).
+        what: What the file should hold, for messages.
+        network: The network, on device ``meta``.
         expected: Shape of each of its weights.
         tensors: The weights; kept as they are, in the file's precision.
 
     Raises:
-        CorruptFileError: Weights are missing, left over, of another shape, or can't give a picture.
+        CorruptFileError: Weights are missing, left over, of the wrong shape, or not finite.
     """
     WEIGHTS_CHECK.shapes(where, what, _shapes(tensors), expected)
     WEIGHTS_CHECK.numbers(where, tensors)
-    # assign keeps the tensors and their precision instead of copying them.
+    # assign=True keeps the tensors and their precision instead of copying.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     network.eval().requires_grad_(False)
