@@ -1,4 +1,4 @@
-"""The form of all our errors: where it happened, what was got, what was expected, and the fix."""
+"""The form of all errors: where it happened, what was got, what was expected, and the fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # Characters of a name or value that a message quotes; of a whole part of a message.
 LONGEST_QUOTE, LONGEST_PART = 200, 2000
-# What stands in quotes, or is one word: names of tensors and files, and values, come from outside.
+# Quoted text or a single word: names and values come from files and users, at any length.
 QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\S+", re.DOTALL)
 
 
@@ -18,7 +18,7 @@ class PackError(ValueError):
     rephrase them without parsing text. Long names and values that they quote are cut in the middle.
 
     Args:
-        where: The file, node or argument that is concerned.
+        where: The file, node or argument concerned.
         got: What was found there.
         expected: What would have been right.
         fix: A full sentence: what the user can do about it.
@@ -56,15 +56,15 @@ class FileErrors:
 
 
 def shorten(text: str) -> str:
-    """Cut the long names and values in a part of a message, each in its middle: both ends tell names apart.
+    """Shorten long names and values in part of a message in the middle; the ends distinguish names.
 
     Args:
         text: Words, with names and values in quotes or as one word.
 
     Returns:
-        The same text where nothing in it is long.
+        The text, unchanged if nothing in it is long.
     """
-    # First to a length that can be searched quickly, whatever is in it.
+    # First cut to a length that the pattern searches quickly, whatever the text.
     text = cut(text, 2 * LONGEST_PART)
     return cut(QUOTED.sub(lambda match: cut(match[0], LONGEST_QUOTE), text), LONGEST_PART)
 

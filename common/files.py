@@ -1,4 +1,4 @@
-"""Read the tensors of a weights file into memory of their own, without running any of it."""
+"""Read the tensors of a weights file into their own memory, without running code from the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIFFUSERS_STEM = "diffusion_pytorch_model"
 DIFFUSERS_WEIGHTS = tuple(
     f"{DIFFUSERS_STEM}{variant}{suffix}" for suffix in (".safetensors", ".bin") for variant in ("", ".fp16")
 )
-# What torch's unpickler raises on a damaged stream, as found by corrupting files; each is reported as a damaged file.
+# Everything torch's unpickler raises on a damaged stream, found by corrupting files; all mean a damaged file.
 DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -44,13 +44,13 @@ DAMAGE = (
     MemoryError,
     OSError,
 )
-# How torch's unpickler names what it refused to run: a global, a class, or an instruction that calls something.
+# How torch's unpickler names what it refused: a global, a class, or an instruction that makes a call.
 CODE = re.compile(
     r"(?:nsupported (?:global: )?GLOBAL|unrecognized function|new object .* got|operand(?= (?:105|111|146|147|149)\b))"
     r"\s+(\S.*?)(?: whose module| was not|$)",
     re.MULTILINE,
 )
-# Names and shapes -> those that are wanted, by whatever names.
+# Outlines of all tensors -> those to read, by the names they should get.
 Pick = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
@@ -59,9 +59,9 @@ class WeightsFile:
     """The contents of a weights file.
 
     Attributes:
-        path: The file that was read; inside the folder, for a diffusers folder.
-        tensors: Flat name -> tensor, in memory of its own: whatever happens to the file later changes nothing.
-        metadata: Text written beside the tensors (safetensors only).
+        path: The file that was read; for a diffusers folder, the file in it.
+        tensors: Flat name -> tensor, in its own memory: later changes to the file have no effect.
+        metadata: Text stored with the tensors (safetensors only).
         config: The diffusers ``config.json`` beside the weights, or empty.
         container: ``safetensors`` or ``pickle``.
     """
@@ -75,12 +75,12 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What a file holds, before its numbers are read.
+    """The contents of a file before its numbers are read.
 
     Attributes:
-        outlines: Name -> tensor of that shape and precision, without numbers.
-        load: Reads the numbers of some names.
-        metadata: Text written beside the tensors.
+        outlines: Name -> tensor of that shape and precision on device ``meta``.
+        load: Reads the tensors of the given names.
+        metadata: Text stored with the tensors.
         container: ``safetensors`` or ``pickle``.
     """
 
@@ -100,21 +100,21 @@ def weights_in_folder(folder: Path) -> Path | None:
 def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
     """Read a ``.safetensors`` file, a pickle (``.pth``, ``.bin``, ``.ckpt``, ``.pt``) or a diffusers folder.
 
-    Memory grows by what is picked, and by nothing else; only a file from before torch 1.6 is read whole.
+    Memory grows only by the picked tensors; a file from before torch 1.6 is read whole.
 
     Args:
         path: The file or folder.
-        errors: What to raise.
-        pick: From the tensors' outlines (device ``meta``) by name those to read, by the names that they are to have.
-            It raises where the file is something else: then none of its numbers are read.
+        errors: The classes to raise.
+        pick: Chooses the tensors to read from the outlines (device ``meta``) by name, and names them. If it raises,
+            because the file is something else, no numbers are read.
 
     Returns:
-        The tensors, with nesting dictionaries opened.
+        The tensors, with nested dictionaries flattened.
 
     Raises:
-        PackError: Of ``errors.damaged``: the file is missing, not to be read, empty, cut short, damaged, or changes
-            meanwhile. Of ``errors.unsafe``: it is a pickle that holds more than tensors. Of ``errors.foreign``: the
-            folder is no diffusers model, or the file holds no tensors.
+        PackError: Of ``errors.damaged``: the file is missing, unreadable, empty, cut short, damaged, or changes
+            during reading. Of ``errors.unsafe``: it is a pickle that holds more than tensors. Of
+            ``errors.foreign``: the folder is not a diffusers model, or the file holds no tensors.
     """
     config: Mapping[str, object] = {}
     if path.is_dir():
@@ -140,11 +140,11 @@ def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
 
 
 def tensor_names(path: Path, errors: FileErrors) -> list[str]:
-    """List the names of the tensors in a weights file; numbers are read only of a file from before torch 1.6.
+    """List the names of the tensors in a weights file; only files from before torch 1.6 are read whole.
 
     Args:
         path: The file.
-        errors: What to raise.
+        errors: The classes to raise.
 
     Raises:
         PackError: As :func:`read`.
@@ -154,11 +154,11 @@ def tensor_names(path: Path, errors: FileErrors) -> list[str]:
 
 
 def names_at_a_glance(path: Path, most: int) -> list[str]:
-    """List the names of the tensors in a safetensors file; nothing of any other file, nor of one that is damaged.
+    """List the names of the tensors in a safetensors file; an empty list for other or damaged files.
 
     Args:
-        path: A file, whatever its name says.
-        most: Longest header that is read, in bytes.
+        path: A file with any suffix.
+        most: Largest header to read, in bytes.
     """
     try:
         if not path.is_file():
@@ -245,7 +245,7 @@ def _require_tensors(path: Path, errors: FileErrors, loaded: object, tensors: Ma
 
 @contextlib.contextmanager
 def _damage_reported(path: Path, errors: FileErrors) -> Iterator[None]:
-    """Say of whatever a damaged file raises that it is damaged, and what a pickle would have run."""
+    """Report any error from a damaged file as damage, and from an unsafe pickle what it would have run."""
     try:
         yield
     except PackError:

@@ -1,4 +1,4 @@
-"""What both libraries ask of a picture: its check and its luma."""
+"""The check of pictures, and their luma."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import PackError
 
-# Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
+# Resizing and sharpening overshoot slightly, which is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
 LOWEST, HIGHEST = -0.5, 1.5
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -79,6 +79,6 @@ def luma(images: Tensor) -> Tensor:
         (B, 1, H, W) of the same type.
     """
     weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    # The weights add up to one only approximately.
+    # The weights sum to one only approximately.
     gray = (images[:, :1] == images).all(1, keepdim=True)
     return torch.where(gray, images[:, :1], (images * weights).sum(1, keepdim=True))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import PackError
 
-# Numbers of a shorter type that are converted at once while they are checked.
+# Numbers of a shorter type converted at a time during the check.
 CONVERTED_AT_ONCE = 1 << 20
 Shape = tuple[int, ...]
 
@@ -58,7 +58,7 @@ class WeightsCheck:
         for name, tensor in tensors.items():
             if not tensor.dtype.is_floating_point:
                 raise self.error(where, f"{name} of type {tensor.dtype}", "floating-point weights", self.fix)
-        # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
+        # A finite sum proves that all numbers are finite. Otherwise one is not, or the sum overflowed: count them.
         if all(total.isfinite() for total in _sums(tensors.values())):
             return
         for name, tensor in tensors.items():
@@ -67,17 +67,17 @@ class WeightsCheck:
 
 
 def _sums(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Add up the numbers of tensors, of each or of its parts."""
+    """Sum each tensor, or each part of it."""
     wide = torch.empty(CONVERTED_AT_ONCE)
     for tensor in tensors:
         if tensor.dtype == wide.dtype:
             yield tensor.sum()
             continue
-        # torch would convert the whole tensor first, and so take more memory than the file.
+        # torch would convert the whole tensor at once and take more memory than the file.
         for part in tensor.flatten().split(len(wide)):
             yield wide[: len(part)].copy_(part).sum()
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """Return an 8-bit tensor in a type that torch can count with, and any other as it is."""
+    """Convert an 8-bit tensor to a type that isfinite supports; return any other as it is."""
     return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)
