@@ -109,7 +109,7 @@ class T2IAdapter:
     def forward_bytes(self, count: int, size: tuple[int, int], dtype: torch.dtype) -> int:
         """Estimate the bytes needed to compute the features, excluding the weights.
 
-        The finest level decides: its width times the cells, for the input, the output and what is between.
+        The finest level dominates: its width times the number of cells, for input, output and intermediates.
         """
         config = self.network.config
         cells = (size[0] // config.unshuffle + 1) * (size[1] // config.unshuffle + 1)

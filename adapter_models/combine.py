@@ -52,8 +52,8 @@ class T2IFuser:
     ) -> Gains:
         """Return the gains of adapters in full precision, from the cache or computed now.
 
-        The features count with their adapter's strength and level weights. Schedules, ranges, sides and masks act on
-        the fused features afterwards, so that one run of the fuser serves the whole picture.
+        The fuser's input includes each adapter's strength and level weights. Schedules, ranges, sides and masks apply
+        to the fused features later, so one run of the fuser serves the whole picture.
 
         Args:
             uses: The adapters, already checked by :meth:`Combination.check`.
@@ -137,10 +137,10 @@ class Combination:
     """How the adapters of a model combine.
 
     Attributes:
-        method: ``sum``: what they add is summed. ``mean``: their weighted mean, times the largest of their weights, so
-            that adapters of equal weights w give w times their plain average, one alone acts as if there were no other,
-            and one of weight 0 (by its strength, schedule or mask) is as if it were not there. ``coadapter``: the fuser
-            multiplies each channel of each adapter's features by a gain, and then they are summed.
+        method: ``sum``: the sum of their residuals. ``mean``: their weighted mean times the largest weight, so that
+            adapters of equal weight w give w times their plain average, a single adapter is unchanged, and one of
+            weight 0 (by its strength, schedule or mask) has no effect. ``coadapter``: the sum, after the fuser has
+            multiplied each channel of each adapter's features by a gain.
         fuser: The fuser, for ``coadapter``.
         style: Tokens of a style in the fuser times their strength, (1, n, width), or None.
     """

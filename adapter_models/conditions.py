@@ -128,8 +128,8 @@ def purpose_of(
 def color_order_of(purpose: Purpose, metadata: Mapping[str, str], families: Sequence[str] = FAMILY_NAMES) -> ColorOrder:
     """Find out which channel order an adapter expects.
 
-    The published openpose adapters of SDXL take them swapped, all others do not. Nothing in those files says so; where
-    their name does not either, it is assumed that an adapter is none of them.
+    The published SDXL openpose adapters expect BGR; all others expect RGB. Only the names of those files tell them
+    apart, so an adapter with another name is assumed to expect RGB.
 
     Args:
         purpose: What it was trained for.

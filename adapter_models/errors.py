@@ -18,15 +18,15 @@ class CorruptFileError(AdapterError):
 
 
 class UnsafeFileError(AdapterError):
-    """The file is a pickle that asks for code to be run. Nothing of it was run."""
+    """The file is a pickle that asks to run code. None of it was run."""
 
 
 class FamilyMismatchError(AdapterError):
-    """The adapter and the diffusion model do not belong together."""
+    """The adapter was made for another family of diffusion models."""
 
 
 class HintError(AdapterError):
-    """The condition image or the mask can't be used."""
+    """The condition image or the mask is unusable."""
 
 
 FILE_ERRORS = FileErrors(damaged=CorruptFileError, unsafe=UnsafeFileError, foreign=NotAnAdapterError)

@@ -97,8 +97,8 @@ def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> No
 class FeatureCache:
     """Features, keyed by the picture they were computed from; the oldest are dropped first.
 
-    An entry goes when its picture is garbage-collected: the key holds no picture alive. It answers only while the
-    picture holds the numbers that it was computed from: nodes may write into a picture between two runs.
+    Keys are weak references: an entry is removed when its picture is garbage-collected. An entry is valid only while
+    the picture's numbers are those it was computed from, because nodes may write into a picture between runs.
 
     Args:
         max_bytes: Limit for all entries together.

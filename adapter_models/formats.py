@@ -84,7 +84,7 @@ def _group_levels(name: str, blocks: int) -> str:
     if match is None:
         return name
     index, rest = int(match[1]), match[2]
-    # What begins a level stands in it directly, the residual blocks in a list of it.
+    # The first layers of a level are its direct children; its residual blocks are in a list.
     begins = rest.startswith(("in_conv.", "down_opt."))
     return f"body.{index // blocks}.{rest}" if begins else f"body.{index // blocks}.resnets.{index % blocks}.{rest}"
 
@@ -103,7 +103,7 @@ def _indices(shapes: Shapes, pattern: str) -> list[int]:
 
 
 def _run_length(shapes: Shapes) -> int:
-    # Blocks are numbered through; the first level ends where the width changes.
+    # Blocks are numbered across levels; the first level ends where the width changes.
     widths = [shapes[f"body.{i}.block1.weight"][0] for i in _indices(shapes, r"body\.(\d+)\.block1\.weight$")]
     return next((i for i, width in enumerate(widths) if width != widths[0]), len(widths))
 

@@ -35,9 +35,9 @@ class Part:
     """The fuser's input from one adapter.
 
     Attributes:
-        task: Number of the condition, as in :class:`.conditions.Condition`.
-        values: For an adapter of feature maps, the mean of each channel, one (B, C) per level; for a style adapter one
-            (B, n, width), its tokens. Both times their strength.
+        task: Number of the condition; see :class:`.conditions.Condition`.
+        values: The mean of each channel, one (B, C) per level, or the tokens of a style adapter, one (B, n, width);
+            either way times the strength.
     """
 
     task: int
@@ -50,7 +50,7 @@ class Part:
 
 
 class CoAdapterFuser(PublishedNetwork):
-    """Joint weights of several adapters. It sees neither the prompt nor the step, so one run serves a whole picture.
+    """Weighs several adapters jointly. Prompt and step are no input, so one run serves a whole picture.
 
     Args:
         config: Its shape.

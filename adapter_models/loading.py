@@ -64,8 +64,8 @@ def load(
 ) -> tuple[Adapter, AdapterInfo]:
     """Load an adapter: any published layout, full, light or XL, original or diffusers names.
 
-    The weights are read into memory of their own, once: what happens to the file afterwards changes nothing. Of a file
-    that is no adapter, nothing is read but names and shapes.
+    The weights are read once into their own memory, so later changes to the file have no effect. Only names and shapes
+    are read from a file that is not an adapter.
 
     Args:
         path: A weights file or a diffusers folder.

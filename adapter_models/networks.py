@@ -1,7 +1,7 @@
 """The adapter networks: a condition image in, four feature maps out, fine to coarse.
 
 Every layer is built from an ``operations`` namespace. It defaults to ``torch.nn``; a host that streams weights passes
-its own layers. Parameter names are those of the files that TencentARC published, so a released state dict loads as is.
+its own layers. Parameter names match TencentARC's published files, so a released state dict loads as is.
 """
 
 from __future__ import annotations

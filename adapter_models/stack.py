@@ -160,8 +160,8 @@ class ResidualComputer:
             call: The coming call of the UNet.
 
         Returns:
-            For each site (K, R, C, h, w): K is 1 or the number of chunks, R is 1 or the pictures of a chunk. Read
-            only: the same tensors are returned again.
+            For each site (K, R, C, h, w): K is 1 or the number of chunks, R is 1 or the pictures of a chunk. Don't
+            write into them: equal calls get the same tensors.
         """
         call = self._simplified(call)
         with self._lock:

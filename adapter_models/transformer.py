@@ -15,8 +15,8 @@ from .networks import Operations
 
 # The number of heads can't be read from the shapes; every published file has eight.
 HEADS = 8
-# The published files keep some weights beside layers. Here each stands in a layer of its own, because a host that loads
-# a network in parts moves whole layers. Pairs of patterns: published name -> own name, and back.
+# Some weights of the published files belong to no layer. Here each has its own layer, because a host that loads a
+# network in parts moves whole layers. Pairs of patterns: published name -> own name, and back.
 _OWN = (
     (r"^(\w+_embedding|\w*proj)$", r"\1.weight"),
     (r"\.attn\.in_proj_(weight|bias)$", r".attn.in_proj.\1"),

@@ -46,7 +46,7 @@ class FileErrors:
 
     Attributes:
         damaged: The file is missing, unreadable, empty, cut short or damaged.
-        unsafe: The file is a pickle that asks for code to be run. Nothing of it was run.
+        unsafe: The file is a pickle that asks to run code. None of it was run.
         foreign: The file holds no weights, or only a part of a model.
     """
 
