@@ -1,1 +1,1 @@
-"""T2I-Adapter networks, file formats, UNet families and the engine that turns adapters into residuals. Plain torch."""
+"""T2I-Adapter networks, file formats, UNet families and the engine that turns adapters into residuals; plain torch."""

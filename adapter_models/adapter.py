@@ -1,4 +1,4 @@
-"""A loaded adapter: its network, what is known of its file, and the features that it has computed."""
+"""A loaded adapter: its network, the facts about its file, and the features it has computed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..common.fingerprints import fingerprint
 from .errors import CorruptFileError
 from .features import AdapterFeatures, FeatureCache
-from .fingerprints import fingerprint
 from .hint import Fit, pad_to_cells, prepare_hint
 from .loading import AdapterInfo
 from .networks import Adapter
 
-# Pictures that go through the network together: bounds its memory, and lets a cancel act between them.
+# Pictures per forward of the network: bounds memory, and a cancel takes effect between batches.
 PICTURES_AT_ONCE = 8
-# Maps of the finest level that live at the same time in a forward, the convolution's own workspace included.
+# Feature maps of the finest level alive at once during a forward, including the convolution's workspace.
 LIVE_TENSORS = 8
 
 
 @dataclass(eq=False)
 class T2IAdapter:
-    """An adapter that is ready for use; one serves any number of models, runs and threads.
+    """An adapter ready for use; one instance serves any number of models, runs and threads.
 
     Attributes:
         network: The network. Its weights keep the file's precision; layers cast as they compute.
@@ -31,7 +31,7 @@ class T2IAdapter:
         cache: Features by condition image.
         bgr: Swap red and blue of the condition image.
         dtype: Precision to compute in, or None for that of the diffusion model.
-        patcher: What the host manages the network's memory with; nothing here looks at it.
+        patcher: The host's handle for managing the network's memory; this library never reads it.
     """
 
     network: Adapter
@@ -53,16 +53,16 @@ class T2IAdapter:
         dtype: torch.dtype,
         source: Tensor | None = None,
     ) -> AdapterFeatures:
-        """Compute the features of condition images, or find them computed.
+        """Return the features of condition images, from the cache or computed now.
 
         Args:
             hint: (N, C, H, W) in [0, 1].
-            count: How many of its pictures are wanted, from the first.
-            size: Height and width in pixels of the picture to be made.
+            count: Use the first ``count`` pictures of ``hint``.
+            size: Height and width in pixels of the generated picture.
             fit: See :func:`.hint.prepare_hint`.
-            device: Where to compute, and where the result is wanted.
-            dtype: Precision of the diffusion model; the adapter's own choice goes first.
-            source: The tensor whose life the cached features share, of which ``hint`` is a view; ``hint`` by default.
+            device: Where to compute and return the result.
+            dtype: Precision of the diffusion model; the adapter's own setting takes precedence.
+            source: The tensor that ``hint`` is a view of; cached features live as long as it does. Default: ``hint``.
 
         Returns:
             Features of ``min(N, count)`` pictures.
@@ -72,7 +72,7 @@ class T2IAdapter:
         """
         key = self._key(hint, count, size, fit, self.dtype or dtype)
         source = hint if source is None else source
-        # Before anything is computed: what is written meanwhile must not pass for this.
+        # Take the fingerprint before computing: a write during the computation must not match it.
         content = fingerprint(hint[:count])
         found = self.cache.get(source, key, content)
         if found is not None:
@@ -85,7 +85,7 @@ class T2IAdapter:
     def compute(
         self, hint: Tensor, size: tuple[int, int], fit: Fit, *, device: torch.device, dtype: torch.dtype
     ) -> AdapterFeatures:
-        """Compute the features of condition images, past the cache; arguments and errors as of :meth:`features`."""
+        """Compute the features of condition images without the cache; see :meth:`features`."""
         dtype = self.dtype or dtype
         parts = [self._forward(part, size, fit, device, dtype) for part in hint.split(PICTURES_AT_ONCE)]
         levels = tuple(torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts, strict=True))
@@ -102,14 +102,14 @@ class T2IAdapter:
         dtype: torch.dtype,
         source: Tensor | None = None,
     ) -> bool:
-        """Tell whether :meth:`features` of the same arguments would find them computed."""
+        """Tell whether the cache holds the result of :meth:`features` for these arguments."""
         key = self._key(hint, count, size, fit, self.dtype or dtype)
         return self.cache.get(hint if source is None else source, key, fingerprint(hint[:count])) is not None
 
     def forward_bytes(self, count: int, size: tuple[int, int], dtype: torch.dtype) -> int:
-        """Estimate the bytes that computing the features takes besides the weights.
+        """Estimate the bytes needed to compute the features, excluding the weights.
 
-        The finest level decides: its width times the cells, for the input, the output and what is between.
+        The finest level dominates: its width times the number of cells, for input, output and intermediates.
         """
         config = self.network.config
         cells = (size[0] // config.unshuffle + 1) * (size[1] // config.unshuffle + 1)
@@ -134,5 +134,5 @@ class T2IAdapter:
         config = self.network.config
         prepared = prepare_hint(hint.to(device, torch.float32), size, fit, config.image_channels, bgr=self.bgr)
         padded = pad_to_cells(prepared, config.unshuffle).to(dtype)
-        # Convolutions round by memory layout: one layout, whatever the picture's, gives equal pixels equal features.
+        # Rounding in convolutions depends on the memory layout; one fixed layout gives equal pixels equal features.
         return self.network(padded.clone(memory_format=torch.channels_last))  # type: ignore[no-any-return]

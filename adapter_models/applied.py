@@ -1,4 +1,4 @@
-"""One adapter applied to a model: with its condition images, and how strongly it acts where and when."""
+"""One adapter applied to a model: its condition images, and its strength over space and time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class AppliedAdapter:
 
     Attributes:
         adapter: The adapter.
-        hint: Condition images, (N, C, H, W) in [0, 1]. Picture i of a batch takes condition i modulo N.
+        hint: Condition images, (N, C, H, W) in [0, 1]. Picture i of a batch uses condition i modulo N.
         sites: The block that each level is added to, fine to coarse.
         strength: Factor of the features.
-        start_percent: Where in the noise schedule it begins to act, 0 the beginning.
-        end_percent: Where it ends.
-        fit: How the condition image gets the picture's size.
-        mask: (M, H, W) in [0, 1]: where it acts. Picture i of a batch takes mask i modulo M.
+        start_percent: Where in the noise schedule it starts to act; 0 is the beginning.
+        end_percent: Where it stops.
+        fit: How the condition image is resized to the picture.
+        mask: Where it acts, (M, H, W) in [0, 1]. Picture i of a batch uses mask i modulo M.
         weights: Factors of the strength, by level, side of the guidance and time.
         source: The tensor that stands for the condition images from run to run, of which ``hint`` may be a view.
     """
@@ -42,21 +42,21 @@ class AppliedAdapter:
 
     @property
     def by_picture(self) -> bool:
-        """The pictures of a batch get different residuals."""
+        """Whether the pictures of a batch get different residuals."""
         return self.hint.shape[0] > 1 or (self.mask is not None and self.mask.shape[0] > 1)
 
     @property
     def always(self) -> bool:
-        """It acts alike from the first step to the last."""
+        """Whether its strength is the same at every step."""
         return self.start_percent <= 0.0 and self.end_percent >= 1.0 and not self.weights.changes
 
     @property
     def differs_by_side(self) -> bool:
-        """The two sides of the guidance get different residuals."""
+        """Whether positive and negative prompts get different residuals."""
         return self.weights.positive != self.weights.negative
 
     def factors(self, moment: Moment | None) -> tuple[float, ...]:
-        """Return the factor of each level, without that of the side: at a moment, or None outside the range."""
+        """Return each level's factor at a moment, without the factor of the side; None outside the range."""
         if moment is None:
             return (0.0,) * len(self.sites)
         return tuple(self.strength * factor for factor in self.weights.at(moment)[: len(self.sites)])

@@ -1,4 +1,4 @@
-"""Strengths that the diffusion model's precision can hold: beyond them a picture is black, without a word."""
+"""The largest strengths that the diffusion model's precision can hold; beyond them pictures silently turn black."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from .applied import AppliedAdapter
 from .errors import AdapterError
 
-# Between the largest residual that is taken and the largest number there is: the UNet adds its own and sums channels.
+# Headroom between the largest accepted residual and the largest number: the UNet adds its own and sums channels.
 ROOM = 8
 
 
 def largest_residual(dtype: torch.dtype) -> float:
-    """Return the greatest number that a block of a UNet of this precision can be given."""
-    # Norms square what they get, in single precision where the UNet's is lower.
+    """Return the largest number that a UNet block of this precision can take."""
+    # Norm layers square their input, in single precision where the UNet's is lower.
     return min(torch.finfo(dtype).max, math.sqrt(torch.finfo(torch.float32).max)) / ROOM
 
 
 def peaks_of(levels: Sequence[Tensor]) -> tuple[float, ...]:
-    """Return the greatest absolute value of each tensor; waits for their device once."""
+    """Return the largest absolute value of each tensor, with a single device synchronisation."""
     return tuple(torch.stack([level.abs().amax().to(torch.float32) for level in levels]).tolist())
 
 
@@ -39,14 +39,14 @@ def check_strengths(
 
     Args:
         uses: The adapters.
-        factors: For each adapter the factor of each level, all of strength, weights and time multiplied.
-        peaks: For each adapter the greatest absolute value of each level's features.
-        dtypes: Precision of the features of each adapter, in which they are multiplied.
-        dtype: That of the diffusion model, in which they are added.
-        mean: The adapters share the largest of their strengths, instead of adding up.
+        factors: Each adapter's factor per level: the product of strength, weights and schedule.
+        peaks: The largest absolute feature value of each adapter, per level.
+        dtypes: Precision of each adapter's features, in which they are multiplied.
+        dtype: Precision of the diffusion model, in which they are added.
+        mean: The adapters share the largest of their strengths instead of adding up.
 
     Raises:
-        AdapterError: A block would get more than it can hold; names the adapter that gives the most.
+        AdapterError: A block would overflow; the message names the adapter that contributes most.
     """
     sums: dict[object, list[tuple[float, int, float]]] = {}
     for number, use in enumerate(uses):

@@ -1,4 +1,4 @@
-"""How the adapters of a model act together: their sum, their weighted mean, or as a CoAdapter fuser weighs them."""
+"""How several adapters combine: sum, weighted mean, or a CoAdapter fuser."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..common.fingerprints import fingerprint
 from .applied import AppliedAdapter
 from .conditions import CONDITIONS, STYLE
 from .errors import AdapterError, CorruptFileError, FamilyMismatchError
 from .features import AdapterFeatures
-from .fingerprints import fingerprint
 from .fuser import CoAdapterFuser, Part
 from .gains import GainCache, Gains
 
 Method = Literal["sum", "mean", "coadapter"]
 METHODS: tuple[Method, ...] = ("sum", "mean", "coadapter")
-# The fuser was trained with adapters of SD1.x alone; those of SDXL have equal widths and other strides.
+# The fuser was trained with SD1.x adapters only; SDXL adapters have equal widths but other strides.
 FUSED_STRIDES = (8, 16, 32, 64)
 WHERE = "Combine T2I-Adapters"
 
 
 @dataclass(eq=False)
 class T2IFuser:
-    """A CoAdapter fuser that is ready for use.
+    """A CoAdapter fuser ready for use.
 
     Attributes:
         network: The network. Its weights keep the file's precision; layers cast as they compute.
         name: How the user names its file.
-        patcher: What the host manages the network's memory with; nothing here looks at it.
-        cache: Gains by what they were computed from.
+        patcher: The host's handle for managing the network's memory; this library never reads it.
+        cache: Gains, keyed by the inputs they were computed from.
     """
 
     network: CoAdapterFuser
@@ -42,7 +42,7 @@ class T2IFuser:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """The conditions that it can tell apart."""
+        """The conditions it distinguishes."""
         tasks = self.network.config.tasks
         return tuple(row.name for row in CONDITIONS if row.task is not None and row.task < tasks)
 
@@ -50,16 +50,16 @@ class T2IFuser:
     def gains(
         self, uses: Sequence[AppliedAdapter], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
     ) -> Gains:
-        """Compute the gains of adapters, in full precision, or find them computed.
+        """Return the gains of adapters in full precision, from the cache or computed now.
 
-        The features count with their adapter's strength and level weights. Schedules, ranges, sides and masks act on
-        the fused features afterwards, so that one run of the fuser serves the whole picture.
+        The fuser's input includes each adapter's strength and level weights. Schedules, ranges, sides and masks apply
+        to the fused features later, so one run of the fuser serves the whole picture.
 
         Args:
-            uses: The adapters, checked by :meth:`Combination.check`.
-            features: The features of each.
+            uses: The adapters, already checked by :meth:`Combination.check`.
+            features: The features of each adapter.
             style: (1, n, width), tokens times their strength, or None.
-            pictures: Size of the batch. Picture i takes the features of row i modulo their number.
+            pictures: Size of the batch. Picture i uses row i modulo the number of rows.
 
         Returns:
             The gains, on the features' device.
@@ -83,7 +83,7 @@ class T2IFuser:
     def has_gains(
         self, uses: Sequence[AppliedAdapter], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
     ) -> bool:
-        """Tell whether :meth:`gains` of the same arguments would find them computed."""
+        """Tell whether the cache holds the result of :meth:`gains` for these arguments."""
         _, sources, key = self._key(uses, features, style, pictures)
         return self.cache.get(sources, key) is not None
 
@@ -91,7 +91,7 @@ class T2IFuser:
     def _key(
         uses: Sequence[AppliedAdapter], features: Sequence[AdapterFeatures], style: Tensor | None, pictures: int
     ) -> tuple[int, list[object], Hashable]:
-        """Return the batch, the objects that the gains are computed from, and the settings that they depend on."""
+        """Return the batch size, the objects the gains are computed from, and the settings they depend on."""
         batch = pictures if any(each.levels[0].shape[0] > 1 for each in features) else 1
         sources: list[object] = []
         for use in uses:
@@ -99,7 +99,7 @@ class T2IFuser:
         sources += [] if style is None else [style]
         settings = tuple((use.fit, use.adapter.bgr, weights_of(use)) for use in uses)
         shapes = tuple((each.levels[0].dtype, tuple(each.levels[0].shape)) for each in features)
-        # The same tensors may hold other numbers by now.
+        # Compare contents too: the same tensors may have been written to since.
         contents = (*(each.content for each in features), b"" if style is None else fingerprint(style))
         return batch, sources, (batch, settings, shapes, contents)
 
@@ -117,7 +117,7 @@ class T2IFuser:
 
 
 def weights_of(use: AppliedAdapter) -> tuple[float, ...]:
-    """Return what the features of each level count with before they are fused."""
+    """Return each level's weight before fusion."""
     return tuple(use.strength * level for level in use.weights.levels[: len(use.sites)])
 
 
@@ -134,15 +134,15 @@ def _part(use: AppliedAdapter, features: AdapterFeatures, batch: int) -> Part:
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """How the adapters of a model act together.
+    """How the adapters of a model combine.
 
     Attributes:
-        method: ``sum``: what they add is summed. ``mean``: their weighted mean, times the largest of their weights, so
-            that adapters of equal weights w give w times their plain average, one alone acts as if there were no other,
-            and one of weight 0 (by its strength, schedule or mask) is as if it were not there. ``coadapter``: the fuser
-            multiplies each channel of each adapter's features by a gain, and then they are summed.
+        method: ``sum``: the sum of their residuals. ``mean``: their weighted mean times the largest weight, so that
+            adapters of equal weight w give w times their plain average, a single adapter is unchanged, and one of
+            weight 0 (by its strength, schedule or mask) has no effect. ``coadapter``: the sum, after the fuser has
+            multiplied each channel of each adapter's features by a gain.
         fuser: The fuser, for ``coadapter``.
-        style: (1, n, width), tokens times their strength: a style that takes part in the fuser, or None.
+        style: Tokens of a style in the fuser times their strength, (1, n, width), or None.
     """
 
     method: Method = "sum"
@@ -151,17 +151,17 @@ class Combination:
 
     @property
     def fuses(self) -> T2IFuser | None:
-        """The fuser, where it is used."""
+        """The fuser if the method uses it, else None."""
         return self.fuser if self.method == "coadapter" else None
 
     def check(self, uses: Sequence[AppliedAdapter]) -> None:
-        """Refuse adapters that can't act together in this way.
+        """Refuse adapters that can't be combined this way.
 
         Args:
             uses: The adapters.
 
         Raises:
-            AdapterError: The message says which one, and what to do.
+            AdapterError: The message names the adapter and the fix.
         """
         if self.method != "coadapter":
             return

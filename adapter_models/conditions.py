@@ -1,4 +1,4 @@
-"""What an adapter was trained for, as its file says, or else its published name; and which of them has said so."""
+"""What an adapter was trained for, read from its file or its published name, and which source said so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 CONDITION_KEY = "t2i_adapter.condition"
 FAMILY_KEY = "t2i_adapter.family"
 COLOR_ORDER_KEY = "t2i_adapter.color_order"
-# What tells something about an adapter, in the order in which they are asked. Only the last goes with a renamed file.
+# Sources of facts about an adapter, in order of precedence. Only the last is lost when a file is renamed.
 METADATA, SHAPES, CONFIG, BUNDLE, NAME = (
     "the file's metadata",
     "the shapes of its weights",
@@ -17,7 +17,7 @@ METADATA, SHAPES, CONFIG, BUNDLE, NAME = (
     "the bundle's own names",
     "the file's name",
 )
-# Where a diffusers config has the name under which it was published.
+# The key of a diffusers config that holds the published name.
 PUBLISHED_AS = "_name_or_path"
 
 
@@ -28,8 +28,8 @@ class Condition:
     Attributes:
         name: The field's word for it.
         words: Lower-case words of published file names that mean it.
-        expects: What the picture must look like, for the user.
-        task: Its number for the CoAdapter fuser, where that knows it.
+        expects: What the condition image must look like, in the user's words.
+        task: Its number in the CoAdapter fuser, or None.
     """
 
     name: str
@@ -54,7 +54,7 @@ CONDITIONS = (
     Condition("recolor", ("recolor",), "the picture in gray"),
     Condition("style", ("style",), "any picture", task=STYLE),
 )
-# Those of adapters that take an image; a style adapter is another kind of network.
+# Conditions of adapters that take an image; a style adapter is a different network.
 IMAGE_CONDITIONS = tuple(row.name for row in CONDITIONS if row.name != "style")
 SDXL = "SDXL"
 FAMILY_WORDS = (
@@ -67,13 +67,13 @@ FAMILY_NAMES = tuple(family for family, _ in FAMILY_WORDS)
 
 @dataclass(frozen=True)
 class Purpose:
-    """What an adapter was trained for, and what tells it.
+    """What an adapter was trained for, and the source of each fact.
 
     Attributes:
-        condition: The kind of condition image, or None where nothing tells.
-        condition_from: What tells it.
+        condition: The condition, or None if unknown.
+        condition_from: Its source.
         family: ``SD1.x``, ``SD2.x`` or ``SDXL``, or None.
-        family_from: What tells it.
+        family_from: Its source.
     """
 
     condition: Condition | None
@@ -84,11 +84,11 @@ class Purpose:
 
 @dataclass(frozen=True)
 class ColorOrder:
-    """Which way round an adapter takes colours.
+    """Channel order the adapter expects: RGB or BGR.
 
     Attributes:
-        bgr: Red and blue swapped.
-        told_by: What tells it; nothing where it is assumed.
+        bgr: Whether the order is BGR.
+        told_by: The source; empty if assumed.
     """
 
     bgr: bool = False
@@ -102,14 +102,14 @@ def purpose_of(
     metadata: Mapping[str, str],
     families: Sequence[str] = FAMILY_NAMES,
 ) -> Purpose:
-    """Find out what an adapter was trained for: its content goes before its file's name.
+    """Find out what an adapter was trained for; its content takes precedence over the file's name.
 
     Args:
         name: How the user names the file.
         member: Its entry in a CoAdapter bundle, or None.
         config: Of a diffusers folder, or empty.
         metadata: Text in the file.
-        families: Those that its shapes fit. No name goes against them.
+        families: Families that its shapes fit. A name that contradicts them is ignored.
     """
     names = ((CONFIG, str(config.get(PUBLISHED_AS, ""))), (BUNDLE, member or ""), (NAME, name))
     found = ((condition_of(text, {}), source) for source, text in names)
@@ -126,15 +126,15 @@ def purpose_of(
 
 
 def color_order_of(purpose: Purpose, metadata: Mapping[str, str], families: Sequence[str] = FAMILY_NAMES) -> ColorOrder:
-    """Find out which way round an adapter takes colours.
+    """Find out which channel order an adapter expects.
 
-    The published openpose adapters of SDXL take them swapped, all others do not. Nothing in those files says so; where
-    their name does not either, it is assumed that an adapter is none of them.
+    The published SDXL openpose adapters expect BGR; all others expect RGB. Only the names of those files tell them
+    apart, so an adapter with another name is assumed to expect RGB.
 
     Args:
         purpose: What it was trained for.
         metadata: Text in its file.
-        families: Those that its shapes fit.
+        families: Families that its shapes fit.
     """
     stated = metadata.get(COLOR_ORDER_KEY)
     if stated is not None:
@@ -150,7 +150,7 @@ def color_order_of(purpose: Purpose, metadata: Mapping[str, str], families: Sequ
 
 
 def condition_of(name: str, metadata: Mapping[str, str]) -> Condition | None:
-    """Return the condition that metadata or else the published name tells of, or None."""
+    """Return the condition named by the metadata, else by the published name, else None."""
     text = metadata.get(CONDITION_KEY, name).lower()
     words = set(re.split(r"[^a-z]+", re.sub(r"sd[0-9xl].*?(?=[-_.]|$)", " ", text)))
     exact = next((row for row in CONDITIONS if words & set(row.words) or text == row.name), None)
@@ -158,7 +158,7 @@ def condition_of(name: str, metadata: Mapping[str, str]) -> Condition | None:
 
 
 def family_of(name: str, metadata: Mapping[str, str]) -> str | None:
-    """Return ``SD1.x``, ``SD2.x`` or ``SDXL`` where metadata or else the published name says so, else None."""
+    """Return ``SD1.x``, ``SD2.x`` or ``SDXL`` from the metadata, else from the published name, else None."""
     if FAMILY_KEY in metadata:
         return metadata[FAMILY_KEY]
     return next((family for family, pattern in FAMILY_WORDS if re.search(pattern, name.lower())), None)

@@ -1,4 +1,4 @@
-"""Features of condition images that are handed over with each call: the tiles that a sampler cuts out of one."""
+"""Features of condition images that come with each call, such as the tiles a sampler cuts out of one."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from .features import DEFAULT_CACHE_BYTES, AdapterFeatures, check_range
 
 
 class Crops:
-    """The features of one run's crops, each computed once however often equal pixels come; the oldest are dropped.
+    """The features of one run's crops: computed once for equal pixels, oldest dropped first.
 
     Args:
         adapter: The adapter.
-        max_bytes: Bound on the features together. They stay on the device that uses them.
+        max_bytes: Limit for all features together. They stay on the device that uses them.
     """
 
     def __init__(self, adapter: T2IAdapter, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self.adapter = adapter
         self.max_bytes = max_bytes
-        # A tiler hands over the same tensor at each step: its pixels are read once.
+        # A tiler passes the same tensor at each step; read its pixels once.
         self._fingerprints: Any = WeakIdKeyDictionary()
         self._features: OrderedDict[tuple[Any, ...], AdapterFeatures] = OrderedDict()
 
     def levels(
         self, pictures: Tensor, rows: Sequence[int], *, device: torch.device, dtype: torch.dtype
     ) -> list[Tensor]:
-        """Return the features of some of these pictures.
+        """Return the features of the chosen pictures.
 
         Args:
-            pictures: (N, C, H, W) in [0, 1], of the size of the picture being made.
-            rows: Number of the picture that each row shows.
-            device: Where the features are wanted.
+            pictures: (N, C, H, W) in [0, 1], of the size of the generated picture.
+            rows: Index of the picture that each row shows.
+            device: Where to return the features.
             dtype: Precision of the diffusion model.
 
         Returns:
-            Per level, fine to coarse, (rows, C, h, w); (1, C, h, w) where all rows show the same.
+            Per level, fine to coarse, (rows, C, h, w); (1, C, h, w) if all rows show the same picture.
         """
         names = self._names(pictures)
         keys = [(names[row], tuple(pictures.shape[1:]), device, dtype) for row in rows]
@@ -65,14 +65,14 @@ class Crops:
         return names
 
     def _compute(self, picture: Tensor, device: torch.device, dtype: torch.dtype) -> AdapterFeatures:
-        # Alone: in a batch, rounding would let a tile depend on those that come along.
+        # One at a time: in a batch, rounding would make a tile depend on the others.
         height, width = picture.shape[-2:]
         features = self.adapter.compute(picture, (height, width), "stretch", device=device, dtype=dtype)
         check_range(self.adapter.about.name, features, dtype)
         return features
 
     def _bound(self, wanted: int) -> None:
-        """Drop the oldest, but none of those that were just wanted."""
+        """Drop the oldest entries, except those just requested."""
         total = sum(features.nbytes for features in self._features.values())
         while total > self.max_bytes and len(self._features) > wanted:
             total -= self._features.popitem(last=False)[1].nbytes

@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
-# Characters of a name or value that a message quotes; of a whole part of a message.
-LONGEST_QUOTE, LONGEST_PART = 200, 2000
-# What stands in quotes, or is one word: names of tensors and files, and values, come from outside.
-QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\S+", re.DOTALL)
+from ..common.errors import FileErrors, PackError
 
 
-class AdapterError(ValueError):
-    """A problem that the user can act on.
-
-    The message reads ``where: got X; expected Y. Fix``. The parts stay readable on the instance, so that a caller can
-    rephrase them without parsing text. What they quote of names and values is cut in its middle where it is long.
-
-    Args:
-        where: The file, node or argument that is concerned.
-        got: What was found there.
-        expected: What would have been right.
-        fix: A full sentence: what the user can do about it.
-    """
-
-    # ComfyUI's page puts an error's module before its message; the real one begins with the pack's path on disk.
-    __module__ = "t2i_adapter"
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        """Let every kind of it be shown so."""
-        super().__init_subclass__(**kwargs)
-        cls.__module__ = AdapterError.__module__
-
-    def __init__(self, where: str, got: str, expected: str, fix: str = "") -> None:
-        self.where = cut(where, LONGEST_QUOTE)
-        self.got = shorten(got)
-        self.expected = shorten(expected)
-        self.fix = shorten(fix)
-        super().__init__(f"{self.where}: got {self.got}; expected {self.expected}. {self.fix}".rstrip())
-
-
-def shorten(text: str) -> str:
-    """Cut the long names and values in a part of a message, each in its middle: both ends tell names apart.
-
-    Args:
-        text: Words, with names and values in quotes or as one word.
-
-    Returns:
-        The same text where nothing in it is long.
-    """
-    # First to a length that can be searched quickly, whatever is in it.
-    text = cut(text, 2 * LONGEST_PART)
-    return cut(QUOTED.sub(lambda match: cut(match[0], LONGEST_QUOTE), text), LONGEST_PART)
-
-
-def cut(text: str, longest: int) -> str:
-    """Return a text of at most ``longest`` characters: itself, or its two ends."""
-    half = (longest - 1) // 2
-    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+class AdapterError(PackError):
+    """Base of this library's errors; see :class:`PackError` for the parts of its message."""
 
 
 class NotAnAdapterError(AdapterError):
-    """The file holds something else: a ControlNet, a checkpoint, a LoRA, a style adapter."""
+    """The file is not an adapter but, for example, a ControlNet, a checkpoint, a LoRA or a style adapter."""
 
 
 class CorruptFileError(AdapterError):
@@ -68,12 +18,15 @@ class CorruptFileError(AdapterError):
 
 
 class UnsafeFileError(AdapterError):
-    """The file is a pickle that asks for code to be run. Nothing of it was run."""
+    """The file is a pickle that asks to run code. None of it was run."""
 
 
 class FamilyMismatchError(AdapterError):
-    """The adapter and the diffusion model do not belong together."""
+    """The adapter was made for another family of diffusion models."""
 
 
 class HintError(AdapterError):
-    """The condition image or the mask can't be used."""
+    """The condition image or the mask is unusable."""
+
+
+FILE_ERRORS = FileErrors(damaged=CorruptFileError, unsafe=UnsafeFileError, foreign=NotAnAdapterError)

@@ -1,4 +1,4 @@
-"""Where an adapter's features enter a UNet: the table of families, recognised by structure, never by width."""
+"""Where an adapter's features enter a UNet: the table of families, matched by structure, never by width."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BlockKind = Literal["input", "middle"]
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a UNet's encoder, or its middle.
+    """One block of a UNet's encoder, or its middle block.
 
     Attributes:
         kind: ``input`` or ``middle``.
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True)
 class UNetOutline:
-    """What the families need to know of a UNet.
+    """The facts about a UNet that families need.
 
     Attributes:
         name: What the host calls this model, for messages.
@@ -76,10 +76,10 @@ class SiteRule:
 
 @dataclass(frozen=True)
 class Family:
-    """UNets of one shape, and where the levels of an adapter for them go.
+    """UNets of one shape, and the sites of an adapter's levels in them.
 
     Attributes:
-        name: What the user is told.
+        name: Its name in messages.
         unet_levels: Number of resolutions of the UNet.
         sites: One rule per level of the adapter, fine to coarse.
     """
@@ -133,7 +133,7 @@ def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[
 
 
 def family_of(config: AdapterConfig) -> str:
-    """Say which family an adapter is made for, by its strides alone."""
+    """Name the family an adapter is made for, from its strides alone."""
     known = {(8, 16, 32, 64): "SD1.x / SD2.x", (16, 16, 32, 32): "SDXL", (8, 16, 32): "SD1.x / SD2.x or SDXL"}
     return known.get(config.strides, "no known UNet")
 

@@ -20,12 +20,12 @@ DEFAULT_CACHE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class AdapterFeatures:
-    """What an adapter computed for a batch of condition images.
+    """The features of a batch of condition images.
 
     Attributes:
         levels: One (N, C, h, w) per level, fine to coarse; N condition images.
         strides: Size of a cell of each level in pixels.
-        content: Mark of the condition images' numbers; see :func:`.fingerprints.fingerprint`.
+        content: Fingerprint of the condition images; see :func:`..common.fingerprints.fingerprint`.
     """
 
     levels: tuple[Tensor, ...]
@@ -34,11 +34,11 @@ class AdapterFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the levels take."""
+        """Size of all levels in bytes."""
         return sum(level.nbytes for level in self.levels)
 
     def to(self, device: torch.device) -> AdapterFeatures:
-        """Return the features on a device; the same object where they are there already."""
+        """Return the features on a device; the same object if they are there already."""
         if all(level.device == device for level in self.levels):
             return self
         return replace(self, levels=tuple(level.to(device) for level in self.levels))
@@ -47,7 +47,7 @@ class AdapterFeatures:
 def crop_level(level: Tensor, stride: int, area: tuple[int, int, int, int]) -> Tensor:
     """Cut the part of a feature map that lies under an area of the picture.
 
-    Where the area begins between two cells, the value between them is taken (linear interpolation).
+    An area that begins between two cells gets linearly interpolated values.
 
     Args:
         level: (N, C, h, w).
@@ -74,7 +74,7 @@ def _crop_axis(level: Tensor, axis: int, start: float, count: int) -> Tensor:
 
 
 def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> None:
-    """Refuse finite features that the diffusion model's precision can't hold.
+    """Refuse features that are finite here and infinite in the diffusion model's precision.
 
     Args:
         where: The adapter, for messages.
@@ -82,7 +82,7 @@ def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> No
         dtype: That of the diffusion model, in which they are added.
 
     Raises:
-        AdapterError: A number that would become infinite.
+        AdapterError: A number would become infinite.
     """
     largest = torch.finfo(dtype).max
     if any(torch.finfo(level.dtype).max > largest and level.abs().amax() > largest for level in features.levels):
@@ -95,13 +95,13 @@ def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> No
 
 
 class FeatureCache:
-    """Features by the picture they were computed from, oldest dropped first.
+    """Features, keyed by the picture they were computed from; the oldest are dropped first.
 
-    An entry goes when its picture is garbage-collected: the key holds no picture alive. It answers only while the
-    picture holds the numbers that it was computed from: nodes may write into a picture between two runs.
+    Keys are weak references: an entry is removed when its picture is garbage-collected. An entry is valid only while
+    the picture's numbers are those it was computed from, because nodes may write into a picture between runs.
 
     Args:
-        max_bytes: Bound on the entries together.
+        max_bytes: Limit for all entries together.
         offload_device: Where entries are kept between runs.
     """
 
@@ -113,13 +113,13 @@ class FeatureCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all entries take together."""
+        """Size of all entries in bytes."""
         with self._lock:
-            # A copy: a picture that is collected meanwhile takes its entry out.
+            # Iterate over a copy: garbage collection of a picture removes its entry meanwhile.
             return sum(features.nbytes for _, features in list(self._entries.values()))
 
     def get(self, picture: Tensor, key: Hashable, content: bytes = b"") -> AdapterFeatures | None:
-        """Return the features of a picture with this content under a key, on whatever device they are, or None."""
+        """Return the features of a picture with this content and key, on whichever device holds them, or None."""
         with self._lock:
             reference, features = self._entries.get((id(picture), key), (None, None))
             if features is None or reference is None or reference() is not picture:
@@ -127,7 +127,7 @@ class FeatureCache:
             return features if features.content == content else None
 
     def put(self, picture: Tensor, key: Hashable, features: AdapterFeatures) -> None:
-        """Keep features on the offload device; they are not kept where they alone exceed the bound."""
+        """Store features on the offload device, unless they alone exceed the limit."""
         if features.nbytes > self.max_bytes:
             return
         entry = (id(picture), key)
@@ -139,13 +139,13 @@ class FeatureCache:
                 self._entries.popitem(last=False)
 
     def drop(self, entry: tuple[int, Hashable]) -> None:
-        """Forget one entry, if it is there."""
+        """Remove one entry if present."""
         with self._lock:
             self._entries.pop(entry, None)
 
 
 def _drop(cache: weakref.ref[FeatureCache], entry: tuple[int, Hashable], _: object) -> None:
-    # Holds the cache weakly: a picture must not keep an adapter's features alive.
+    # Reference the cache weakly: a picture must not keep an adapter's features alive.
     alive = cache()
     if alive is not None:
         alive.drop(entry)

@@ -1,4 +1,4 @@
-"""Which adapter is in a file: the table of published layouts, and the network's shape read from the tensors' shapes."""
+"""Which adapter a file holds: the table of published layouts, and the network's shape read from the tensors' shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAME_PLACE = "Get config.json and the weights from the same place."
 
 @dataclass(frozen=True)
 class InputLayout:
-    """What the width of the first layer says about the condition image.
+    """Facts about the condition image, derived from the width of the first layer.
 
     Attributes:
         in_channels: Channels after the pixel unshuffle.
@@ -33,7 +33,7 @@ class InputLayout:
     xl: bool
 
 
-# Every published file is one of these four; no other product of channels and cells exists.
+# Every published file is one of these four; no other width of the first layer exists.
 INPUT_LAYOUTS = (
     InputLayout(64, image_channels=1, unshuffle=8, xl=False),
     InputLayout(192, image_channels=3, unshuffle=8, xl=False),
@@ -47,10 +47,10 @@ class Format:
     """One layout of names in a state dict (after prefixes are stripped).
 
     Attributes:
-        name: What the user is told.
+        name: Its name in messages.
         kind: The network it holds.
-        required: Names that must be there.
-        banned: Names that must not be there. Together they make the rows exclude each other.
+        required: Names that must be present.
+        banned: Names that must be absent. With ``required``, they make the rows mutually exclusive.
         first_layer: The name whose second dimension is the width of the input.
         rename: (name, residual blocks per level) -> the network's own name.
         name_in_file: (the network's own name, residual blocks per level) -> name; undoes ``rename``.
@@ -84,7 +84,7 @@ def _group_levels(name: str, blocks: int) -> str:
     if match is None:
         return name
     index, rest = int(match[1]), match[2]
-    # What begins a level stands in it directly, the residual blocks in a list of it.
+    # The first layers of a level are its direct children; its residual blocks are in a list.
     begins = rest.startswith(("in_conv.", "down_opt."))
     return f"body.{index // blocks}.{rest}" if begins else f"body.{index // blocks}.resnets.{index % blocks}.{rest}"
 
@@ -103,7 +103,7 @@ def _indices(shapes: Shapes, pattern: str) -> list[int]:
 
 
 def _run_length(shapes: Shapes) -> int:
-    # Blocks are numbered through; the first level ends where the width changes.
+    # Blocks are numbered across levels; the first level ends where the width changes.
     widths = [shapes[f"body.{i}.block1.weight"][0] for i in _indices(shapes, r"body\.(\d+)\.block1\.weight$")]
     return next((i for i, width in enumerate(widths) if width != widths[0]), len(widths))
 
@@ -169,18 +169,18 @@ def members(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def normalise(where: str, tensors: Mapping[str, Tensor], member: str | None = None) -> dict[str, Tensor]:
-    """Strip what trainers put around the names of an adapter.
+    """Strip the prefixes that trainers put before an adapter's names.
 
     Args:
         where: The file, for messages.
         tensors: Names as they are in the file: bare, or behind ``module.``, ``adapter.`` or ``adapters.<condition>.``.
-        member: Which condition of a CoAdapter bundle; None where there is but one.
+        member: Which condition of a CoAdapter bundle; None if there is only one.
 
     Returns:
         The tensors of one adapter, by the names of the published layouts.
 
     Raises:
-        NotAnAdapterError: A bundle of several adapters and none was chosen, or the one chosen is not in it.
+        NotAnAdapterError: The file is a bundle and no adapter was chosen, or the bundle lacks the chosen one.
     """
     bundled = members(tensors)
     if bundled:
@@ -220,7 +220,7 @@ def detect(where: str, shapes: Shapes) -> Format:
         The row of :data:`FORMATS`.
 
     Raises:
-        NotAnAdapterError: It is something else; the message says what, and which node takes it.
+        NotAnAdapterError: The file is something else; the message says what, and which node loads it.
     """
     row = find_format(shapes)
     if row is not None:
@@ -229,7 +229,7 @@ def detect(where: str, shapes: Shapes) -> Format:
 
 
 def not_expected(where: str, names: Iterable[str], expected: str) -> NotAnAdapterError:
-    """Return the error for a file that is something else: what it is, and which node takes it."""
+    """Return the error for another kind of file: what it is, and which node loads it."""
     names = list(names)
     found = identify(names)
     if found is not None:
@@ -239,19 +239,19 @@ def not_expected(where: str, names: Iterable[str], expected: str) -> NotAnAdapte
 
 
 def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> InputLayout:
-    """Say what the condition image is like.
+    """Return the layout of the condition image.
 
     Args:
         where: The file, for messages.
         in_channels: Second dimension of the first layer.
-        config: diffusers ``config.json``, or empty. It alone can tell of cells of other than 8 or 16 pixels.
+        config: diffusers ``config.json``, or empty. Only this tells cells of other sizes than 8 or 16 pixels.
 
     Returns:
         The layout, checked against the weights.
 
     Raises:
         CorruptFileError: The config contradicts the weights.
-        NotAnAdapterError: No image gives such a first layer.
+        NotAnAdapterError: The first layer fits no image.
     """
     known = next((row for row in INPUT_LAYOUTS if row.in_channels == in_channels), None)
     image_channels, unshuffle = config.get("in_channels"), config.get("downscale_factor")
@@ -276,7 +276,7 @@ def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> 
 
 
 def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, object]) -> AdapterConfig:
-    """Read the shape of the network from the shapes of its tensors; file names are never looked at.
+    """Read the shape of the network from the shapes of its tensors; file names play no part.
 
     Args:
         where: The file, for messages.
@@ -285,7 +285,7 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
         config: diffusers ``config.json``, or empty.
 
     Returns:
-        The config of the network whose parameters are exactly those.
+        The config of the network with exactly these parameters.
 
     Raises:
         CorruptFileError: Shapes that contradict each other or the config.
@@ -315,8 +315,8 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
 def _check_type(where: str, row: Format, layout: InputLayout, config: Mapping[str, object]) -> None:
     stated = config.get("adapter_type", None if layout in INPUT_LAYOUTS else "nothing")
     actual = "light_adapter" if row.kind == "light" else f"full_adapter{'_xl' if layout.xl else ''}"
-    if {stated, actual} == {"full_adapter", "full_adapter_xl"}:
-        # The same weights fit both, but each makes levels of sizes that only one family of models has.
+    if {str(stated), actual} == {"full_adapter", "full_adapter_xl"}:
+        # The same weights fit both types, but the level sizes of each suit only one family of models.
         raise CorruptFileError(
             where,
             f"a config.json that fits no diffusion model: {stated} with downscale_factor {layout.unshuffle}",

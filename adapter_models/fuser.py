@@ -1,4 +1,4 @@
-"""The CoAdapter fuser: a transformer that weighs the channels of adapters that act together."""
+"""The CoAdapter fuser: a transformer that weighs the channels of combined adapters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .transformer import PublishedNetwork, Weight, blocks, count_blocks
 
 @dataclass(frozen=True)
 class FuserConfig:
-    """Everything that fixes the shape of a fuser.
+    """The shape of a fuser.
 
     Attributes:
         width: Width of its tokens, and of the prompt's: 768, that of SD1.x.
         channels: Width of each level of the adapters, fine to coarse.
-        tasks: Kinds of conditions that it has numbers for: 16.
+        tasks: Number of conditions it distinguishes: 16.
         layers: Layers of the transformer: 3.
     """
 
@@ -32,12 +32,12 @@ class FuserConfig:
 
 @dataclass(frozen=True)
 class Part:
-    """What the fuser sees of one adapter.
+    """The fuser's input from one adapter.
 
     Attributes:
-        task: Number of the condition, as in :class:`.conditions.Condition`.
-        values: For an adapter of feature maps, the mean of each channel, one (B, C) per level; for a style adapter one
-            (B, n, width), its tokens. Both times their strength.
+        task: Number of the condition; see :class:`.conditions.Condition`.
+        values: The mean of each channel, one (B, C) per level, or the tokens of a style adapter, one (B, n, width);
+            either way times the strength.
     """
 
     task: int
@@ -45,12 +45,12 @@ class Part:
 
     @property
     def is_style(self) -> bool:
-        """It holds tokens, not means."""
+        """Whether it holds tokens instead of channel means."""
         return self.values[0].ndim == 3
 
 
 class CoAdapterFuser(PublishedNetwork):
-    """Joint weights of several adapters. It sees neither the prompt nor the step, so one run serves a whole picture.
+    """Weighs several adapters jointly. Prompt and step are no input, so one run serves a whole picture.
 
     Args:
         config: Its shape.
@@ -71,20 +71,20 @@ class CoAdapterFuser(PublishedNetwork):
         self.ln_pre = operations.LayerNorm(width)
         self.transformer_layes = blocks(config.layers, width, operations)  # spelled as in the files
         self.ln_post = operations.LayerNorm(width)
-        # Zero, so that an untrained fuser is the plain sum.
+        # Initialised to zero, so that an untrained fuser gives the plain sum.
         self.seq_proj = Weight(width, width)
         self.spatial_ch_projs = nn.ModuleList(
             zeroed(operations.Linear(width, channels)) for channels in config.channels
         )
 
     def forward(self, parts: Sequence[Part]) -> list[tuple[Tensor, ...]]:
-        """Compute the gains of adapters that act together; the order of the parts changes nothing but rounding.
+        """Compute the gains of combined adapters; the order of the parts affects only rounding.
 
         Args:
             parts: One per adapter, all of one batch size B.
 
         Returns:
-            For each part what its values' owner is to be multiplied by: one (B, C) per level, or (B, n, width).
+            The gains of each part: one (B, C) per level, or (B, n, width) for a style.
         """
         rows = [self._embed(part) for part in parts]
         x = self.ln_post(self.transformer_layes(self.ln_pre(torch.cat(rows, dim=1))))
@@ -106,7 +106,7 @@ class CoAdapterFuser(PublishedNetwork):
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
-    """Set a layer's weights to zero, where it has them already."""
+    """Set a layer's weights to zero if it has any."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
@@ -119,8 +119,8 @@ def read_fuser_config(shapes: Mapping[str, tuple[int, ...]]) -> FuserConfig:
         shapes: Shape of each tensor, by its published name.
 
     Raises:
-        LookupError: A tensor is not there.
-        ValueError: A tensor has another number of dimensions.
+        LookupError: A tensor is missing.
+        ValueError: A tensor has the wrong number of dimensions.
     """
     tasks, width = shapes["task_embedding"]
     levels = sum(bool(re.fullmatch(r"spatial_ch_projs\.\d+\.weight", name)) for name in shapes)

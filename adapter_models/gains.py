@@ -1,4 +1,4 @@
-"""What a fuser says of adapters that act together, and the cache that keeps it between runs."""
+"""The gains a fuser computes for combined adapters, and the cache that keeps them between runs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Gains that a fuser keeps between runs: a few thousand numbers for each adapter and picture.
+# Entries a fuser keeps between runs; each has a few thousand numbers per adapter and picture.
 KEPT_GAINS = 16
 
 
 @dataclass(frozen=True)
 class Gains:
-    """What a fuser says of adapters that act together.
+    """The gains a fuser computes for combined adapters.
 
     Attributes:
-        maps: For each adapter one (B, C, 1, 1) per level: what its features are multiplied by.
-        style: (B, n, width): the style's tokens as they go into the prompt, or None. B is 1 or the pictures.
+        maps: Factors of each adapter's features: one (B, C, 1, 1) per level.
+        style: The style's tokens for the prompt, (B, n, width), or None. B is 1 or the batch size.
     """
 
     maps: tuple[tuple[Tensor, ...], ...]
@@ -34,10 +34,10 @@ class Gains:
 
 
 class GainCache:
-    """The last gains by the objects that they were computed from. It holds none of these alive.
+    """The latest gains, keyed by the objects they were computed from, without keeping those alive.
 
     Args:
-        most: Entries kept; the one that was used longest ago goes first.
+        most: Largest number of entries; the least recently used is dropped first.
     """
 
     def __init__(self, most: int = KEPT_GAINS) -> None:
@@ -46,18 +46,18 @@ class GainCache:
         self._lock = threading.Lock()
 
     def get(self, sources: Sequence[object], key: Hashable) -> Gains | None:
-        """Return the gains of the very same objects under a key, or None."""
+        """Return the gains of exactly these objects under a key, or None."""
         entry = (tuple(map(id, sources)), key)
         with self._lock:
             references, gains = self._entries.get(entry, ((), None))
-            # Another object may have got the place in memory, and so the id, of one that is gone.
+            # A new object may reuse the memory, and so the id, of one that is gone.
             if gains is None or any(ref() is not source for ref, source in zip(references, sources, strict=True)):
                 return None
             self._entries.move_to_end(entry)
             return gains
 
     def put(self, sources: Sequence[object], key: Hashable, gains: Gains) -> None:
-        """Keep gains, in main memory."""
+        """Store gains in main memory."""
         with self._lock:
             entry = (tuple(map(id, sources)), key)
             self._entries[entry] = (tuple(map(weakref.ref, sources)), gains.to(torch.device("cpu")))

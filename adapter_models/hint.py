@@ -1,4 +1,4 @@
-"""From a picture of any size and number of channels to the input of an adapter."""
+"""Turn a picture of any size and number of channels into an adapter's input."""
 
 from __future__ import annotations
 
@@ -9,76 +9,61 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.images import ImageCheck, luma
 from .errors import HintError
 
 Fit = Literal["crop", "stretch", "pad"]
 FITS: tuple[Fit, ...] = ("crop", "stretch", "pad")
-# Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
-LOWEST, HIGHEST = -0.5, 1.5
-# How many times the area of the result a scaled picture may have before it is cut; a much longer one is cut first,
-# by whole pixels, or it would need gigabytes for nothing.
+# Largest area of a scaled picture before cropping, as a multiple of the result's. A much longer picture is cropped
+# first, by whole pixels, to avoid gigabytes of scaled pixels that would be cut off.
 CUT_FIRST = 16
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+HINT_CHECK = ImageCheck(
+    HintError,
+    if_empty="An empty image has nothing to follow: check the node that makes it.",
+    if_whole_numbers="Convert the image.",
+    if_out_of_range="Check the node that makes the condition image.",
+)
 
 
 def check_hint(where: str, image: Tensor) -> None:
-    """Refuse what is no picture.
+    """Refuse a tensor that is not a picture in [0, 1].
 
     Args:
         where: The input, for messages.
         image: Expected (B, C, H, W) with C of 1 to 4 and values in [0, 1].
 
     Raises:
-        HintError: Another shape, an empty batch, no floating-point numbers, NaN, or another range of values.
+        HintError: A wrong shape, an empty batch, a type that is not floating point, NaN, or values out of range.
     """
-    if image.ndim != 4 or image.shape[1] not in (1, 2, 3, 4) or 0 in image.shape:
-        empty = "An empty image has nothing to follow: check the node that makes it."
-        fix = empty if 0 in image.shape else "Connect a node that makes pictures."
-        raise HintError(
-            where, f"a tensor of shape {tuple(image.shape)}", "pictures (B, C, H, W) with 1 to 4 channels", fix
-        )
-    if not image.is_floating_point():
-        raise HintError(
-            where, f"numbers of type {image.dtype}", "floating-point values in [0, 1]", "Convert the image."
-        )
-    low, high = (float(value) for value in torch.aminmax(image))
-    if not LOWEST <= low <= high <= HIGHEST:
-        raise HintError(
-            where,
-            "NaN" if math.isnan(low) or math.isnan(high) else f"values from {low:.3g} to {high:.3g}",
-            "values in [0, 1]",
-            "Check the node that makes the condition image.",
-        )
+    HINT_CHECK.form(where, image)
+    HINT_CHECK.values(where, image)
 
 
 def prepare_hint(image: Tensor, size: tuple[int, int], fit: Fit, channels: int, *, bgr: bool = False) -> Tensor:
-    """Give a condition image the size and the channels that an adapter takes.
+    """Give a condition image the size and channels an adapter takes.
 
     Args:
         image: (B, C, H, W) in [0, 1], C of 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA). Alpha is dropped.
-        size: Height and width of the result in pixels: those of the picture to be made.
-        fit: ``crop`` fills the size and cuts what stands out, ``stretch`` changes the aspect, ``pad`` shows the whole
-            picture with its edge repeated around it.
+        size: Height and width of the result in pixels, equal to those of the generated picture.
+        fit: ``crop`` fills the size and cuts the rest, ``stretch`` changes the aspect ratio, ``pad`` shows the whole
+            picture and repeats its edge around it.
         channels: 1 (luma of colours) or 3 (gray repeated).
-        bgr: Swap red and blue, for adapters that were trained that way round.
+        bgr: Swap red and blue, for adapters trained on BGR.
 
     Returns:
-        (B, channels, *size) in [0, 1]; the same numbers where nothing had to change.
+        (B, channels, *size) in [0, 1]; the input's values if nothing had to change.
     """
     color = image[:, : 3 if image.shape[1] >= 3 else 1]
     color = fit_to(color, size, fit).clamp(0, 1)
     if channels == 1 and color.shape[1] != 1:
-        # Gray pixels keep their exact value: the weights add up to one only approximately.
-        weights = torch.tensor(LUMA, dtype=color.dtype, device=color.device).view(1, 3, 1, 1)
-        gray = (color[:, :1] == color).all(1, keepdim=True)
-        color = torch.where(gray, color[:, :1], (color * weights).sum(1, keepdim=True))
+        color = luma(color)
     elif channels != 1 and color.shape[1] == 1:
         color = color.expand(-1, channels, -1, -1)
     return color.flip(1) if bgr and channels != 1 else color
 
 
 def fit_to(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
-    """Resize to a size in one of the three ways of :data:`FITS`, area-averaging where it shrinks.
+    """Resize in one of the three ways of :data:`FITS`, averaging areas when shrinking.
 
     Args:
         image: (B, C, H, W).
@@ -108,7 +93,7 @@ def fit_to(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
 
 
 def _middle(image: Tensor, size: tuple[int, int], scale: float) -> Tensor:
-    """Cut what stays of a picture when it is scaled and cropped, and what the resampler sees around it."""
+    """Pre-crop to the part that survives, plus the resampling margin."""
     around = math.ceil(1 / scale) + 1
     kept = [min(old, math.ceil(new / scale) + 2 * around) for old, new in zip(image.shape[-2:], size, strict=True)]
     top, left = ((old - new) // 2 for old, new in zip(image.shape[-2:], kept, strict=True))
@@ -118,14 +103,14 @@ def _middle(image: Tensor, size: tuple[int, int], scale: float) -> Tensor:
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(image.shape[-2:]) == tuple(size):
         return image
-    # Antialiased bilinear: lines survive shrinking, nothing overshoots, and equal sizes are left alone. On the
-    # CPU torch has it for full precision alone.
+    # Antialiased bilinear keeps lines when shrinking and never overshoots. On the CPU, torch has it in full precision
+    # only.
     whole = image.to(torch.promote_types(image.dtype, torch.float32))
     return functional.interpolate(whole, size=size, mode="bilinear", antialias=True).to(image.dtype)
 
 
 def pad_to_cells(image: Tensor, cell: int) -> Tensor:
-    """Repeat the right and bottom edge up to whole cells, so that the others keep their place.
+    """Extend the right and bottom edges to whole cells, so that no pixel moves.
 
     Args:
         image: (B, C, H, W).
@@ -145,13 +130,13 @@ def mask_levels(mask: Tensor, size: tuple[int, int], fit: Fit, strides: tuple[in
     Args:
         mask: (M, H, W) in [0, 1], any size.
         size: Height and width of the picture in pixels.
-        fit: The same as for the condition image, so that the two stay registered.
+        fit: As for the condition image, so that the two stay aligned.
         strides: Size of a cell of each level in pixels.
 
     Returns:
         One (M, 1, ceil(H / stride), ceil(W / stride)) per level; a mask of ones stays exactly one.
     """
     whole = mask.unsqueeze(1).to(torch.float32)
-    # The resampler's weights add up to one only approximately; divided by what it makes of ones, ones stay one.
+    # The resampler's weights sum to one only approximately; dividing by the resampled ones keeps ones exact.
     fitted = (fit_to(whole, size, fit) / fit_to(torch.ones_like(whole[:1]), size, fit)).clamp(0, 1)
     return [functional.avg_pool2d(pad_to_cells(fitted, stride), stride) for stride in strides]

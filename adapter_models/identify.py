@@ -1,4 +1,4 @@
-"""Files that users mistake for an adapter: how to tell what they are, and which node takes them."""
+"""Files that users mistake for adapters: how to recognise them, and which node loads them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OtherFile:
-    """A kind of file that is no adapter.
+    """A type of file that is not an adapter.
 
     Attributes:
-        name: What the user is told it is.
-        pattern: Regular expression that one of the names must match.
-        node: What takes it instead.
+        name: Its name in messages.
+        pattern: Regular expression that a tensor name must match.
+        node: The node that loads it.
     """
 
     name: str
@@ -22,10 +22,10 @@ class OtherFile:
     node: str
 
 
-# The first row that matches names the file, so the more particular ones come first.
+# The first match wins, so more specific rows come first.
 OTHER_FILES = (
     OtherFile("a T2I style adapter", r"(^|\.)style_embedding$", "Load T2I Style Adapter"),
-    # Not task_embedding, which a ControlNet of several conditions has too.
+    # Not task_embedding: a multi-condition ControlNet has one too.
     OtherFile("a CoAdapter fuser", r"(^|\.)seq_proj$", "Load CoAdapter Fuser"),
     OtherFile("a Flux Redux style model", r"^redux_(up|down)\.", "Load Style Model, from models/style_models"),
     OtherFile("an IP-Adapter", r"(^|\.)(image_proj|ip_adapter|adapter_modules)\.", "an IP-Adapter loader"),
@@ -63,6 +63,6 @@ OTHER_FILES = (
 
 
 def identify(names: Iterable[str]) -> OtherFile | None:
-    """Say what a file is that is no adapter, by the names of its tensors; None where nobody knows."""
+    """Identify a file that is not an adapter by its tensor names; None if unknown."""
     names = list(names)
     return next((row for row in OTHER_FILES if any(re.search(row.pattern, name) for name in names)), None)

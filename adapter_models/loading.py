@@ -1,25 +1,24 @@
-"""From a weights file to a network that holds exactly those weights."""
+"""Load a weights file into a network that holds exactly those weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from ..common.files import read
+from ..common.impostors import FETCH_AGAIN
+from ..common.weights import WeightsCheck
 from .conditions import FAMILY_NAMES, SDXL, ColorOrder, Condition, color_order_of, purpose_of
-from .errors import CorruptFileError
+from .errors import FILE_ERRORS, CorruptFileError
 from .families import family_of
-from .files import read
 from .formats import detect, normalise, read_config
-from .impostors import FETCH_AGAIN
 from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, Operations, build
 
 BUNDLE_SEPARATOR = "#"
-# Numbers of a shorter type that are converted at once while they are checked.
-CONVERTED_AT_ONCE = 1 << 20
+WEIGHTS_CHECK = WeightsCheck(CorruptFileError, FETCH_AGAIN)
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ def load(
 ) -> tuple[Adapter, AdapterInfo]:
     """Load an adapter: any published layout, full, light or XL, original or diffusers names.
 
-    The weights are read into memory of their own, once: what happens to the file afterwards changes nothing. Of a file
-    that is no adapter, nothing is read but names and shapes.
+    The weights are read once into their own memory, so later changes to the file have no effect. Only names and shapes
+    are read from a file that is not an adapter.
 
     Args:
         path: A weights file or a diffusers folder.
@@ -78,10 +77,10 @@ def load(
         The network, in evaluation mode and without gradients, and what was found in the file.
 
     Raises:
-        AdapterError: One of its kinds; the message says what the file is and what to do.
+        AdapterError: A subclass; the message says what the file is and what to do.
     """
     where = name or path.name
-    file = read(path, lambda outlines: _pick(where, outlines, member))
+    file = read(path, FILE_ERRORS, lambda outlines: _pick(where, outlines, member))
     tensors, shapes = file.tensors, _shapes(file.tensors)
     row = detect(where, shapes)
     config = read_config(where, row, shapes, file.config)
@@ -107,7 +106,7 @@ def load(
 
 
 def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dict[str, Tensor]:
-    """Return what is to be read of a file, if it is an adapter."""
+    """Return the tensors to read from a file, after checking that it is an adapter."""
     picked = normalise(where, outlines, member)
     detect(where, _shapes(picked))
     return picked
@@ -118,14 +117,14 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def families_of(config: AdapterConfig) -> tuple[str, ...]:
-    """Return the families whose diffusion models an adapter may be for, by its shape alone."""
+    """Return the families that an adapter's shape fits."""
     if config.strides[:2] == (16, 16):
         return (SDXL,)
     return tuple(name for name in FAMILY_NAMES if name in family_of(config)) or FAMILY_NAMES
 
 
 def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:
-    """Build the network of a config around weights, which are kept as they are.
+    """Build the network of a config around the given weights, without copying them.
 
     Args:
         where: Where the weights come from, for messages.
@@ -137,7 +136,7 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
         The network, in evaluation mode and without gradients.
 
     Raises:
-        CorruptFileError: Weights that are not those of such a network, or can't give a picture.
+        CorruptFileError: Weights are missing, left over, of the wrong shape, or not finite.
     """
     try:
         network = build(config, operations, device="meta")
@@ -151,66 +150,20 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
 def fill(
     where: str, what: str, network: nn.Module, expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give a network its weights, and make it ready for use.
+    """Load weights into a network and prepare it for use.
 
     Args:
         where: The file, for messages.
-        what: What it is to hold, for messages.
-        network: The network, without weights of its own (device ``meta``).
+        what: What the file should hold, for messages.
+        network: The network, on device ``meta``.
         expected: Shape of each of its weights.
         tensors: The weights; kept as they are, in the file's precision.
 
     Raises:
-        CorruptFileError: Weights are missing, left over, of another shape, or can't give a picture.
+        CorruptFileError: Weights are missing, left over, of the wrong shape, or not finite.
     """
-    got = _shapes(tensors)
-    for key in sorted(expected.keys() | got.keys()):
-        if expected.get(key) != got.get(key):
-            raise CorruptFileError(
-                where,
-                f"{key} {list(got[key]) if key in got else 'missing'}",
-                f"{list(expected[key]) if key in expected else 'no such weights'} in {what}",
-                FETCH_AGAIN,
-            )
-    check_weights(where, tensors)
-    # assign keeps the tensors and their precision instead of copying them.
+    WEIGHTS_CHECK.shapes(where, what, _shapes(tensors), expected)
+    WEIGHTS_CHECK.numbers(where, tensors)
+    # assign=True keeps the tensors and their precision instead of copying.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     network.eval().requires_grad_(False)
-
-
-def check_weights(where: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that can't give a picture.
-
-    Args:
-        where: The file, for messages.
-        tensors: The weights.
-
-    Raises:
-        CorruptFileError: Weights that are no floating-point numbers, or NaN or infinite ones.
-    """
-    for name, tensor in tensors.items():
-        if not tensor.dtype.is_floating_point:
-            raise CorruptFileError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
-    # The sum of a tensor is finite unless one of its numbers is not, or it overflows: only then look closer.
-    if torch.stack(list(_sums(tensors.values()))).isfinite().all():
-        return
-    for name, tensor in tensors.items():
-        if bad := int((~torch.isfinite(_wide(tensor))).sum()):
-            raise CorruptFileError(where, f"{bad} NaN or infinite numbers in {name}", "finite weights", FETCH_AGAIN)
-
-
-def _sums(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Add up the numbers of tensors, of each or of its parts."""
-    wide = torch.empty(CONVERTED_AT_ONCE)
-    for tensor in tensors:
-        if tensor.dtype == wide.dtype:
-            yield tensor.sum()
-            continue
-        # torch would convert the whole tensor first, and so take more memory than the file.
-        for part in tensor.flatten().split(len(wide)):
-            yield wide[: len(part)].copy_(part).sum()
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """Return an 8-bit tensor in a type that torch can count with, and any other as it is."""
-    return tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)

@@ -1,7 +1,7 @@
 """The adapter networks: a condition image in, four feature maps out, fine to coarse.
 
 Every layer is built from an ``operations`` namespace. It defaults to ``torch.nn``; a host that streams weights passes
-its own layers. Parameter names are those of the files that TencentARC published, so a released state dict loads as is.
+its own layers. Parameter names match TencentARC's published files, so a released state dict loads as is.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Kind = Literal["full", "light"]
-# A namespace of layers, such as torch.nn; hosts pass namespaces of their own, which share no base class.
+# A namespace of layers such as torch.nn; hosts pass their own, which share no base class.
 Operations = Any
 DEFAULT_OPERATIONS: Operations = SimpleNamespace(Conv2d=nn.Conv2d, Linear=nn.Linear, LayerNorm=nn.LayerNorm)
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Everything that fixes the shape of an adapter network.
+    """The shape of an adapter network.
 
     Attributes:
         kind: ``full`` (TencentARC ``Adapter``, ``Adapter_XL``) or ``light`` (``Adapter_light``).
@@ -33,8 +33,8 @@ class AdapterConfig:
         num_res_blocks: Residual blocks in each level.
         inner_channels: Light only: width inside each level (channels / 4 in the published colour adapter).
         kernel_size: Full only: kernel of ``in_conv``, ``block2`` and ``skep``: 1 in all published files, or 3.
-        identity_skip: Full only: the residual is the input itself (``sk=True``), not a convolution of it (``skep``).
-        conv_down: Full only: levels shrink by a strided convolution instead of by averaging.
+        identity_skip: Full only: the skip is the input itself (``sk=True``), not a convolution of it (``skep``).
+        conv_down: Full only: downsample by a strided convolution instead of averaging.
     """
 
     kind: Kind
@@ -82,7 +82,7 @@ class Downsample(nn.Module):
 
 
 class ResnetBlock(nn.Module):
-    """One residual block of a full adapter, with the optional parts that begin a level.
+    """One residual block of a full adapter, with optional parts for the first block of a level.
 
     Args:
         in_channels: Width of the input.
@@ -102,12 +102,12 @@ class ResnetBlock(nn.Module):
         self.in_conv = operations.Conv2d(in_channels, out_channels, kernel, padding=padding) if widens else None
         self.block1 = operations.Conv2d(out_channels, out_channels, 3, padding=1)
         self.block2 = operations.Conv2d(out_channels, out_channels, kernel, padding=padding)
-        # The residual is taken after in_conv, so this convolution keeps the width.
+        # The skip starts after in_conv, so this convolution keeps the width.
         skips_by_conv = not config.identity_skip
         self.skep = operations.Conv2d(out_channels, out_channels, kernel, padding=padding) if skips_by_conv else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) -> (B, out, H, W), or half the size, rounded up, where the block begins by halving."""
+        """(B, in, H, W) -> (B, out, H, W), or half the size, rounded up, if the block downsamples."""
         if self.down_opt is not None:
             x = self.down_opt(x)
         if self.in_conv is not None:
@@ -209,7 +209,7 @@ class LightLevel(nn.Module):
         self.out_conv = operations.Conv2d(inner_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) -> (B, out, H, W), or half the size, rounded up, where the level begins by halving."""
+        """(B, in, H, W) -> (B, out, H, W), or half the size, rounded up, if the level downsamples."""
         if self.down_opt is not None:
             x = self.down_opt(x)
         return self.out_conv(self.body(self.in_conv(x)))  # type: ignore[no-any-return]
@@ -267,7 +267,7 @@ def build(config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS, de
         device: Where the parameters are made; ``meta`` allocates nothing.
 
     Returns:
-        The network, with the layers' own initialisation.
+        The network, with the layers' default initialisation.
     """
     with torch.device(device):
         return dict(NETWORKS)[config.kind](config, operations)

@@ -1,4 +1,4 @@
-"""Adapters in the layouts that other programs read: the tensors of a file, its metadata, and diffusers' config."""
+"""Write adapters in the layouts other programs read: tensors, metadata, and diffusers' config."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TRAINING_KEY = "t2i_adapter.training"
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to write adapters.
+    """A layout of an adapter's file.
 
     Attributes:
-        name: What the user chooses.
+        name: Its name in the node's list.
         format: The name of its rows in :data:`.formats.FORMATS`.
-        prefix: What stands before every name.
-        folder: It is a folder with a ``config.json``.
+        prefix: Prefix of every name.
+        folder: Whether it is a folder with a ``config.json``.
     """
 
     name: str
@@ -39,7 +39,7 @@ LAYOUTS = (
     Layout("original", "original (TencentARC)"),
     Layout("diffusers", "diffusers", prefix="adapter.", folder=True),
 )
-# What a file can hold, by the names that users know; the first is the default.
+# Precisions of a file by their names in the node's list; the first is the default.
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -53,10 +53,10 @@ def layout_named(name: str) -> Layout:
 
 
 def tensors_for_file(network: Adapter, layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the weights of an adapter as a file holds them.
+    """Return the weights of an adapter in the form a file stores.
 
     Args:
-        network: The adapter; it is left as it is.
+        network: The adapter; not modified.
         layout: How to name them.
         dtype: Precision in the file.
 
@@ -80,7 +80,7 @@ def tensors_for_file(network: Adapter, layout: Layout, dtype: torch.dtype) -> di
 
 
 def diffusers_config(config: AdapterConfig) -> dict[str, object]:
-    """Return the ``config.json`` with which diffusers builds the same network.
+    """Return the ``config.json`` from which diffusers builds the same network.
 
     Args:
         config: The shape of the adapter.
@@ -95,7 +95,7 @@ def diffusers_config(config: AdapterConfig) -> dict[str, object]:
     xl = config.kind == "full" and config.down_levels == (2,) and len(channels) == 4
     plain = config.kernel_size == 1 and config.identity_skip and not config.conv_down
     if config.kind == "light":
-        # diffusers adds the fourth level itself, and takes a quarter of the width inside.
+        # diffusers adds the fourth level itself and uses a quarter of the width inside.
         inner = tuple(width // 4 for width in channels)
         known = config.down_levels == halved and config.inner_channels == inner and channels[-1] == channels[-2]
         channels = channels[:-1]
@@ -131,13 +131,13 @@ def metadata_for_file(
 
     Args:
         config: The shape of the adapter.
-        family: ``SD1.x``, ``SD2.x`` or ``SDXL``, where it is known.
-        condition: A name of :data:`.conditions.CONDITIONS`, where it is known.
-        training: How it was trained, as JSON, where it is known.
-        bgr: It takes red and blue swapped; None where that isn't known.
+        family: ``SD1.x``, ``SD2.x`` or ``SDXL``, if known.
+        condition: A name of :data:`.conditions.CONDITIONS`, if known.
+        training: How it was trained, as JSON, if known.
+        bgr: Whether it expects BGR; None if unknown.
 
     Returns:
-        Key -> text, without what isn't known.
+        Key -> text; unknown facts are left out.
     """
     known = {
         FAMILY_KEY: family,

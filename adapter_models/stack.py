@@ -1,4 +1,4 @@
-"""The engine: adapters applied to a model, and the residuals that they add at each site of its UNet."""
+"""The engine: adapters applied to a model, and the residuals they add at each site of its UNet."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from .weights import Side
 Size = tuple[int, int]
 Area = tuple[int, int, int, int]  # height, width, top, left
 Site = tuple[BlockKind, int]
-# Sums that a run keeps ready. A step needs one for each way its calls are packed: seldom more than two.
+# Residuals kept per run. A step needs one for each packing of its calls, rarely more than two.
 READY_SUMS = 4
 
 
 @dataclass(frozen=True)
 class AdapterStack:
-    """The adapters applied to a model, in the order of application; their order changes nothing but rounding.
+    """The adapters applied to a model, in the order of application; the order affects only rounding.
 
     Attributes:
         uses: The adapters.
-        combination: How they act together.
+        combination: How they combine.
 
     Raises:
-        AdapterError: They can't act together in this way.
+        AdapterError: They can't be combined this way.
     """
 
     uses: tuple[AppliedAdapter, ...] = ()
     combination: Combination = SUM
 
     def __post_init__(self) -> None:
-        """Refuse what can't act together."""
+        """Refuse adapters that can't be combined."""
         self.combination.check(self.uses)
 
     def with_use(self, use: AppliedAdapter) -> AdapterStack:
@@ -59,10 +59,10 @@ class Chunk:
 
     Attributes:
         size: Height and width of the whole latent.
-        area: The part of it that this chunk shows, or None for all of it.
-        frames: Number of each picture in the batch being made.
-        side: Side of the guidance that the prompt is on.
-        silent: Nothing is added for this prompt.
+        area: The part of the latent this chunk covers, or None for all of it.
+        frames: Index of each picture in the generated batch.
+        side: Whether the prompt is positive or negative.
+        silent: Add nothing for this prompt.
     """
 
     size: Size
@@ -74,12 +74,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Call:
-    """What the residuals of one call of the UNet depend on; two equal calls share them.
+    """Everything the residuals of one UNet call depend on; equal calls share residuals.
 
     Attributes:
-        chunks: The prompts that are packed into the call.
+        chunks: The prompts packed into the call.
         weights: Factors of each adapter at this step, by level.
-        device: Where the residuals are wanted.
+        device: Where to return the residuals.
         dtype: Precision of the UNet.
     """
 
@@ -94,13 +94,13 @@ Residuals = dict[Site, Tensor]
 
 @dataclass(eq=False)
 class ResidualComputer:
-    """The residuals of a stack during one sampling run. Dropped with the run.
+    """The residuals of a stack during one sampling run.
 
     Attributes:
         uses: The adapters.
         cell: Size of a latent cell in pixels.
-        pictures: Size of the batch being made.
-        combination: How the adapters act together.
+        pictures: Size of the generated batch.
+        combination: How the adapters combine.
     """
 
     uses: tuple[AppliedAdapter, ...]
@@ -115,20 +115,20 @@ class ResidualComputer:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """Refuse a batch of nothing."""
+        """Refuse an empty batch."""
         if self.pictures < 1:
             raise _empty("a batch of 0 latents")
 
     def prepare(
         self, size: Size, device: torch.device, dtype: torch.dtype, load: Callable[[T2IAdapter | T2IFuser, int], None]
     ) -> None:
-        """Compute the features of all adapters, one adapter after the other, and what a fuser says of them.
+        """Compute the features of all adapters, one adapter after another, and a fuser's gains.
 
         Args:
             size: Height and width of the latent.
-            device: Where the residuals will be wanted.
+            device: Where the residuals will be used.
             dtype: Precision of the UNet.
-            load: Called with what must compute, and with the bytes that this takes besides its weights.
+            load: Called with the networks that must compute, and the bytes they need besides their weights.
         """
         pixels = self._pixels(size)
         for number, use in enumerate(self.uses):
@@ -154,14 +154,14 @@ class ResidualComputer:
         check_strengths(self.uses, factors, peaks, kinds, dtype, mean=self.combination.method == "mean")
 
     def residuals(self, call: Call) -> Residuals:
-        """Return what each site adds, computed once for equal calls.
+        """Return the residual of each site, computed once for equal calls.
 
         Args:
-            call: What the UNet is about to be called with.
+            call: The coming call of the UNet.
 
         Returns:
-            For each site (K, R, C, h, w): K is 1 or the number of chunks, R is 1 or the pictures of a chunk. Read
-            only: the same tensors are returned again.
+            For each site (K, R, C, h, w): K is 1 or the number of chunks, R is 1 or the pictures of a chunk. Don't
+            write into them: equal calls get the same tensors.
         """
         call = self._simplified(call)
         with self._lock:
@@ -177,7 +177,7 @@ class ResidualComputer:
             return found
 
     def _simplified(self, call: Call) -> Call:
-        # Where all pictures get the same, and all prompts, one residual serves them all by broadcasting.
+        # If all pictures and all prompts get the same residual, broadcasting serves them from one.
         chunks = call.chunks
         if not any(use.by_picture for use in self.uses):
             chunks = tuple(replace(chunk, frames=()) for chunk in chunks)
@@ -204,7 +204,7 @@ class ResidualComputer:
         return {key: total.to(call.dtype) for key, total in sums.items()}
 
     def _shares(self, key: Site, call: Call) -> Tensor:
-        """Return the largest weight at a site over the sum of all, (K, R, 1, h, w): what makes a sum a mean."""
+        """Return the largest weight at a site over the sum of all, (K, R, 1, h, w); it turns a sum into a mean."""
         weights = [
             _packed([self._weight(number, level, chunk, call).abs() for chunk in call.chunks])
             for number, use in enumerate(self.uses)
@@ -217,7 +217,7 @@ class ResidualComputer:
         return largest / torch.where(total > 0, total, 1.0)
 
     def _weight(self, number: int, level: int, chunk: Chunk, call: Call) -> Tensor:
-        """Return the weight of an adapter, (R, 1, h, w) where a mask makes it differ by place, else (1, 1, 1, 1)."""
+        """Return the weight of an adapter, (R, 1, h, w) if a mask makes it vary by position, else (1, 1, 1, 1)."""
         factor = self._factor(number, level, chunk, call)
         masks = self._masks_of(number, chunk.size, call.device)
         if not masks:
@@ -278,15 +278,15 @@ class ResidualComputer:
         return self._gains[key]
 
     def fused_style(self, size: Size, device: torch.device, dtype: torch.dtype) -> Tensor | None:
-        """Return the style's tokens as the fuser makes them for a picture.
+        """Return the style's tokens as weighed by the fuser.
 
         Args:
             size: Height and width of the latent.
-            device: Where they are wanted.
+            device: Where to return them.
             dtype: Precision of the UNet, in which the features are computed.
 
         Returns:
-            (1 or pictures, n, width) in full precision; None where no style takes part in a fuser.
+            (1 or pictures, n, width) in full precision; None if no style goes through a fuser.
         """
         if self.combination.style is None:
             return None
@@ -320,7 +320,7 @@ def _empty(got: str) -> AdapterError:
 
 
 def _rows(batch: Tensor, frames: tuple[int, ...]) -> Tensor:
-    """Pick the row of each picture; a batch of one serves all as it is."""
+    """Pick each picture's row; a batch of one is returned as it is."""
     if batch.shape[0] == 1 or not frames:
         return batch
     rows = [frame % batch.shape[0] for frame in frames]
@@ -330,7 +330,7 @@ def _rows(batch: Tensor, frames: tuple[int, ...]) -> Tensor:
 
 
 def _packed(parts: list[Tensor]) -> Tensor:
-    """Put what each prompt gets, (R or 1, C, h, w), into one (prompts, R, C, h, w)."""
+    """Stack the residuals of the prompts, (R or 1, C, h, w) each, into (prompts, R, C, h, w)."""
     if len(parts) == 1:
         return parts[0].unsqueeze(0)
     most = max(part.shape[0] for part in parts)
@@ -343,14 +343,14 @@ def add_residual(h: Tensor, residual: Tensor, *, in_place: bool = True) -> Tenso
     Args:
         h: (chunks · pictures, C, H, W), chunk by chunk.
         residual: (K, R, C, H, W), see :meth:`ResidualComputer.residuals`.
-        in_place: Write into ``h``, which saves a copy of it; not where another tensor shares its memory.
+        in_place: Write into ``h`` to save a copy; only if no other tensor shares its memory.
 
     Returns:
-        The sum; ``h`` itself where it was written into.
+        The sum; ``h`` itself if written in place.
     """
     chunks, rows = residual.shape[:2]
     if residual.shape[-2:] != h.shape[-2:]:
-        # Another patch has resized the whole feature map (Kohya's deep shrink): the residual follows it.
+        # Another patch, such as Kohya's deep shrink, has resized the feature map: resize the residual to match.
         resized = functional.interpolate(residual.flatten(0, 1), size=h.shape[-2:], mode="bilinear", antialias=True)
         residual = resized.unflatten(0, (chunks, rows)).to(h.dtype)
     if chunks == 1 and rows == 1:

@@ -1,4 +1,4 @@
-"""The style adapter: from what CLIP sees in a picture to tokens that continue the prompt."""
+"""The style adapter: turns CLIP's view of a picture into tokens appended to the prompt."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .transformer import PublishedNetwork, Weight, blocks, count_blocks
 
 @dataclass(frozen=True)
 class StyleConfig:
-    """Everything that fixes the shape of a style adapter.
+    """The shape of a style adapter.
 
     Attributes:
-        tokens: Tokens that it makes of a picture: 8 in the published files.
+        tokens: Tokens per picture: 8 in the published files.
         width: Width of CLIP's tokens: 1024, that of ViT-L/14.
         context: Width of the prompt's tokens: 768, that of SD1.x.
         layers: Layers of the transformer: 3.
@@ -31,7 +31,7 @@ class StyleConfig:
 
 
 class StyleAdapter(PublishedNetwork):
-    """Tokens of a style, read by a transformer from all of CLIP's tokens.
+    """Computes style tokens from CLIP's tokens with a transformer.
 
     Args:
         config: Its shape.
@@ -73,8 +73,8 @@ def read_style_config(shapes: Mapping[str, tuple[int, ...]]) -> StyleConfig:
         shapes: Shape of each tensor, by its published name.
 
     Raises:
-        LookupError: A tensor is not there.
-        ValueError: A tensor has another number of dimensions.
+        LookupError: A tensor is missing.
+        ValueError: A tensor has the wrong number of dimensions.
     """
     _, tokens, width = shapes["style_embedding"]
     _, context = shapes["proj"]
@@ -83,11 +83,11 @@ def read_style_config(shapes: Mapping[str, tuple[int, ...]]) -> StyleConfig:
 
 @dataclass(frozen=True, eq=False)
 class StyleMark:
-    """Where a prompt carries a style.
+    """The place of a style in a prompt.
 
     Attributes:
-        tokens: (1, n, context), times the strength: as they stand in the prompt.
-        start: Number of the first of them in the prompt.
+        tokens: (1, n, context), as in the prompt: times the strength.
+        start: Index of the first one in the prompt.
     """
 
     tokens: Tensor
@@ -96,12 +96,12 @@ class StyleMark:
 
 @dataclass(eq=False)
 class T2IStyleAdapter:
-    """A style adapter that is ready for use.
+    """A style adapter ready for use.
 
     Attributes:
         network: The network. Its weights keep the file's precision; layers cast as they compute.
         name: How the user names its file.
-        patcher: What the host manages the network's memory with; nothing here looks at it.
+        patcher: The host's handle for managing the network's memory; this library never reads it.
     """
 
     network: StyleAdapter
@@ -109,14 +109,14 @@ class T2IStyleAdapter:
     patcher: object = None
 
     def check_picture(self, where: str, hidden: Tensor) -> None:
-        """Refuse what CLIP says of a picture if it comes from another CLIP.
+        """Refuse the output of another CLIP vision model.
 
         Args:
             where: The input, for messages.
             hidden: The last hidden state.
 
         Raises:
-            HintError: It has another width or shape.
+            HintError: It has the wrong width or shape.
         """
         width = self.network.config.width
         if hidden.ndim != 3 or hidden.shape[-1] != width or 0 in hidden.shape:
@@ -128,14 +128,14 @@ class T2IStyleAdapter:
             )
 
     def check_text(self, where: str, text: Tensor) -> None:
-        """Refuse the prompt of another diffusion model.
+        """Refuse a prompt encoded for another diffusion model.
 
         Args:
             where: The input, for messages.
             text: (B, tokens, width), the prompt.
 
         Raises:
-            AdapterError: It has another width.
+            AdapterError: It has the wrong width.
         """
         context = self.network.config.context
         if text.ndim != 3 or text.shape[-1] != context:
@@ -149,10 +149,10 @@ class T2IStyleAdapter:
 
     @torch.no_grad()
     def tokens(self, hidden: Tensor) -> Tensor:
-        """Compute the tokens of reference pictures, one after the other in one row.
+        """Compute the tokens of reference pictures, concatenated in one row.
 
         Args:
-            hidden: (N, T, width), on the device to compute on; computed in full precision.
+            hidden: (N, T, width), on the device to compute on. The computation uses full precision.
 
         Returns:
             (1, N · tokens, context).

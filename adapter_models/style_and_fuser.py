@@ -1,4 +1,4 @@
-"""Load the networks that go with adapters: style adapters and CoAdapter fusers."""
+"""Load style adapters and CoAdapter fusers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from .errors import CorruptFileError, NotAnAdapterError
-from .files import read
+from ..common.files import read
+from ..common.impostors import FETCH_AGAIN
+from .errors import FILE_ERRORS, CorruptFileError, NotAnAdapterError
 from .formats import find_format, members, normalise, not_expected
 from .fuser import CoAdapterFuser, FuserConfig, read_fuser_config
-from .impostors import FETCH_AGAIN
 from .loading import fill
 from .networks import DEFAULT_OPERATIONS, Operations
 from .style import StyleAdapter, StyleConfig, read_style_config
@@ -26,12 +26,12 @@ Network = TypeVar("Network", bound=PublishedNetwork)
 
 @dataclass(frozen=True)
 class Companion(Generic[Config, Network]):
-    """A kind of network that goes with adapters.
+    """A network used together with adapters.
 
     Attributes:
-        what: What the user is told it is.
-        signature: The tensor that no other file has. What is put before its name is put before all.
-        read_config: Shapes by published names -> everything that fixes the network's shape.
+        what: Its name in messages.
+        signature: A tensor that only such a file has. The prefix of its name is the prefix of all.
+        read_config: Shapes by published names -> the network's config.
         build: Config and layers -> the network.
     """
 
@@ -48,10 +48,10 @@ FUSER = Companion("a CoAdapter fuser", "seq_proj", read_fuser_config, CoAdapterF
 def load_companion(
     kind: Companion[Config, Network], path: Path, name: str = "", operations: Operations = DEFAULT_OPERATIONS
 ) -> Network:
-    """Load a style adapter or a fuser: alone in its file, or one of the networks of a training checkpoint.
+    """Load a style adapter or a fuser from a file of its own or from a training checkpoint.
 
     Args:
-        kind: Which of the two.
+        kind: Which network.
         path: A weights file.
         name: How the user names it; the file's name by default.
         operations: Namespace that the layers come from.
@@ -60,10 +60,10 @@ def load_companion(
         The network, in evaluation mode and without gradients; its weights are in memory of their own.
 
     Raises:
-        AdapterError: One of its kinds; the message says what the file is and what to do.
+        AdapterError: A subclass; the message says what the file is and what to do.
     """
     where = name or path.name
-    tensors = read(path, lambda outlines: _own_tensors(kind, where, outlines)).tensors
+    tensors = read(path, FILE_ERRORS, lambda outlines: _own_tensors(kind, where, outlines)).tensors
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     try:
         config = kind.read_config(shapes)
@@ -86,7 +86,7 @@ def _check_heads(where: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _own_tensors(kind: Companion[Config, Network], where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of this network alone, without what a trainer puts before their names."""
+    """Return the tensors of this network only, without a trainer's prefix."""
     signs = [name for name in tensors if name == kind.signature or name.endswith(f".{kind.signature}")]
     if len(signs) == 1:
         prefix = signs[0].removesuffix(kind.signature)

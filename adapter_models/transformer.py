@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from .networks import Operations
 
-# Heads can't be read from the shapes; every published file has eight.
+# The number of heads can't be read from the shapes; every published file has eight.
 HEADS = 8
-# The published files keep some weights beside layers. Here each stands in a layer of its own, because a host that loads
-# a network in parts moves whole layers. Pairs of patterns: published name -> own name, and back.
+# Some weights of the published files belong to no layer. Here each has its own layer, because a host that loads a
+# network in parts moves whole layers. Pairs of patterns: published name -> own name, and back.
 _OWN = (
     (r"^(\w+_embedding|\w*proj)$", r"\1.weight"),
     (r"\.attn\.in_proj_(weight|bias)$", r".attn.in_proj.\1"),
@@ -34,7 +34,7 @@ def _rename(name: str, patterns: tuple[tuple[str, str], ...]) -> str:
 
 
 class PublishedNetwork(nn.Module):
-    """A network whose state dict has the names of the published files, whatever its layers are called."""
+    """A network whose state dict uses the names of the published files instead of its layers'."""
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the weights by their published names."""
@@ -48,11 +48,11 @@ class PublishedNetwork(nn.Module):
 
 
 class Weight(nn.Module):
-    """A tensor of weights that belongs to no layer.
+    """A weight tensor outside any layer.
 
     Args:
         shape: Its shape.
-        scale: Standard deviation of its first numbers; 0 makes it zero.
+        scale: Standard deviation of its initial values; 0 for zeros.
     """
 
     def __init__(self, *shape: int, scale: float = 0.0) -> None:
@@ -60,12 +60,12 @@ class Weight(nn.Module):
         self.weight = nn.Parameter(torch.randn(shape) * scale)
 
     def forward(self, like: Tensor) -> Tensor:
-        """Return the weights on the device and in the precision of another tensor; they themselves stay as they are."""
+        """Return a copy of the weights with another tensor's device and precision."""
         return self.weight.to(like)
 
 
 class Attention(nn.Module):
-    """Self-attention of all tokens with all.
+    """Self-attention over all tokens.
 
     Args:
         width: Width of a token.
@@ -94,7 +94,7 @@ class QuickGelu(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer of the transformer: attention and a perceptron, each normalised first and added to its input.
+    """One transformer layer: attention and an MLP, each pre-normalised and added to its input.
 
     Args:
         width: Width of a token.
@@ -122,17 +122,17 @@ class Block(nn.Module):
 
 
 def blocks(count: int, width: int, operations: Operations) -> nn.Sequential:
-    """Make a transformer of some layers."""
+    """Build a transformer."""
     return nn.Sequential(*(Block(width, operations) for _ in range(count)))
 
 
 def count_blocks(names: Mapping[str, object]) -> int:
-    """Count the layers that a state dict has weights for."""
+    """Count the layers in a state dict."""
     found = (re.match(r"transformer_layes\.(\d+)\.", name) for name in names)
     return len({match[1] for match in found if match})
 
 
 def on_meta(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of a network's weights without allocating them."""
+    """Return the names and shapes of a network's weights without allocating them."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in make().state_dict().items()}

@@ -1,4 +1,4 @@
-"""How strongly an adapter acts: by level, by side of the guidance, and over time. Weights multiply together."""
+"""Factors of an adapter's strength: by level, by side of the guidance, and over time. They multiply."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .checks import check_choice, check_numbers
+from ..common.checks import check_choice, check_numbers
 from .errors import AdapterError
 
 Unit = Literal["noise schedule", "sampling steps"]
 UNITS: tuple[Unit, ...] = ("noise schedule", "sampling steps")
 Side = Literal["positive", "negative"]
 LEVELS = 4
-# Parts of a curve at whose ends it is looked at before a run.
+# Intervals at whose ends a curve is sampled before a run.
 CURVE_PLACES = 128
 
 
@@ -36,7 +36,7 @@ PRESETS = (
 
 @dataclass(frozen=True)
 class Interpolation:
-    """A way from the first strength to the last: the share of the way that is done at x in [0, 1]."""
+    """An interpolation from the first strength to the last: x in [0, 1] -> the fraction reached."""
 
     name: str
     share: Callable[[float], float]
@@ -53,18 +53,18 @@ INTERPOLATIONS = (
 
 @dataclass(frozen=True)
 class Moment:
-    """Where in a run a call of the UNet stands.
+    """The position of a UNet call in a run.
 
     Attributes:
-        percent: Place in the model's whole noise schedule: 0 the highest noise, 1 none.
-        step: Place in the sampling steps of this run: 0 the first, (n - 1) / n the last of n.
+        percent: Position in the model's noise schedule: 0 is the highest noise, 1 is none.
+        step: Position in this run's sampling steps: 0 is the first, (n - 1) / n the last of n.
     """
 
     percent: float
     step: float
 
     def at(self, unit: Unit) -> float:
-        """Return the place by one of the units."""
+        """Return the position in one of the units."""
         return self.percent if unit == "noise schedule" else self.step
 
 
@@ -76,9 +76,9 @@ class Schedule:
         start_strength: Strength where it begins.
         end_strength: Strength where it ends.
         interpolation: Name of a row of :data:`INTERPOLATIONS`.
-        start_percent: Where it begins; before, the adapter does nothing.
-        end_percent: Where it ends; after, the adapter does nothing.
-        unit: What the percents are parts of.
+        start_percent: Where it begins; the adapter does nothing before.
+        end_percent: Where it ends; the adapter does nothing after.
+        unit: What the percents measure: the noise schedule or the sampling steps.
         curve: Strength over the percent in [0, 1]; replaces strengths and interpolation.
     """
 
@@ -91,7 +91,7 @@ class Schedule:
     curve: Callable[[float], float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing."""
+        """Refuse values without meaning, such as NaN."""
         if not 0.0 <= self.start_percent <= self.end_percent <= 1.0:
             raise AdapterError(
                 "schedule",
@@ -99,14 +99,14 @@ class Schedule:
                 "0 <= start <= end <= 1",
                 "Swap or clip them.",
             )
-        check_numbers("schedule", self.start_strength, self.end_strength)
-        check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS))
-        check_choice("schedule", self.unit, UNITS)
-        check_numbers("schedule, curve", *self._places())
+        check_numbers("schedule", self.start_strength, self.end_strength, error=AdapterError)
+        check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS), error=AdapterError)
+        check_choice("schedule", self.unit, UNITS, error=AdapterError)
+        check_numbers("schedule, curve", *self._places(), error=AdapterError)
 
     @property
     def largest(self) -> float:
-        """The greatest absolute strength at any time; of a curve, at any of some places."""
+        """The largest absolute strength at any time; a curve is sampled."""
         return max(map(abs, self._places() or (self.start_strength, self.end_strength)))
 
     def _places(self) -> tuple[float, ...]:
@@ -118,7 +118,7 @@ class Schedule:
     def strength(self, moment: Moment) -> float:
         """Return the strength at a moment; 0 outside the range."""
         place = moment.at(self.unit)
-        # A step lasts from its place to the next one's, so a range ends before the step that begins at its end.
+        # A step lasts from its position to the next, so a range ends before the step that starts at its end.
         ended = place >= self.end_percent if self.unit == "sampling steps" else place > self.end_percent
         if place < self.start_percent or (ended and self.end_percent < 1.0):
             return 0.0
@@ -148,8 +148,8 @@ class Weights:
     schedules: tuple[Schedule, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing."""
-        check_numbers("weights", *self.levels, self.positive, self.negative)
+        """Refuse values without meaning, such as NaN."""
+        check_numbers("weights", *self.levels, self.positive, self.negative, error=AdapterError)
 
     def times(self, other: Weights) -> Weights:
         """Return the product of two weights."""
@@ -162,12 +162,12 @@ class Weights:
 
     @property
     def changes(self) -> bool:
-        """The strength depends on the moment."""
+        """Whether the strength changes over time."""
         return bool(self.schedules)
 
     @property
     def largest(self) -> tuple[float, ...]:
-        """The greatest absolute factor of each level, on either side and at any time."""
+        """The largest absolute factor of each level, on either side and at any time."""
         factor = max(abs(self.positive), abs(self.negative))
         for schedule in self.schedules:
             factor *= schedule.largest
@@ -178,7 +178,7 @@ class Weights:
         return self.positive if side == "positive" else self.negative
 
     def at(self, moment: Moment) -> tuple[float, ...]:
-        """Return the factor of each level at a moment, without that of the side."""
+        """Return each level's factor at a moment, without the factor of the side."""
         factor = 1.0
         for schedule in self.schedules:
             factor *= schedule.strength(moment)

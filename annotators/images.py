@@ -1,8 +1,7 @@
-"""What all annotators share: the check of their input, bytes, luma, and detection at another resolution."""
+"""What all annotators share: the check of their input, bytes, and detection at another resolution."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -10,13 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.images import ImageCheck
 from .errors import AnnotatorError
 
-# Resizing and sharpening overshoot a little, and that is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
-LOWEST, HIGHEST = -0.5, 1.5
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 # Pixels at a time on the CPU: few enough for its cache, many enough that calls cost little.
 STRIP = 2**17
+IMAGE_CHECK = ImageCheck(
+    AnnotatorError,
+    if_empty="An empty batch has nothing to annotate.",
+    if_whole_numbers="Divide bytes by 255.",
+    if_out_of_range="Check the node that makes the image.",
+)
 
 
 def check_images(where: str, images: Tensor) -> Tensor:
@@ -33,20 +36,11 @@ def check_images(where: str, images: Tensor) -> Tensor:
     Raises:
         AnnotatorError: Another shape or type, an empty batch, NaN, or another range of values.
     """
-    shape = tuple(images.shape)
-    if images.ndim != 4 or shape[1] not in (1, 2, 3, 4) or 0 in shape:
-        empty = images.ndim == 4 and 0 in shape
-        fix = "An empty batch has nothing to annotate." if empty else "Connect a node that makes pictures."
-        raise AnnotatorError(where, f"a tensor of shape {shape}", "pictures (B, C, H, W) with 1 to 4 channels", fix)
-    if not images.is_floating_point():
-        raise AnnotatorError(where, f"{images.dtype}", "floating point values in [0, 1]", "Divide bytes by 255.")
-    color = images[:, : 3 if shape[1] >= 3 else 1].to(torch.float32)
+    IMAGE_CHECK.form(where, images)
+    color = images[:, : 3 if images.shape[1] >= 3 else 1].to(torch.float32)
     # In the order of memory, which for nodes is channels last: twenty times faster.
     pixels = color.movedim(1, -1)
-    low, high = (float(value) for value in torch.aminmax(pixels if pixels.is_contiguous() else color))
-    if not LOWEST <= low <= high <= HIGHEST:
-        found = "NaN" if math.isnan(low) or math.isnan(high) else f"values from {low:.3g} to {high:.3g}"
-        raise AnnotatorError(where, found, "values in [0, 1]", "Check the node that makes the image.")
+    low, high = IMAGE_CHECK.values(where, pixels if pixels.is_contiguous() else color)
     clamped = color if low >= 0 and high <= 1 else color.clamp(0, 1)
     return clamped.expand(-1, 3, -1, -1)
 
@@ -72,21 +66,6 @@ def strip_rows(images: Tensor) -> int:
     """Return how many rows to compute at a time: few on the CPU, all elsewhere."""
     height, width = images.shape[-2:]
     return max(32, STRIP // width) if images.device.type == "cpu" else height
-
-
-def luma(images: Tensor) -> Tensor:
-    """Return the luma of BT.601; gray pixels keep their exact value.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B, 1, H, W) of the same type.
-    """
-    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    # The weights add up to one only approximately.
-    gray = (images[:, :1] == images).all(1, keepdim=True)
-    return torch.where(gray, images[:, :1], (images * weights).sum(1, keepdim=True))
 
 
 def resize(images: Tensor, size: tuple[int, int], mode: Literal["smooth", "nearest"] = "smooth") -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.checks import check_choice
 from .errors import AnnotatorError
 from .images import check_images, to_bytes
 
@@ -63,10 +64,8 @@ def palette(images: Tensor, cell: int = CELL, sampling: str = "as trained") -> T
     color = check_images("Color palette, image", images)
     if cell < 1:
         raise AnnotatorError("Color palette, cell", str(cell), "at least 1 pixel", "64 is as trained.")
-    sample = next((row.sample for row in SAMPLINGS if row.name == sampling), None)
-    if sample is None:
-        names = ", ".join(row.name for row in SAMPLINGS)
-        raise AnnotatorError("Color palette, sampling", f"'{sampling}'", f"one of {names}", "Choose one of them.")
+    check_choice("Color palette, sampling", sampling, (row.name for row in SAMPLINGS), error=AnnotatorError)
+    sample = next(row.sample for row in SAMPLINGS if row.name == sampling)
     values = (sample(color, cell) / 255).to(images.dtype)
     height, width = color.shape[-2:]
     row = values.repeat_interleave(cell, -1)[..., :width]

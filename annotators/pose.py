@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.checks import check_choice
 from .errors import AnnotatorError
 from .keypoints import JOINTS, Person, Point, Poses
 
@@ -126,10 +127,8 @@ def draw_poses(poses: Poses, style: str = "openpose", stick_width: int = 4, max_
     Raises:
         AnnotatorError: There is no such style, or a number is too small.
     """
-    row = next((row for row in STYLES if row.name == style), None)
-    if row is None:
-        names = ", ".join(row.name for row in STYLES)
-        raise AnnotatorError("Draw pose, style", f"'{style}'", f"one of {names}", "Choose one of them.")
+    check_choice("Draw pose, style", style, (row.name for row in STYLES), error=AnnotatorError)
+    row = next(row for row in STYLES if row.name == style)
     if stick_width < 1 or max_people < 0:
         got = f"stick_width {stick_width}, max_people {max_people}"
         raise AnnotatorError("Draw pose", got, "at least 1 and 0", "4 and 0 are as trained.")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.images import luma
 from . import filters
 from .errors import AnnotatorError
-from .images import check_images, luma
+from .images import check_images
 
 WHERE = "Clean sketch"
 INVERTS = ("auto", "yes", "no")

@@ -8,12 +8,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..common.weights import WeightsCheck
 from .errors import AnnotatorError
 
 # A namespace with a Conv2d, such as torch.nn; hosts pass namespaces of their own, which share no base class.
 Operations = Any
 Network = TypeVar("Network", bound=nn.Module)
-FETCH_AGAIN = "Fetch the file again, or choose the weights that belong to this annotator."
+WEIGHTS_CHECK = WeightsCheck(
+    AnnotatorError, "Fetch the file again, or choose the weights that belong to this annotator."
+)
 
 
 def unwrap(where: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -29,7 +32,8 @@ def unwrap(where: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
     inner = content.get("state_dict", content)
     tensors = dict(inner) if isinstance(inner, Mapping) else {"state_dict": inner}
     if wrong := [name for name, tensor in tensors.items() if not isinstance(tensor, Tensor)]:
-        raise AnnotatorError(where, f"{wrong[0]} of type {type(tensors[wrong[0]]).__name__}", "tensors", FETCH_AGAIN)
+        found = f"{wrong[0]} of type {type(tensors[wrong[0]]).__name__}"
+        raise AnnotatorError(where, found, "tensors", WEIGHTS_CHECK.fix)
     if tensors and all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
@@ -59,34 +63,11 @@ def fill(
     values = network.state_dict()
     used = {name: tensor for name, tensor in tensors.items() if not name.endswith(unused)}
     needed = {name: tuple(value.shape) for name, value in values.items() if not name.endswith(unused)}
-    check_shapes(where, layout, {name: tuple(tensor.shape) for name, tensor in used.items()}, needed)
-    check_numbers(where, used)
+    WEIGHTS_CHECK.shapes(where, layout, {name: tuple(tensor.shape) for name, tensor in used.items()}, needed)
+    WEIGHTS_CHECK.numbers(where, used)
     # Half-precision files (HED) are computed in float32, as they were published to be.
     state = {name: tensor.to(torch.float32) for name, tensor in used.items()}
     spare = {name: value for name, value in values.items() if name not in needed}
     state |= {name: torch.zeros_like(value, device="cpu") if value.is_meta else value for name, value in spare.items()}
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def check_shapes(
-    where: str, layout: str, got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Refuse weights that are not exactly those of a network; the message names the first that differs."""
-    for name in sorted(expected.keys() | got.keys()):
-        if got.get(name) != expected.get(name):
-            found = f"{name} {list(got[name]) if name in got else 'missing'}"
-            right = f"{list(expected[name])}" if name in expected else "no such weights"
-            raise AnnotatorError(where, found, f"{right} in {layout}", FETCH_AGAIN)
-
-
-def check_numbers(where: str, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are no floating-point numbers, and NaN or infinite ones; outlines (``meta``) have none."""
-    for name, tensor in tensors.items():
-        if not tensor.dtype.is_floating_point:
-            raise AnnotatorError(where, f"{name} of type {tensor.dtype}", "floating-point weights", FETCH_AGAIN)
-        if (
-            not tensor.is_meta
-            and not torch.isfinite(tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)).all()
-        ):
-            raise AnnotatorError(where, f"NaN or infinite numbers in {name}", "finite weights", FETCH_AGAIN)

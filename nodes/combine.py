@@ -9,11 +9,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..adapter_models.applied import AppliedAdapter
-from ..adapter_models.checks import check_choice
 from ..adapter_models.combine import METHODS, WHERE, Combination, Method, T2IFuser
 from ..adapter_models.conditions import NAME
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.stack import AdapterStack
+from ..common.checks import check_choice
 from . import host
 from .inputs import checked, name_error
 from .loading import adapters
@@ -119,7 +119,7 @@ class CombineT2IAdapters(io.ComfyNode):
             raise AdapterError(
                 f"{WHERE}, model", "a MODEL without adapters", "one with", "Put Apply T2I-Adapter before this node."
             )
-        check_choice(f"{WHERE}, method", method, METHODS)
+        check_choice(f"{WHERE}, method", method, METHODS, error=AdapterError)
         style = _one_style(positive) if method == "coadapter" and positive is not None else None
         combination = Combination(method, fuser if method == "coadapter" else None, style)
         # Without the input there is no output: nodes that use it show this message.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..adapter_models.checks import check_choice
+from ..adapter_models.errors import AdapterError
+from ..common.checks import check_choice
 from .inputs import checked, name_error
 from .loading import adapters
 from .loading.model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
@@ -84,8 +85,8 @@ class LoadT2IAdapter(io.ComfyNode):
     @checked
     def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:
         """Load the adapter."""
-        check_choice("Load T2I-Adapter, color_order", color_order, COLOR_ORDERS)
-        check_choice("Load T2I-Adapter, dtype", dtype, DTYPES)
+        check_choice("Load T2I-Adapter, color_order", color_order, COLOR_ORDERS, error=AdapterError)
+        check_choice("Load T2I-Adapter, dtype", dtype, DTYPES, error=AdapterError)
         path, member = find_file(ADAPTERS, adapter_name)
         adapter = adapters.wrap_adapter(path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype])
         return io.NodeOutput(adapter)

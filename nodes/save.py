@@ -7,8 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.checks import check_choice
+from ..adapter_models.errors import AdapterError
 from ..adapter_models.saving import DTYPES, LAYOUTS
+from ..common.checks import check_choice
 from ..training.checkpoints import check_prefix, require_inside, trouble
 from ..training.runs import remove_unfinished
 from . import host
@@ -49,8 +50,8 @@ class SaveT2IAdapter(io.ComfyNode):
         dtype: str = "fp32",
     ) -> io.NodeOutput:
         """Write the adapter."""
-        check_choice("Save T2I-Adapter, dtype", dtype, DTYPES)
-        check_choice("Save T2I-Adapter, format", format, [row.name for row in LAYOUTS])
+        check_choice("Save T2I-Adapter, dtype", dtype, DTYPES, error=AdapterError)
+        check_choice("Save T2I-Adapter, format", format, [row.name for row in LAYOUTS], error=AdapterError)
         output = host.output_folder()
         require_inside((output / check_prefix(filename_prefix)).parent, output)
         try:

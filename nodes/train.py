@@ -9,8 +9,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.checks import check_choice
+from ..adapter_models.errors import AdapterError
 from ..adapter_models.families import family_of
+from ..common.checks import check_choice
 from ..training.settings import Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES, config_for
 from . import host
@@ -83,9 +84,14 @@ class CreateT2IAdapter(io.ComfyNode):
         seed: int = 0,
         start_from: T2IAdapter | None = None,
     ) -> io.NodeOutput:
-        """Create the adapter."""
-        check_choice("Create T2I-Adapter, image_channels", image_channels, [str(count) for count in IMAGE_CHANNELS])
-        check_choice("Create T2I-Adapter, kind", kind, KINDS)
+        """Make the adapter."""
+        check_choice(
+            "Create T2I-Adapter, image_channels",
+            image_channels,
+            [str(count) for count in IMAGE_CHANNELS],
+            error=AdapterError,
+        )
+        check_choice("Create T2I-Adapter, kind", kind, KINDS, error=AdapterError)
         config = config_for(host.unet_outline(model), size, int(image_channels))
         family = "SDXL" if family_of(config) == "SDXL" else version_of(model)
         return io.NodeOutput(new_adapter(config, kind, family, seed, start_from))

@@ -8,9 +8,9 @@ from typing import Any
 from comfy_api.input import CurveInput
 from comfy_api.latest import io
 
-from ..adapter_models.checks import check_choice
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.weights import INTERPOLATIONS, LEVELS, NEUTRAL, PRESETS, UNITS, Schedule, Unit, Weights
+from ..common.checks import check_choice
 from .inputs import checked, read, shown
 from .sockets import WeightsSocket
 
@@ -112,7 +112,7 @@ def _levels(preset: Mapping[str, Any] | str | None, others: Mapping[str, Any]) -
         preset = {**own, "preset": PRESETS[0].name if preset is None else preset}
     name = preset.get("preset")
     known = {row.name: row.levels for row in PRESETS}
-    check_choice(f"{LEVEL_WEIGHTS}, preset", name, [*known, CUSTOM])
+    check_choice(f"{LEVEL_WEIGHTS}, preset", name, [*known, CUSTOM], error=AdapterError)
     if name != CUSTOM:
         return known[name]
     rows = _level_inputs()

@@ -11,11 +11,12 @@ import pytest
 ROOT = Path(__file__).absolute().parents[1]
 # Package -> the packages it may import. What is not named here (tests, tasks, demo, ...) may import all of them.
 ARROWS = {
-    "adapter_models": set(),
-    "annotators": set(),
-    "training": {"adapter_models", "annotators"},
-    "nodes": {"adapter_models", "annotators", "training"},
-    "cli": {"adapter_models", "annotators", "training", "nodes"},
+    "common": set(),
+    "adapter_models": {"common"},
+    "annotators": {"common"},
+    "training": {"common", "adapter_models", "annotators"},
+    "nodes": {"common", "adapter_models", "annotators", "training"},
+    "cli": {"common", "adapter_models", "annotators", "training", "nodes"},
 }
 HOST = "nodes/host/"
 # What makes ComfyUI a library of a process must choose its device before anything of it looks for one.
@@ -118,7 +119,7 @@ def test_the_library_keeps_the_architecture():
 
 
 def test_every_package_of_the_library_is_read():
-    assert {path.split("/")[0] for path in library_files()} >= {"__init__.py", "adapter_models", "nodes"}
+    assert {path.split("/")[0] for path in library_files()} >= {"__init__.py", "common", "adapter_models", "nodes"}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,9 @@ def test_every_package_of_the_library_is_read():
         ("adapter_models/a.py", "from ... import outside"),
         ("annotators/a.py", "from ..adapter_models.hint import fit"),
         ("annotators/a.py", "from ..training import loop"),
+        ("common/a.py", "from ..adapter_models import errors"),
+        ("common/a.py", "from ..annotators.errors import AnnotatorError"),
+        ("common/a.py", "import folder_paths"),
         ("training/a.py", "from ..nodes import train"),
         ("nodes/load.py", "import folder_paths"),
         ("nodes/hosts.py", "import folder_paths"),
@@ -166,6 +170,9 @@ def test_a_violation_is_found(path, source):
     [
         ("adapter_models/a.py", "import torch\nfrom . import hint\nfrom .errors import AdapterError"),
         ("adapter_models/deep/a.py", "from ..errors import AdapterError"),
+        ("adapter_models/a.py", "from ..common.errors import PackError"),
+        ("annotators/a.py", "from ..common import checks"),
+        ("nodes/host/a.py", "from ...common import errors"),
         ("training/a.py", "from ..adapter_models import networks\nfrom .. import annotators"),
         ("nodes/load.py", "from comfy_api.latest import io\nfrom ..adapter_models import formats\nfrom . import host"),
         ("cli/run.py", "from ..nodes import host\nfrom ..training import loop\nfrom . import options"),

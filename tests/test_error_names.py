@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 from t2i_adapter_pack.adapter_models import errors as adapters
 from t2i_adapter_pack.annotators import errors as annotators
+from t2i_adapter_pack.common import errors as common
 from t2i_adapter_pack.training import errors as training
 
-MODULES = (adapters, annotators, training)
-ERRORS = [kind for module in MODULES for kind in vars(module).values() if isinstance(kind, type)]
+MODULES = (common, adapters, annotators, training)
+CLASSES = [kind for module in MODULES for kind in vars(module).values() if isinstance(kind, type)]
+ERRORS = list(dict.fromkeys(kind for kind in CLASSES if issubclass(kind, Exception)))
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__qualname__)
 def test_an_error_is_shown_by_a_short_name(kind):
+    assert issubclass(kind, common.PackError)
     assert issubclass(kind, ValueError)
     assert f"{kind.__module__}.{kind.__qualname__}" == f"t2i_adapter.{kind.__name__}"
 

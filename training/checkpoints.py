@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import torch
 
-from ..adapter_models.files import DAMAGE
-from ..adapter_models.opcodes import check_pickles
+from ..common.files import DAMAGE
+from ..common.opcodes import check_pickles
 from .errors import CheckpointError
 
 STATE_FILE = "training_state.pt"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,12 +11,10 @@ from torch import Tensor
 
 from ..adapter_models.hint import check_hint, pad_to_cells, prepare_hint
 from ..adapter_models.networks import AdapterConfig
+from ..common.fingerprints import joint_fingerprint
 from .errors import TrainingError
 from .loss import Batch, Prompts, replace_rows
 from .timesteps import sample_times
-
-# Numbers of each weight that are looked at: a LoRA changes all of the weights that it touches.
-GLANCED = 64
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class TrainingSet:
         """Return a short text that differs for other examples."""
         prompts = [self.prompts[name] for name in sorted(self.prompts)]
         empty = [self.empty[name] for name in sorted(self.empty)] if self.empty is not None else []
-        return fingerprint([self.latents, self.images, *prompts, *empty])
+        return joint_fingerprint([self.latents, self.images, *prompts, *empty])
 
 
 def in_rounds(draw: Draw, count: int, number: int, purpose: str = "order") -> list[int]:
@@ -147,25 +144,6 @@ def seeded(seed: int, purpose: str, number: int) -> torch.Generator:
     """Return a generator on the CPU, of its own for each seed, purpose and number."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-
-
-def weights_fingerprint(tensors: Iterable[Tensor]) -> str:
-    """Return a short text that differs for other weights, by looking at a few numbers of each: quick at any size.
-
-    Args:
-        tensors: Weights, in an order that is always the same, on one device.
-    """
-    flat = (tensor.detach().reshape(-1) for tensor in tensors)
-    return fingerprint([torch.cat([one[:: max(1, one.numel() // GLANCED)].float() for one in flat])])
-
-
-def fingerprint(tensors: Iterable[Tensor]) -> str:
-    """Return a short text that differs for tensors with other numbers or shapes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for tensor in tensors:
-        digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def training_set(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.hint import LUMA
 from ..adapter_models.networks import AdapterConfig
+from ..common.images import LUMA
 from .errors import TrainingError
 
 GRAY, RGB = 1, 3

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..adapter_models.networks import Adapter, build
+from ..common.fingerprints import joint_fingerprint
 from .distributed import ALONE, Processes
 from .errors import CheckpointError, TrainingError
-from .in_memory_dataset import Examples, fingerprint
+from .in_memory_dataset import Examples
 from .loss import Denoiser, adapter_loss
 from .memory_savers import lean_convolutions, recomputing
 from .settings import Settings
@@ -73,7 +74,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
         self._origin = {
-            "adapter": fingerprint(weights.values()),
+            "adapter": joint_fingerprint(weights.values()),
             "data": data.fingerprint(),
             "denoiser": denoiser.identity,
             **settings.lasting,

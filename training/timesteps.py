@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.checks import check_choice
 from .errors import TrainingError
 
 # Number of times of the noise schedule that Stable Diffusion was trained with.
@@ -50,10 +51,8 @@ def sample_times(name: str, count: int, generator: torch.Generator) -> Tensor:
     Raises:
         TrainingError: No sampling has this name.
     """
-    row = next((row for row in TIME_SAMPLINGS if row.name == name), None)
-    if row is None:
-        names = ", ".join(row.name for row in TIME_SAMPLINGS)
-        raise TrainingError("timesteps", f"'{name}'", f"one of {names}", "Choose one of them.")
+    check_choice("timesteps", name, (row.name for row in TIME_SAMPLINGS), error=TrainingError)
+    row = next(row for row in TIME_SAMPLINGS if row.name == name)
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
     # u = 0 gives 1000 itself, which is past the last time.
     return (row.curve(uniform) * TIMES).long().clamp(max=TIMES - 1)

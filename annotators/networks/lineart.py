@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import Operations, check_shapes, fill, unwrap
+from ..weights import WEIGHTS_CHECK, Operations, fill, unwrap
 from .batches import annotate, as_picture
 from .winograd import convolve
 
@@ -142,7 +142,7 @@ def fold(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     got = {name: tuple(tensors[name].shape) for name in expected if name in tensors}
     if got.get("model4.1.weight") == (LAST, WIDTH, 1, LAST):
         return dict(tensors)
-    check_shapes(where, LAYOUT, got, expected)
+    WEIGHTS_CHECK.shapes(where, LAYOUT, got, expected)
     kernel, bias = (tensors[name] for name in expected)
     rows = {
         "model4.1.weight": kernel.movedim(2, 0).movedim(1, 2).reshape(LAST, -1, 1, LAST),

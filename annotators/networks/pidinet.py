@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import Operations, check_numbers, check_shapes, fill, unwrap
+from ..weights import WEIGHTS_CHECK, Operations, fill, unwrap
 from .batches import annotate, as_picture, check_threshold
 from .differences import DIFFERENCES, Difference, fold
 
@@ -217,8 +217,8 @@ def load(content: Mapping[str, Any], where: str = "PiDiNet weights", operations:
 def _published(where: str, layer: Layer, tensors: Mapping[str, Tensor]) -> Tensor:
     out, into = tensors[layer.key].shape[:2] if layer.key in tensors else (0, 0)
     got = {layer.key: tuple(tensors[layer.key].shape)} if layer.key in tensors else {}
-    check_shapes(where, LAYOUT, got, {layer.key: (out, into, 3, 3)})
-    check_numbers(where, {layer.key: tensors[layer.key]})
+    WEIGHTS_CHECK.shapes(where, LAYOUT, got, {layer.key: (out, into, 3, 3)})
+    WEIGHTS_CHECK.numbers(where, {layer.key: tensors[layer.key]})
     return tensors[layer.key]
 
 

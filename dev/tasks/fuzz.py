@@ -46,9 +46,9 @@ class Parser:
 
 PACK = "t2i_adapter_pack"
 PARSERS = (
-    Parser("loader", (f"{PACK}.adapter_models", "torch._weights_only_unpickler", "zipfile")),
-    Parser("hint", (f"{PACK}.adapter_models",)),
-    Parser("schedule", (f"{PACK}.adapter_models",)),
+    Parser("loader", (f"{PACK}.adapter_models", f"{PACK}.common", "torch._weights_only_unpickler", "zipfile")),
+    Parser("hint", (f"{PACK}.adapter_models", f"{PACK}.common")),
+    Parser("schedule", (f"{PACK}.adapter_models", f"{PACK}.common")),
     Parser("pose", (f"{PACK}.annotators", "json")),
     Parser("names", (f"{PACK}.training",)),
 )

@@ -5,7 +5,7 @@ import sys
 
 from . import links, paths
 
-LIBRARIES = ("adapter_models", "annotators", "training", "cli", "dev/tasks", "dev/demo")
+LIBRARIES = ("common", "adapter_models", "annotators", "training", "cli", "dev/tasks", "dev/demo")
 
 
 def main(arguments: list[str]) -> int:

@@ -12,12 +12,11 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ...adapter_models.errors import AdapterError
-from ...adapter_models.files import read
 from ...annotators.catalogue import published_as, published_for
-from ...annotators.errors import AnnotatorError
+from ...annotators.errors import FILE_ERRORS, AnnotatorError
 from ...annotators.images import at_resolution, check_images
 from ...annotators.networks import hed, lineart, pidinet, transformers_models
+from ...common.files import read
 from .. import host
 from .network_cache import NETWORKS
 from .pictures import in_parts, to_planes
@@ -203,8 +202,4 @@ def build(annotator: NetworkAnnotator, name: str, path: Path) -> nn.Module:
         annotator.load(outlines, name)
         return outlines
 
-    try:
-        content = read(path, rehearsed).tensors
-    except AdapterError as error:
-        raise AnnotatorError(error.where, error.got, error.expected, error.fix) from error
-    return annotator.load(content, name)
+    return annotator.load(read(path, FILE_ERRORS, rehearsed).tensors, name)

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...adapter_models.files import SAFETENSORS_SUFFIXES, names_at_a_glance, tensor_names, weights_in_folder
+from ...adapter_models.errors import FILE_ERRORS
 from ...adapter_models.formats import members
+from ...common.files import SAFETENSORS_SUFFIXES, names_at_a_glance, tensor_names, weights_in_folder
 
 # Safetensors files often have a pickle's suffix. Files with other suffixes are not opened for a list.
 SUFFIXES = (*SAFETENSORS_SUFFIXES, ".ckpt")
@@ -57,7 +58,7 @@ class Bundles:
             AdapterError: The file can't be read.
         """
         path = weights_in_folder(path) or path
-        entries = members(tensor_names(path))
+        entries = members(tensor_names(path, FILE_ERRORS))
         key = _key(path)
         if key is not None and len(entries) <= MOST_ENTRIES:
             self._remember(key, entries)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...adapter_models.errors import AdapterError
-from ...adapter_models.files import DIFFUSERS_STEM, weights_in_folder
 from ...adapter_models.loading import BUNDLE_SEPARATOR
+from ...common.files import DIFFUSERS_STEM, weights_in_folder
 from .. import host
 from .bundles import BUNDLES, LISTING_SECONDS
 

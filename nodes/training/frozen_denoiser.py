@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ...adapter_models.families import Block
+from ...common.fingerprints import weights_fingerprint
 from ...training.errors import TrainingError
-from ...training.in_memory_dataset import weights_fingerprint
 from ...training.loss import PREDICTIONS, Denoiser, Prompts
 from ...training.prompts import join_rows
 from .. import host

@@ -6,8 +6,9 @@ import warnings
 
 import psutil
 import pytest
-from t2i_adapter_pack.adapter_models import files, loading
+from t2i_adapter_pack.adapter_models import loading
 from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError
+from t2i_adapter_pack.common import files
 
 from . import damage, samples
 
@@ -131,7 +132,7 @@ def test_a_file_that_lacks_any_one_tensor_is_refused(name, naming, tmp_path, mon
     tensors = samples.named(samples.weights(config), config, naming)
     for lost in tensors:
         rest = {key: tensor for key, tensor in tensors.items() if key != lost}
-        monkeypatch.setattr(loading, "read", lambda path, pick, rest=rest: files.WeightsFile(path, pick(rest)))
+        monkeypatch.setattr(loading, "read", lambda path, _, pick, rest=rest: files.WeightsFile(path, pick(rest)))
         with pytest.raises(AdapterError):
             loading.load(tmp_path / lost)
 

@@ -112,6 +112,8 @@ def test_cells_of_another_size_come_from_config_json():
         {"adapter_type": "light_adapter"},
         {"adapter_type": "full_adapter_xm"},
         {"adapter_type": "full_adapter_xl"},
+        {"adapter_type": []},
+        {"adapter_type": {"full_adapter": 1}},
     ],
     ids=str,
 )

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from t2i_adapter_pack.adapter_models import files, loading, pickles
+from t2i_adapter_pack.adapter_models import loading
 from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
+from t2i_adapter_pack.common import files, pickles
 
 from . import others, samples
 

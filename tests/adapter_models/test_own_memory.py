@@ -10,8 +10,9 @@ import pytest
 import t2i_adapter_pack
 import torch
 from safetensors.torch import save_file
-from t2i_adapter_pack.adapter_models import files, loading, style_and_fuser
-from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
+from t2i_adapter_pack.adapter_models import loading, style_and_fuser
+from t2i_adapter_pack.adapter_models.errors import FILE_ERRORS, CorruptFileError, NotAnAdapterError
+from t2i_adapter_pack.common import files
 
 from . import companion_samples, samples
 
@@ -27,14 +28,17 @@ root, folder = sys.argv[1:]
 package = types.ModuleType("t2i_adapter_pack")
 package.__path__ = [root]
 sys.modules["t2i_adapter_pack"] = package
-from t2i_adapter_pack.adapter_models import companions, files, loading
+from t2i_adapter_pack.adapter_models import loading, style_and_fuser
 from t2i_adapter_pack.annotators import weights
+from t2i_adapter_pack.annotators.errors import FILE_ERRORS
+from t2i_adapter_pack.common import files
 
+linear = lambda: torch.nn.Linear(200, 200)
 LOADS = {
     "adapter": lambda path: loading.load(path)[0],
-    "style": lambda path: companions.load_companion(companions.STYLE_ADAPTER, path),
-    "fuser": lambda path: companions.load_companion(companions.FUSER, path),
-    "annotator": lambda path: weights.fill("", "", lambda: torch.nn.Linear(200, 200), files.read(path).tensors),
+    "style": lambda path: style_and_fuser.load_companion(style_and_fuser.STYLE_ADAPTER, path),
+    "fuser": lambda path: style_and_fuser.load_companion(style_and_fuser.FUSER, path),
+    "annotator": lambda path: weights.fill("", "", linear, files.read(path, FILE_ERRORS).tensors),
 }
 for path in sorted(Path(folder).iterdir()):
     print(path.name, flush=True)
@@ -70,13 +74,13 @@ def test_a_file_that_is_cut_while_in_use_ends_nothing(tmp_path):
 def test_nothing_but_what_is_used_stays_in_memory(container, tmp_path):
     """No view of a buffer that holds more: the other networks of a bundle or checkpoint go."""
     tensors = samples.weights(samples.full(1))
-    for name, tensor in files.read(samples.save(tmp_path, tensors, container)).tensors.items():
+    for name, tensor in files.read(samples.save(tmp_path, tensors, container), FILE_ERRORS).tensors.items():
         assert tensor.untyped_storage().nbytes() == tensor.nbytes, name
 
 
 def read_bytes(monkeypatch) -> list[int]:
     """The bytes that are read from now on for tensors, run by run."""
-    from t2i_adapter_pack.adapter_models import stored
+    from t2i_adapter_pack.common import stored
 
     read, counted = stored._read_run, []
 
@@ -124,7 +128,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, container, tmp_
         return outlines
 
     with pytest.raises(CorruptFileError, match=r"changed while it was read|cut-off file"):
-        files.read(path, pick)
+        files.read(path, FILE_ERRORS, pick)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.int8, torch.bool, torch.complex64, torch.float8_e5m2])
@@ -135,7 +139,7 @@ def test_numbers_of_every_kind_come_back(dtype, tmp_path):
         "c": torch.ones(2, 3).to(dtype),
     }
     save_file(tensors, path := tmp_path / "x.safetensors")
-    assert samples.same_bits(dict(files.read(path).tensors), tensors)
+    assert samples.same_bits(dict(files.read(path, FILE_ERRORS).tensors), tensors)
 
 
 def test_headers_are_read_as_safetensors_reads_them(tmp_path):
@@ -145,7 +149,7 @@ def test_headers_are_read_as_safetensors_reads_them(tmp_path):
     for number, (config, naming) in enumerate(samples.LAYOUTS.values()):
         path = tmp_path / f"{number}.safetensors"
         save_file(samples.named(samples.weights(config), config, naming), path, {"number": str(number)})
-        found = files.read(path)
+        found = files.read(path, FILE_ERRORS)
         with safe_open(path, "pt") as file:
             assert found.metadata == file.metadata()
             names = file.keys()

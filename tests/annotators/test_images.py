@@ -1,11 +1,9 @@
-"""What all annotators share: the check of their input, bytes, luma, and detection at another resolution."""
+"""What all annotators share: the check of their input, bytes, and detection at another resolution."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from t2i_adapter_pack.annotators import images
 from t2i_adapter_pack.annotators.errors import AnnotatorError
 
@@ -67,15 +65,6 @@ def test_bytes_are_refused_with_the_fix():
 def test_every_byte_survives_the_way_to_values_and_back(dtype):
     every = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(images.to_bytes(images.from_bytes(every, torch.zeros(1, dtype=dtype))), every)
-
-
-def test_luma_keeps_gray_exactly_and_follows_bt601():
-    gray = noise(1, 1, 8, 8)
-    assert torch.equal(images.luma(gray.expand(-1, 3, -1, -1)), gray)
-    colours = noise(2, 3, 8, 8)
-    pillow = [np.array(Image.fromarray(one.movedim(0, -1).mul(255).round().byte().numpy()).convert("L"))
-              for one in colours]  # fmt: skip
-    assert np.abs(images.luma(colours)[:, 0].numpy() * 255 - np.stack(pillow)).max() <= 1.5
 
 
 def line(height, width, column):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save as save_safetensors
 from t2i_adapter_pack.adapter_models import loading
 from t2i_adapter_pack.adapter_models.errors import AdapterError
-from t2i_adapter_pack.adapter_models.files import PICKLE_SUFFIXES, SAFETENSORS_SUFFIXES
+from t2i_adapter_pack.common.files import PICKLE_SUFFIXES, SAFETENSORS_SUFFIXES
 
 from ..adapter_models import damage, samples
 from .engine import SHORT

@@ -141,9 +141,9 @@ class Loads:
         self.names: list[str] = []
         read = network_annotator.read
 
-        def counted(path: Path) -> Any:
+        def counted(path: Path, *more: Any) -> Any:
             self.names.append(path.name)
-            return read(path)
+            return read(path, *more)
 
         monkeypatch.setattr(network_annotator, "read", counted)
 

@@ -55,11 +55,12 @@ def nodes(inside_comfyui) -> dict[str, Any]:
 
 
 def loaded(small: tuple[Any, ...], files: dict[str, Path], key: str) -> Any:
-    from t2i_adapter_pack.adapter_models.files import read
+    from t2i_adapter_pack.annotators.errors import FILE_ERRORS
     from t2i_adapter_pack.annotators.networks.transformers_models import load_model
+    from t2i_adapter_pack.common.files import read
 
     model = next(model for model in small if model.key == key)
-    return load_model(model, read(files[key]).tensors)
+    return load_model(model, read(files[key], FILE_ERRORS).tensors)
 
 
 @pytest.mark.parametrize("row", SCENES, ids=lambda row: row.key)

@@ -26,7 +26,7 @@ def test_an_entry_that_a_bundle_lacks_is_refused_before_anything_runs(folder, lo
 
 
 def test_a_list_does_not_touch_what_is_in_pickles(folder, loader, monkeypatch):
-    from t2i_adapter_pack.adapter_models import files
+    from t2i_adapter_pack.common import files
 
     def refuse(*_, **__):
         raise AssertionError("a pickle was opened for a list")

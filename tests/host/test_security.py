@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ..adapter_models.test_files import PLACES, Evaluates, RunsACommand, WritesAFile
+from ..common.test_files import PLACES, Evaluates, RunsACommand, WritesAFile
 from . import tiny
 
 pytestmark = pytest.mark.host

@@ -15,7 +15,7 @@ from t2i_adapter_pack.dev.tasks import archive, base_directory, links, paths, re
 
 # What ComfyUI and its users read; whatever else lies in the root is for those who work on the pack.
 FILES = {"__init__.py", "pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md"}
-FOLDERS = {"adapter_models", "annotators", "nodes", "training", "cli", "web", "locales", "example_workflows"}
+FOLDERS = {"common", "adapter_models", "annotators", "nodes", "training", "cli", "web", "locales", "example_workflows"}
 SUFFIXES = {".py", ".md", ".json", ".jpg", ".toml", ""}
 
 
@@ -55,7 +55,8 @@ def test_it_holds_all_of_the_pack(names):
     tracked = archive.listed(paths.ROOT, "--cached")
     of_the_pack = {name for name in tracked if name.partition("/")[0] in FOLDERS and (paths.ROOT / name).is_file()}
     assert of_the_pack <= set(names)
-    assert {"adapter_models", "annotators", "nodes", "training", "web"} <= {name.partition("/")[0] for name in names}
+    code = {"common", "adapter_models", "annotators", "nodes", "training"}
+    assert {*code, "web"} <= {name.partition("/")[0] for name in names}
 
 
 def test_the_registrys_tool_finds_every_file(names):

@@ -7,7 +7,7 @@ import torch
 from t2i_adapter_pack.training import checkpoints
 from t2i_adapter_pack.training.errors import CheckpointError
 
-from ..adapter_models.test_files import Evaluates, RunsACommand, WritesAFile
+from ..common.test_files import Evaluates, RunsACommand, WritesAFile
 
 
 @pytest.mark.parametrize("name", ["run", "Läufe 2026-01", "sketch_v1.5", "run+1 (b) @ c=d"])

@@ -1,4 +1,4 @@
-"""What is saved as a model and is none: notes of Git LFS, web pages, messages of servers, parts of a model."""
+"""Files saved under a model's name that are something else: Git LFS pointers, web pages, server messages, shards."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import AdapterError, CorruptFileError, NotAnAdapterError
+from .errors import FileErrors, PackError
 
 FETCH_AGAIN = "Download the file again."
-# Enough for the title of a page; what is shorter and all text is somebody's message.
+# Enough for a page's title; a shorter file of plain text is a message.
 LOOKED_AT = 4096
 QUOTED = 80
 
 
 @dataclass(frozen=True)
 class Impostor:
-    """A kind of file that a download leaves in place of a model.
+    """A file that a failed download leaves in place of a model.
 
     Attributes:
-        pattern: How it begins. A group in it is quoted.
-        found: What the user is told it is.
-        fix: What to do.
+        pattern: Matches its beginning. A group is quoted in the message.
+        found: Its name in messages.
+        fix: What the user should do.
     """
 
     pattern: re.Pattern[bytes]
@@ -49,29 +49,30 @@ IMPOSTORS = (
     ),
 )
 
-# How diffusers and transformers name the parts of a model that they have cut.
+# How diffusers and transformers name the shards of a model.
 PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
 INDEX = ".index.json"
 
 
-def check_is_weights(path: Path) -> None:
-    """Refuse a file that is no model, by how it begins and by its name as a part.
+def check_is_weights(path: Path, errors: FileErrors) -> None:
+    """Refuse a file that is not a whole model, judging by its first bytes and its name.
 
     Args:
         path: The file.
+        errors: The classes to raise.
 
     Raises:
-        CorruptFileError: It is a note, a page or a message; or it can't be read.
-        NotAnAdapterError: It is one of the parts of a model.
+        PackError: Of ``errors.damaged``: it is a pointer, a page or a message, or it can't be read.
+            Of ``errors.foreign``: it is a shard of a model.
     """
     part = PART.search(path.name)
     if part is not None and int(part[2]) > 1:
-        raise _in_parts(str(path), f"part {int(part[1])} of {int(part[2])} of a model that was saved in parts")
+        raise _in_parts(str(path), errors, f"part {int(part[1])} of {int(part[2])} of a model that was saved in parts")
     try:
         with path.open("rb") as file:
             start = file.read(LOOKED_AT)
     except PermissionError as error:
-        raise CorruptFileError(
+        raise errors.damaged(
             str(path), "no permission to read it", "a readable file", "Change its permissions."
         ) from error
     for row in IMPOSTORS:
@@ -79,18 +80,18 @@ def check_is_weights(path: Path) -> None:
         if found is not None:
             words = " ".join((found[1] if row.pattern.groups and found[1] else b"").decode("utf-8", "replace").split())
             quoted = f" ('{words[:QUOTED]}{'…' if len(words) > QUOTED else ''}')" if words else ""
-            raise CorruptFileError(str(path), f"{row.found}{quoted}", "a weights file", row.fix)
+            raise errors.damaged(str(path), f"{row.found}{quoted}", "a weights file", row.fix)
 
 
-def parts_in_folder(folder: Path) -> AdapterError | None:
-    """Return the error for a folder with a model that was saved in parts, or None."""
+def parts_in_folder(folder: Path, errors: FileErrors) -> PackError | None:
+    """Return the error for a folder with a sharded model, or None."""
     if any(PART.search(path.name) or path.name.endswith(INDEX) for path in folder.iterdir()):
-        return _in_parts(str(folder), "a model that was saved in parts (sharded)")
+        return _in_parts(str(folder), errors, "a model that was saved in parts (sharded)")
     return None
 
 
-def _in_parts(where: str, found: str) -> NotAnAdapterError:
-    return NotAnAdapterError(
+def _in_parts(where: str, errors: FileErrors, found: str) -> PackError:
+    return errors.foreign(
         where,
         found,
         "one whole file",

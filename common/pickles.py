@@ -1,7 +1,7 @@
-"""Read pickled state dicts without running them, and find out where their tensors lie.
+"""Read pickled state dicts without running code, and locate their tensors in the file.
 
-torch takes much on trust: sizes, places and strides. What is checked here keeps a file of some kilobytes from becoming
-billions of numbers, and a walk through it from never ending.
+torch trusts sizes, places and strides in a file. The checks here keep a file of a few kilobytes from expanding into
+billions of numbers, and the walk through it finite.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from torch import Tensor
 from .opcodes import LARGEST_PICKLE, check_pickles
 from .stored import Stored
 
-# Dictionaries that trainers wrap around the state dict.
+# Keys under which trainers nest the state dict.
 NESTING_KEYS = ("state_dict", "model_state_dict", "adapter", "model", "module")
-# State dicts are nested three deep at most, and a checkpoint of SDXL has some thousands of names.
+# Real state dicts nest at most three deep, and an SDXL checkpoint has a few thousand names.
 DEEPEST, MOST_ENTRIES, LONGEST_NAME = 16, 100_000, 1000
 PIECE = 1 << 20
 DESCRIPTOR = b"PK\x07\x08"
 
 
 def flatten(loaded: object) -> dict[str, Tensor]:
-    """Return the tensors of nested dictionaries by dotted names; what trainers wrap around a state dict is opened.
+    """Return the tensors of nested dictionaries by dotted names, without the wrappers of trainers.
 
     Args:
-        loaded: What was unpickled. Anything but a dictionary has no names.
+        loaded: The unpickled object. Anything but a dictionary gives no tensors.
 
     Raises:
-        ValueError: Dictionaries that contain themselves, are nested too deep, or are too many.
+        ValueError: A dictionary contains itself, or they are nested too deep or too many.
     """
     return dict(_walk(loaded, (), set())) if isinstance(loaded, Mapping) else {}
 
 
 def _walk(mapping: Mapping[object, object], above: tuple[int, ...], seen: set[int]) -> Iterator[tuple[str, Tensor]]:
-    """Visit each dictionary once, however many others refer to it."""
+    """Visit each dictionary once, even if several others refer to it."""
     if id(mapping) in above:
         raise ValueError("a dictionary that contains itself")
     if len(above) >= DEEPEST or len(mapping) + len(seen) > MOST_ENTRIES:
@@ -54,7 +54,7 @@ def _walk(mapping: Mapping[object, object], above: tuple[int, ...], seen: set[in
         yield from _walk(nest, above, seen)
         return
     for key, value in mapping.items():
-        # Any other key can be as long to write as its maker likes.
+        # The text of any other key can be arbitrarily long.
         name = str(key) if isinstance(key, (str, int)) else type(key).__name__
         if isinstance(value, Tensor):
             yield _checked(name), value
@@ -69,10 +69,10 @@ def _checked(name: str) -> str:
 
 
 def check_tensors(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors without plain numbers, and those that announce more numbers than they hold.
+    """Refuse tensors that are not plain arrays, and those that claim more numbers than they hold.
 
     Raises:
-        ValueError: There is such a tensor.
+        ValueError: A tensor is of this sort.
     """
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested:
@@ -83,13 +83,13 @@ def check_tensors(tensors: Mapping[str, Tensor]) -> None:
 
 
 def check_whole(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors of the old torch format that are not the whole of their data.
+    """Refuse tensors of the old torch format that don't span their whole storage.
 
-    It has no checksum at all. In an undamaged state dict each tensor is the whole of its storage; a flipped offset,
-    stride or storage number breaks that.
+    The format has no checksum. In an intact state dict each tensor spans its whole storage; a flipped bit in an
+    offset, stride or storage number breaks that.
 
     Raises:
-        ValueError: There is such a tensor.
+        ValueError: A tensor is of this sort.
     """
     owners: dict[int, str] = {}
     for name, tensor in tensors.items():
@@ -102,17 +102,17 @@ def check_whole(tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_zip(path: Path) -> tuple[object, dict[str, Stored]]:
-    """Read what torch has packed into a zip, all but the numbers.
+    """Read everything but the numbers from a zip written by torch.
 
     Args:
         path: A zip.
 
     Returns:
-        What was pickled, and where the tensors in it are.
+        The unpickled object, and the places of its tensors.
 
     Raises:
-        ValueError: Tensors that are not what they announce, or not where the directory says.
-        zipfile.BadZipFile: The zip is damaged, compressed, or no torch file.
+        ValueError: Tensors differ from what they claim, or are not where the directory says.
+        zipfile.BadZipFile: The zip is damaged, compressed, or not written by torch.
         pickle.UnpicklingError: The pickle asks for more than tensors, or is damaged.
     """
     records = check_zip(path)
@@ -123,7 +123,7 @@ def read_zip(path: Path) -> tuple[object, dict[str, Stored]]:
         storages.append(storage)
         return storage
 
-    # Mapped, but never looked at: only where the tensors are is asked. Their bytes are read from the file.
+    # Memory-mapped but never accessed: only the tensors' addresses are used. Their bytes are read from the file.
     loaded = torch.load(path, map_location=keep, weights_only=True, mmap=True)
     tensors = flatten(loaded)
     check_tensors(tensors)
@@ -140,14 +140,14 @@ def _stored(tensor: Tensor, base: int) -> Stored:
 
 
 def _base(mapped: Mapping[int, int], records: Mapping[int, int]) -> int:
-    """Return the address that the beginning of a file is mapped to.
+    """Return the address to which the beginning of the file is mapped.
 
     Args:
-        mapped: Address -> length of what the pickle names.
-        records: Place in the file -> length of each record of numbers.
+        mapped: Address -> length of each storage in the pickle.
+        records: Position in the file -> length of each record of numbers.
 
     Raises:
-        ValueError: The two differ in more than that address.
+        ValueError: The two differ by more than that address.
     """
     base = min(mapped, default=0) - min(records, default=0)
     if {address - base: length for address, length in mapped.items()} != records:
@@ -156,14 +156,14 @@ def _base(mapped: Mapping[int, int], records: Mapping[int, int]) -> int:
 
 
 def check_zip(path: Path) -> dict[int, int]:
-    """Check what torch takes on trust in a zip.
+    """Check everything in a zip that torch trusts.
 
     Returns:
-        Place -> length of each record of numbers, both in bytes.
+        Position -> length of each record of numbers, both in bytes.
 
     Raises:
-        zipfile.BadZipFile: Records are compressed, larger than the file together, or not where the directory says; or
-            checksums are wrong.
+        zipfile.BadZipFile: Records are compressed, together larger than the file, or not where the directory says; or
+            a checksum is wrong.
     """
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         records = sorted(archive.infolist(), key=lambda record: record.header_offset)
@@ -171,7 +171,7 @@ def check_zip(path: Path) -> dict[int, int]:
         others = [record for record in records if "/data/" not in record.filename]
         _check_sizes(path.stat().st_size, numbers, others)
         for record in others:
-            # To the end, for its checksum; reading tensors for theirs would take longer than loading them.
+            # Read to the end, which verifies the checksum. Doing so for tensors would take longer than loading them.
             with archive.open(record) as stream:
                 start = stream.read(PIECE)
                 while stream.read(PIECE):
@@ -201,7 +201,7 @@ def _check_sizes(size: int, numbers: list[zipfile.ZipInfo], others: list[zipfile
 
 
 def _place(file: BinaryIO, record: zipfile.ZipInfo, end: int) -> int:
-    # The lengths of two fields say where the numbers begin: a flipped bit there would load those beside them.
+    # The lengths of two fields give the start of the numbers; a flipped bit there would load other bytes.
     file.seek(record.header_offset + 26)
     start: int = record.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
     file.seek(start + record.file_size)

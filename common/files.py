@@ -1,4 +1,4 @@
-"""Read the tensors of a weights file into memory of their own, without running any of it."""
+"""Read the tensors of a weights file into their own memory, without running code from the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .errors import AdapterError, CorruptFileError, NotAnAdapterError, UnsafeFileError
+from .errors import FileErrors, PackError
 from .impostors import FETCH_AGAIN, check_is_weights, parts_in_folder
 from .opcodes import check_pickles
 from .pickles import check_tensors, check_whole, flatten, read_zip
@@ -28,7 +28,7 @@ DIFFUSERS_STEM = "diffusion_pytorch_model"
 DIFFUSERS_WEIGHTS = tuple(
     f"{DIFFUSERS_STEM}{variant}{suffix}" for suffix in (".safetensors", ".bin") for variant in ("", ".fp16")
 )
-# What torch's unpickler raises on a damaged stream, as found by corrupting files; each is reported as a damaged file.
+# Everything torch's unpickler raises on a damaged stream, found by corrupting files; all mean a damaged file.
 DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -45,13 +45,13 @@ DAMAGE = (
     MemoryError,
     OSError,
 )
-# How torch's unpickler names what it refused to run: a global, a class, or an instruction that calls something.
+# How torch's unpickler names what it refused: a global, a class, or an instruction that makes a call.
 CODE = re.compile(
     r"(?:nsupported (?:global: )?GLOBAL|unrecognized function|new object .* got|operand(?= (?:105|111|146|147|149)\b))"
     r"\s+(\S.*?)(?: whose module| was not|$)",
     re.MULTILINE,
 )
-# Names and shapes -> those that are wanted, by whatever names.
+# Outlines of all tensors -> those to read, by the names they should get.
 Pick = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
@@ -60,9 +60,9 @@ class WeightsFile:
     """The contents of a weights file.
 
     Attributes:
-        path: The file that was read; inside the folder, for a diffusers folder.
-        tensors: Flat name -> tensor, in memory of its own: whatever happens to the file later changes nothing.
-        metadata: Text written beside the tensors (safetensors only).
+        path: The file that was read; for a diffusers folder, the file in it.
+        tensors: Flat name -> tensor, in its own memory: later changes to the file have no effect.
+        metadata: Text stored with the tensors (safetensors only).
         config: The diffusers ``config.json`` beside the weights, or empty.
         container: ``safetensors`` or ``pickle``.
     """
@@ -76,12 +76,12 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What a file holds, before its numbers are read.
+    """The contents of a file before its numbers are read.
 
     Attributes:
-        outlines: Name -> tensor of that shape and precision, without numbers.
-        load: Reads the numbers of some names.
-        metadata: Text written beside the tensors.
+        outlines: Name -> tensor of that shape and precision on device ``meta``.
+        load: Reads the tensors of the given names.
+        metadata: Text stored with the tensors.
         container: ``safetensors`` or ``pickle``.
     """
 
@@ -98,38 +98,39 @@ def weights_in_folder(folder: Path) -> Path | None:
     return next((folder / name for name in DIFFUSERS_WEIGHTS if (folder / name).is_file()), None)
 
 
-def read(path: Path, pick: Pick = dict) -> WeightsFile:
+def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
     """Read a ``.safetensors`` file, a pickle (``.pth``, ``.bin``, ``.ckpt``, ``.pt``) or a diffusers folder.
 
-    Memory grows by what is picked, and by nothing else; only a file from before torch 1.6 is read whole.
+    Memory grows only by the picked tensors; a file from before torch 1.6 is read whole.
 
     Args:
         path: The file or folder.
-        pick: From the tensors' outlines (device ``meta``) by name those to read, by the names that they are to have.
-            It raises where the file is something else: then none of its numbers are read.
+        errors: The classes to raise.
+        pick: Chooses the tensors to read from the outlines (device ``meta``) by name, and names them. If it raises,
+            because the file is something else, no numbers are read.
 
     Returns:
-        The tensors, with nesting dictionaries opened.
+        The tensors, with nested dictionaries flattened.
 
     Raises:
-        CorruptFileError: The file is missing, not to be read, empty, cut short, damaged, or changes meanwhile.
-        UnsafeFileError: The file is a pickle that holds more than tensors.
-        NotAnAdapterError: The folder is no diffusers model, or the file holds no tensors.
+        PackError: Of ``errors.damaged``: the file is missing, unreadable, empty, cut short, damaged, or changes
+            during reading. Of ``errors.unsafe``: it is a pickle that holds more than tensors. Of
+            ``errors.foreign``: the folder is not a diffusers model, or the file holds no tensors.
     """
     config: Mapping[str, object] = {}
     if path.is_dir():
-        config, path = _read_folder(path)
+        config, path = _read_folder(path, errors)
     elif path.name in DIFFUSERS_WEIGHTS and (path.parent / DIFFUSERS_CONFIG).is_file():
-        config = _read_config(path.parent / DIFFUSERS_CONFIG)
-    _check_file(path)
+        config = _read_config(path.parent / DIFFUSERS_CONFIG, errors)
+    _check_file(path, errors)
     before = _stamp(path)
-    contents = _open(path)
+    contents = _open(path, errors)
     picked = pick(dict(contents.outlines))
     names = {id(outline): name for name, outline in contents.outlines.items()}
-    with _damage_reported(path):
+    with _damage_reported(path, errors):
         found = contents.load([names[id(outline)] for outline in picked.values()])
     if _stamp(path) != before:
-        raise CorruptFileError(
+        raise errors.damaged(
             str(path),
             "a file that changed while it was read",
             "one that stays as it is",
@@ -139,22 +140,26 @@ def read(path: Path, pick: Pick = dict) -> WeightsFile:
     return WeightsFile(path, tensors, contents.metadata, config, contents.container)
 
 
-def tensor_names(path: Path) -> list[str]:
-    """List the names of the tensors in a weights file; numbers are read only of a file from before torch 1.6.
+def tensor_names(path: Path, errors: FileErrors) -> list[str]:
+    """List the names of the tensors in a weights file; only files from before torch 1.6 are read whole.
+
+    Args:
+        path: The file.
+        errors: The classes to raise.
 
     Raises:
-        AdapterError: As :func:`read`.
+        PackError: As :func:`read`.
     """
-    _check_file(path)
-    return list(_open(path).outlines)
+    _check_file(path, errors)
+    return list(_open(path, errors).outlines)
 
 
 def names_at_a_glance(path: Path, most: int) -> list[str]:
-    """List the names of the tensors in a safetensors file; nothing of any other file, nor of one that is damaged.
+    """List the names of the tensors in a safetensors file; an empty list for other or damaged files.
 
     Args:
-        path: A file, whatever its name says.
-        most: Longest header that is read, in bytes.
+        path: A file with any suffix.
+        most: Largest header to read, in bytes.
     """
     try:
         if not path.is_file():
@@ -178,35 +183,35 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, errors: FileErrors) -> None:
     if not path.is_file():
-        raise CorruptFileError(str(path), "no such file", "a weights file", FETCH_AGAIN)
+        raise errors.damaged(str(path), "no such file", "a weights file", FETCH_AGAIN)
     if path.stat().st_size == 0:
-        raise CorruptFileError(str(path), "an empty file", "a weights file", FETCH_AGAIN)
-    check_is_weights(path)
+        raise errors.damaged(str(path), "an empty file", "a weights file", FETCH_AGAIN)
+    check_is_weights(path, errors)
 
 
-def _read_folder(folder: Path) -> tuple[Mapping[str, object], Path]:
+def _read_folder(folder: Path, errors: FileErrors) -> tuple[Mapping[str, object], Path]:
     weights = weights_in_folder(folder)
     if weights is None:
-        raise parts_in_folder(folder) or NotAnAdapterError(
+        raise parts_in_folder(folder, errors) or errors.foreign(
             str(folder), "a folder without a diffusers model", f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it"
         )
-    return _read_config(folder / DIFFUSERS_CONFIG), weights
+    return _read_config(folder / DIFFUSERS_CONFIG, errors), weights
 
 
-def _read_config(path: Path) -> Mapping[str, object]:
+def _read_config(path: Path, errors: FileErrors) -> Mapping[str, object]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CorruptFileError(str(path), f"unreadable JSON ({error})", "a diffusers config", FETCH_AGAIN) from error
+        raise errors.damaged(str(path), f"unreadable JSON ({error})", "a diffusers config", FETCH_AGAIN) from error
     if not isinstance(config, dict):
-        raise CorruptFileError(str(path), f"a JSON {type(config).__name__}", "a diffusers config", FETCH_AGAIN)
+        raise errors.damaged(str(path), f"a JSON {type(config).__name__}", "a diffusers config", FETCH_AGAIN)
     return config
 
 
-def _open(path: Path) -> _Contents:
-    with _damage_reported(path):
+def _open(path: Path, errors: FileErrors) -> _Contents:
+    with _damage_reported(path, errors):
         with path.open("rb") as file:
             begins = begins_as_safetensors(file.read(9), path.stat().st_size)
         if begins or path.suffix.lower() in SAFETENSORS_SUFFIXES:
@@ -214,12 +219,12 @@ def _open(path: Path) -> _Contents:
             return _from_stored(path, stored, metadata, "safetensors")
         if zipfile.is_zipfile(path):
             loaded, stored = read_zip(path)
-            _require_tensors(path, loaded, stored)
+            _require_tensors(path, errors, loaded, stored)
             return _from_stored(path, stored, {}, "pickle")
         check_pickles(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         tensors = flatten(loaded)
-        _require_tensors(path, loaded, tensors)
+        _require_tensors(path, errors, loaded, tensors)
         check_tensors(tensors)
         check_whole(tensors)
         outlines = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
@@ -233,30 +238,30 @@ def _from_stored(path: Path, stored: Mapping[str, Stored], metadata: Mapping[str
     )
 
 
-def _require_tensors(path: Path, loaded: object, tensors: Mapping[str, object]) -> None:
+def _require_tensors(path: Path, errors: FileErrors, loaded: object, tensors: Mapping[str, object]) -> None:
     if not tensors:
-        raise NotAnAdapterError(
+        raise errors.foreign(
             str(path), f"a pickled {type(loaded).__name__} without tensors", "a state dict", "Choose another file."
         )
 
 
 @contextlib.contextmanager
-def _damage_reported(path: Path) -> Iterator[None]:
-    """Say of whatever a damaged file raises that it is damaged, and what a pickle would have run."""
+def _damage_reported(path: Path, errors: FileErrors) -> Iterator[None]:
+    """Report any error from a damaged file as damage, and from an unsafe pickle what it would have run."""
     try:
         yield
-    except AdapterError:
+    except PackError:
         raise
     except DAMAGE as error:
         refused = CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if refused is not None:
-            raise UnsafeFileError(
+            raise errors.unsafe(
                 str(path),
                 f"a pickle that asks for more than tensors ({refused[1][:120]})",
                 "a file of tensors alone",
                 "Nothing of it was run. Use a .safetensors version of this adapter.",
             ) from error
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
-        raise CorruptFileError(
+        raise errors.damaged(
             str(path), f"a damaged or cut-off file ({reason})", "a whole weights file", FETCH_AGAIN
         ) from error

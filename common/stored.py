@@ -1,6 +1,6 @@
-"""Where tensors lie in a file, and how they come into memory of their own.
+"""The places of tensors in a file, and reading them into their own memory.
 
-Nothing is mapped: when a mapped file is cut, by a copy or a download over it, whoever looks at its weights is killed.
+Files are never memory-mapped: when a copy or download truncates a mapped file, accessing its weights kills the process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, TypeGuard
 import torch
 from torch import Tensor
 
-# The largest headers that exist, of checkpoints in a thousand pieces, have some hundred kilobytes.
+# The largest known headers, of checkpoints with a thousand tensors, have a few hundred kilobytes.
 LARGEST_HEADER = 1 << 24
 METADATA = "__metadata__"
-# By the names in safetensors; an older torch lacks some of them.
+# Keyed by their names in safetensors; older torch versions lack some of them.
 DTYPES = {
     name: getattr(torch, attribute)
     for name, attribute in (
@@ -34,14 +34,14 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a file, and the run of bytes that it is a view of.
+    """A tensor in a file, and the run of bytes it is a view of.
 
     Attributes:
         dtype: Its precision.
         shape: Its shape.
-        stride: Numbers from one to the next, along each dimension.
-        offset: Numbers before its first one in the run.
-        begin: Where the run begins in the file, in bytes.
+        stride: Its stride, in numbers.
+        offset: Its storage offset in the run, in numbers.
+        begin: Start of the run in the file, in bytes.
         nbytes: Length of the run.
     """
 
@@ -58,18 +58,18 @@ class Stored:
 
 
 def read_stored(path: Path, wanted: Mapping[str, Stored]) -> dict[str, Tensor]:
-    """Read tensors from a file into memory of their own; views of the same bytes share them.
+    """Read tensors from a file into their own memory; views of the same bytes share memory.
 
     Args:
         path: The file.
-        wanted: Name -> where the tensor is.
+        wanted: Name -> place of the tensor.
 
     Returns:
         Name -> tensor.
 
     Raises:
         OSError: The file can't be read.
-        EOFError: It has become shorter.
+        EOFError: The file has become shorter.
     """
     runs: dict[tuple[int, int], torch.UntypedStorage] = {}
     tensors = {}
@@ -95,7 +95,7 @@ def _read_run(file: Any, begin: int, nbytes: int) -> torch.UntypedStorage:
 
 
 def begins_as_safetensors(start: bytes, size: int) -> bool:
-    """Tell by the first nine bytes of a file of ``size`` bytes: the length of its header, then a JSON object."""
+    """Tell from the first nine bytes of a file of ``size`` bytes: the header's length, then a JSON object."""
     return start[8:9] == b"{" and 0 < int.from_bytes(start[:8], "little") <= size - 8
 
 
@@ -105,10 +105,10 @@ def header_text(file: BinaryIO, size: int, most: int) -> bytes:
     Args:
         file: The file, at its beginning.
         size: Its length in bytes.
-        most: Longest header that is read, in bytes.
+        most: Largest header to read, in bytes.
 
     Raises:
-        ValueError: There is none, or a longer one.
+        ValueError: There is no header, or it is too long.
     """
     length = int.from_bytes(file.read(8), "little")
     if not 0 < length <= size - 8:
@@ -122,11 +122,11 @@ def header_text(file: BinaryIO, size: int, most: int) -> bytes:
 
 
 def read_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
-    """Read where the tensors of a safetensors file are, and the text beside them.
+    """Read the places of the tensors in a safetensors file, and its metadata.
 
     Raises:
-        ValueError: The header is damaged, or does not fit the file.
-        TypeError: The header is no object of objects.
+        ValueError: The header is damaged or does not match the file.
+        TypeError: The header is not an object of objects.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -161,7 +161,7 @@ def _counts(value: object) -> TypeGuard[list[int]]:
 
 
 def _check_places(stored: Iterable[Stored], start: int, size: int) -> None:
-    """Refuse tensors that overlap, leave gaps, or end elsewhere than the file."""
+    """Refuse tensors that overlap, leave gaps, or don't end where the file does."""
     for one in sorted(stored, key=lambda one: (one.begin, one.nbytes)):
         if one.begin != start:
             raise ValueError("tensors that overlap or leave gaps")

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models.fingerprints import COLUMNS, fingerprint
+from t2i_adapter_pack.common.fingerprints import COLUMNS, fingerprint, weights_fingerprint
 
-from . import engine
+from ..adapter_models import engine
 
 
 def invert(values):
@@ -131,3 +131,16 @@ def test_pictures_that_are_not_wanted_may_change():
         applied.features(hint, 2, (64, 64), "crop", device=engine.CPU, dtype=torch.float32)
         hint[3] = 0
     assert forwards.batches == [2]
+
+
+def test_a_glance_tells_weights_apart():
+    weights = [torch.randn(300, 70, generator=torch.Generator().manual_seed(1)), torch.ones(5), torch.zeros(0)]
+    known = weights_fingerprint(weights)
+    assert weights_fingerprint([weight.clone() for weight in weights]) == known
+    # Of low rank, as a LoRA: it changes all of a weight.
+    low = torch.linspace(0.1, 1, 300)[:, None] * torch.linspace(1, 2, 70)[None] * 1e-3
+    assert weights_fingerprint([weights[0] + low, *weights[1:]]) != known
+    assert weights_fingerprint([weights[0], weights[1] * 1.001, weights[2]]) != known
+    assert weights_fingerprint([weights[0].half(), *weights[1:]]) == weights_fingerprint(
+        [weights[0].half().float(), *weights[1:]]
+    )

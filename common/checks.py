@@ -1,0 +1,42 @@
+"""Checks of numbers and choices: links can bring values that ComfyUI does not check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from .errors import PackError
+
+
+def check_numbers(where: str, *numbers: float, error: type[PackError]) -> None:
+    """Refuse NaN and infinity.
+
+    Args:
+        where: What they are, for the message.
+        numbers: Strengths, factors or percents.
+        error: What to raise.
+
+    Raises:
+        PackError: One of them is not finite.
+    """
+    for number in numbers:
+        if not math.isfinite(number):
+            raise error(where, f"{number}", "a number", "Check the node that makes it.")
+
+
+def check_choice(where: str, value: object, known: Iterable[str], *, error: type[PackError]) -> None:
+    """Refuse a value that is not among the known ones.
+
+    Args:
+        where: What it is, for the message.
+        value: What was chosen.
+        known: What may be chosen.
+        error: What to raise.
+
+    Raises:
+        PackError: The value is another one.
+    """
+    names = list(known)
+    # Check the type before comparing: comparing a tensor gives a tensor, not True or False.
+    if not isinstance(value, str) or value not in names:
+        raise error(where, f"'{value}'", f"one of {', '.join(names)}", "Choose one of them.")

@@ -1,0 +1,27 @@
+"""One form of errors for every package, and each library's own classes for what goes wrong with a file."""
+
+import pytest
+from t2i_adapter_pack.adapter_models import errors as adapters
+from t2i_adapter_pack.annotators import errors as annotators
+from t2i_adapter_pack.common.errors import PackError
+from t2i_adapter_pack.common.files import read, tensor_names
+from t2i_adapter_pack.training import errors as training
+
+BASES = (adapters.AdapterError, annotators.AnnotatorError, training.TrainingError, training.CheckpointError)
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_every_package_has_the_form_from_one_base(kind):
+    assert issubclass(kind, PackError)
+    assert kind.__init__ is PackError.__init__
+
+
+@pytest.mark.parametrize("way", [read, tensor_names])
+@pytest.mark.parametrize("errors", [adapters.FILE_ERRORS, annotators.FILE_ERRORS], ids=["adapters", "annotators"])
+def test_a_library_gets_its_own_error_for_a_file(way, errors, tmp_path):
+    (path := tmp_path / "x.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
+    with pytest.raises(errors.damaged, match="got a damaged or cut-off file") as caught:
+        way(path, errors)
+    assert type(caught.value) is errors.damaged
+    with pytest.raises(errors.foreign, match="got part 1 of 2"):
+        way(path.rename(tmp_path / "x-00001-of-00002.safetensors"), errors)
