@@ -51,7 +51,7 @@ def check_pickles(path: Path) -> None:
 def _check(file: BinaryIO) -> None:
     """Check the instructions up to the end of a pickle, or to one that torch refuses."""
     stack: list[Weight | None] = []  # None stands for a mark
-    memo: dict[int, Weight] = {}
+    memo: dict[object, Weight] = {}
     visits = 0
     try:
         for step, (instruction, argument, _) in enumerate(pickletools.genops(file)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,15 @@ class LongServer(server.ComfyServer):
         """Return the bytes of memory that it takes."""
         assert self.process is not None
         return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def held(self) -> dict[str, int]:
+        """Return what else it holds: threads, and descriptors of files, pipes and connections."""
+        assert self.process is not None
+        process = psutil.Process(self.process.pid)
+        return {
+            "threads": process.num_threads(),
+            "descriptors": process.num_handles() if os.name == "nt" else process.num_fds(),
+        }
 
     def post(self, path: str, **content: Any) -> None:
         """Send it something."""

@@ -15,6 +15,7 @@ from PIL import Image
 from t2i_adapter_pack.dev.demo import workflows
 from t2i_adapter_pack.dev.tasks import client
 
+from ..attacks import effort
 from .conftest import OTHERS, sketch
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
@@ -77,6 +78,43 @@ def test_fifty_prompts_with_other_pictures_adapters_and_sizes(long_server):
     assert told["alive"]["T2IAdapter"] == len(ADAPTERS)
     assert told["alive"]["ResidualComputer"] == told["alive"]["Run"] == 0
     assert grown < ALLOWANCE, f"{grown / MEGABYTE:.1f} MB more after {PROMPTS} prompts"
+
+
+def mixed(long_server: Any, chance: random.Random, number: int) -> None:
+    """A picture; or a run that is cancelled; or a prompt that is refused."""
+    kind = chance.choice(("picture", "cancelled", "refused"))
+    name = f"mixed-{number % 20}.png"
+    values = {"denoise": 0.5} if kind == "refused" else {}
+    workflow = drawing(name, "no such" if kind == "refused" else chance.choice(ADAPTERS), seed=number, **values)
+    timer = threading.Timer(chance.uniform(0, 0.5), long_server.post, ["/interrupt"])
+    if kind == "cancelled":
+        timer.start()
+    try:
+        draw(long_server, workflow, {name: sketch(number % 20, chance.choice(SIZES))})
+        assert kind != "refused"
+    except client.WorkflowError:
+        assert kind != "picture"
+    if kind == "cancelled":
+        timer.join()
+
+
+def test_a_mixed_session_holds_no_more_at_its_end(long_server):
+    """Half a minute in the test command, as long as it is given in the session `fuzz`."""
+    chance, number = random.Random(2), 0
+    for number in range(20):
+        mixed(long_server, chance, number)
+    long_server.get("/probe/collected")
+    before, held = long_server.resident(), long_server.held()
+    until = time.monotonic() + max(25.0, 60 * effort.MINUTES)
+    while time.monotonic() < until:
+        number += 1
+        mixed(long_server, chance, number)
+    told = long_server.get("/probe/collected")
+    assert told["alive"]["ResidualComputer"] == told["alive"]["Run"] == 0
+    grown = long_server.resident() - before
+    assert grown < ALLOWANCE, f"{grown / MEGABYTE:.1f} MB more after {number} prompts"
+    # A pool of threads or connections may not have been full.
+    assert all(now - held[kind] <= 4 for kind, now in long_server.held().items()), (held, long_server.held())
 
 
 def test_nothing_of_ours_stays_when_memory_is_freed(long_server):
