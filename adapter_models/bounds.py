@@ -22,7 +22,9 @@ def largest_residual(dtype: torch.dtype) -> float:
 
 
 def peaks_of(levels: Sequence[Tensor]) -> tuple[float, ...]:
-    """Return the largest absolute value of each tensor, with a single device synchronisation."""
+    """Return the largest absolute value of each tensor, with a single device synchronisation; 0 on ``meta``."""
+    if any(level.is_meta for level in levels):
+        return (0.0,) * len(levels)
     return tuple(torch.stack([level.abs().amax().to(torch.float32) for level in levels]).tolist())
 
 

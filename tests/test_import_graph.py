@@ -10,11 +10,12 @@ PACKAGES = ("common", "adapter_models", "annotators", "training", "nodes", "cli"
 HOST_KNOWS = {"adapter_models.errors", "adapter_models.families", "training.errors"}
 # Modules in nodes/ that all faces share; every other one is a face.
 CONTRACT = {"nodes", "nodes.inputs", "nodes.sockets"}
+ROOMS = {f"nodes.{path.parent.name}" for path in (ROOT / "nodes").glob("*/__init__.py")}
 
 
 def is_face(module: str) -> bool:
     """Tell whether a module is a face: directly in nodes/, and not part of the contract that all faces share."""
-    return module.startswith("nodes.") and module.count(".") == 1 and module not in CONTRACT | {"nodes.host"}
+    return module.startswith("nodes.") and module.count(".") == 1 and module not in CONTRACT | ROOMS
 
 
 def our_sources() -> dict[str, tuple[str, bool]]:

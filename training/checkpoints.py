@@ -127,14 +127,6 @@ def check_prefix(prefix: str) -> str:
     if not isinstance(prefix, str):
         raise CheckpointError("filename_prefix", repr(prefix), "a text", "Check the node that makes it.")
     place = PureWindowsPath(prefix.strip())  # which knows both kinds of slashes, and drives
-    # Windows takes no file or folder of such a name, whatever follows its first dot.
-    if reserved := next((part for part in place.parts if RESERVED.fullmatch(part.partition(".")[0].rstrip())), None):
-        raise CheckpointError(
-            "filename_prefix",
-            f"'{reserved}', a name that Windows keeps for itself",
-            "any other",
-            "Choose another name.",
-        )
     if not place.name or place.anchor or ".." in place.parts or ":" in prefix or not prefix.isprintable():
         raise CheckpointError(
             "filename_prefix",

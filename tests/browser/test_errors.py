@@ -14,6 +14,7 @@ def test_an_adapter_of_another_family(page):
     assert seen["events"][-1][0] == "execution_error"
     panel = page.errors_panel()
     panel.get_by_test_id("runtime-error-panel").wait_for()
+    panel.get_by_text("as made for SDXL").first.wait_for()
     told = panel.inner_text()
     assert "as made for SDXL" in told
     assert "Load a checkpoint that the adapter was made for" in told

@@ -103,6 +103,7 @@ def held() -> int:
         torch.cuda.synchronize(device)
         return torch.cuda.memory_allocated(device)
     tensors = [thing for thing in gc.get_objects() if type(thing) in (torch.Tensor, torch.nn.Parameter)]
+    tensors = [each for each in tensors if each.layout == torch.strided and not each.is_meta]
     storages = {each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in tensors}
     return sum(storages.values())
 

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from ...tasks import in_process
 from .children import StoppedError, lines
 
-ROOT = Path(__file__).absolute().parents[2]
+ROOT = Path(__file__).absolute().parents[3]
 # Where the pack meets ComfyUI's tensors and memory.
 HOST = tuple(
     f"tests/host/test_{name}.py"
