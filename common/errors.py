@@ -72,4 +72,16 @@ def shorten(text: str) -> str:
 def cut(text: str, longest: int) -> str:
     """Return a text of at most ``longest`` characters: itself, or its two ends."""
     half = (longest - 1) // 2
-    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+    return plain(text if len(text) <= longest else f"{text[:half]}…{text[-half:]}")
+
+
+def plain(text: str) -> str:
+    """Escape what neither a log nor a page can show: half a surrogate pair in a message ends ComfyUI's worker.
+
+    Args:
+        text: Anything that came from outside.
+
+    Returns:
+        The text; unprintable characters but newlines as Python escapes.
+    """
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)

@@ -51,3 +51,12 @@ def test_a_message_of_usual_length_is_left_alone(kind):
     parts = ("file's name.pth, weights", "it's 'a', isn't it", ", ".join(f"'{n}'" for n in range(200)), "Don't. " * 40)
     error = kind(*parts)
     assert (error.where, error.got, error.expected, error.fix) == parts
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__qualname__)
+def test_a_message_can_be_written_into_every_log(kind):
+    """ComfyUI's worker thread ended with what it could not write, and the server ran nothing any more."""
+    message = str(kind("half \ud800", "'a\0b'", "\x1b[2J\r", "Übung — 画像\nsecond line. " + "\udfff" * 1000))
+    message.encode("utf-8")
+    assert "half \\ud800: got 'a\\x00b'; expected \\x1b[2J\\r. Übung — 画像\nsecond line." in message
+    assert all(each.isprintable() or each == "\n" for each in message)
