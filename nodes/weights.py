@@ -73,7 +73,7 @@ class T2IAdapterWeights(io.ComfyNode):
     @checked
     def execute(
         cls,
-        preset: Mapping[str, Any] | str | None = None,
+        preset: Mapping[str, Any] | str = PRESETS[0].name,
         positive: float = 1.0,
         negative: float = 1.0,
         weights: Weights | None = None,
@@ -99,17 +99,17 @@ def _level_inputs() -> list[Any]:
     ]
 
 
-def _levels(preset: Mapping[str, Any] | str | None, others: Mapping[str, Any]) -> tuple[float, ...]:
+def _levels(preset: Mapping[str, Any] | str, others: Mapping[str, Any]) -> tuple[float, ...]:
     """Return the levels of a preset.
 
     Args:
-        preset: Name and inputs of the preset; only the name if it came by a link; None for the first preset.
+        preset: Name and inputs of the preset; only the name if it came by a link.
         others: Inputs of the preset that ComfyUI passes separately, such as ``preset.level_1``, if the name came by a
             link.
     """
     if not isinstance(preset, Mapping):
         own = {name.partition(".")[2]: value for name, value in others.items()}
-        preset = {**own, "preset": PRESETS[0].name if preset is None else preset}
+        preset = {**own, "preset": preset}
     name = preset.get("preset")
     known = {row.name: row.levels for row in PRESETS}
     check_choice(f"{LEVEL_WEIGHTS}, preset", name, [*known, CUSTOM], error=AdapterError)

@@ -203,6 +203,6 @@ def test_the_folders_place_is_taken(tmp_path: Path):
     for name, make in {"file": lambda path: path.write_text("a"), "loop": lambda path: path.symlink_to(path)}.items():
         make(tmp_path / name)
         with raw(lambda connection, begin: connection.sendall(rest(begin))) as server:
-            with pytest.raises(AnnotatorError, match=r"a fault of the disk|may not be written"):
+            with pytest.raises(AnnotatorError, match=r"a disk error|may not be written"):
                 fetch(row(server), tmp_path / name / "annotators")
             assert server.asked == 0

@@ -148,7 +148,7 @@ def test_an_interrupt_while_saving_leaves_nothing(output, monkeypatch, layout, m
 
 def test_an_interrupt_while_loading_leaves_the_next_load_right(tmp_path, monkeypatch):
     import comfy.model_management as management
-    from t2i_adapter_pack.adapter_models import stored
+    from t2i_adapter_pack.common import stored
     from t2i_adapter_pack.nodes.loading import adapters
 
     path = tiny.save_adapter(tmp_path, tiny.adapter_config(), name="t2iadapter_sketch_sd14v1")
@@ -180,8 +180,8 @@ def open_files() -> list[str]:
 
 
 def test_a_wrong_large_file_for_an_annotator_is_refused_by_its_names(weights, monkeypatch):
-    from t2i_adapter_pack.adapter_models import files
     from t2i_adapter_pack.annotators.errors import AnnotatorError
+    from t2i_adapter_pack.common import files
     from t2i_adapter_pack.nodes.annotate_lines import T2IAnnotateSketch
 
     save_file({"model.diffusion_model.a": torch.zeros(1000)}, weights / "checkpoint.safetensors")
