@@ -130,7 +130,7 @@ def sides(kit: Kit) -> list[Column]:
     from ...nodes.weights import T2IAdapterWeights
 
     def one(positive: float, negative: float) -> torch.Tensor:
-        return kit.sketched(weights=T2IAdapterWeights.execute(None, positive, negative)[0])
+        return kit.sketched(weights=T2IAdapterWeights.execute(positive=positive, negative=negative)[0])
 
     return [
         ("sketch", kit.hint("sketch")),

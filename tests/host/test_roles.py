@@ -135,7 +135,7 @@ def test_a_strength_for_one_side_acts_on_that_side_alone(sd, name, acting):
 
     make, prompts = GUIDERS[name]
     sides = {"positive": 0.0, "negative": 0.0, acting: 1.0}
-    weights = T2IAdapterWeights.execute(None, **sides)[0]
+    weights = T2IAdapterWeights.execute(**sides)[0]
     acts: list[tuple[int, bool]] = []
     adapter = tiny.adapter(tiny.adapter_config())
     sample(make(watched(tiny.apply(sd, adapter, tiny.hint(SIDE, SIDE), weights=weights), acts)))
@@ -152,7 +152,7 @@ def test_sides_of_their_own_cost_no_call_of_the_unet(sd, name):
     make, _ = GUIDERS[name]
     adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(SIDE, SIDE)
     calls = []
-    for weights in (None, T2IAdapterWeights.execute(None, 1.0, 0.5)[0]):
+    for weights in (None, T2IAdapterWeights.execute(positive=1.0, negative=0.5)[0]):
         count = tiny.Count(sd.model.diffusion_model)
         sample(make(tiny.apply(sd, adapter, image, weights=weights)))
         calls.append(count.calls)
