@@ -1,1 +1,33 @@
-"""T2I-Adapter networks, file formats, UNet families and the engine that turns adapters into residuals; plain torch."""
+"""T2I-Adapter networks, file formats, UNet families and the engine that turns adapters into residuals; plain torch.
+
+The names in ``__all__`` are the public API; see docs/libraries.md. Everything else may change between versions.
+"""
+
+from .adapter import T2IAdapter
+from .errors import (
+    AdapterError,
+    CorruptFileError,
+    FamilyMismatchError,
+    HintError,
+    NotAnAdapterError,
+    UnsafeFileError,
+)
+from .loading import AdapterInfo
+from .networks import AdapterConfig
+from .standalone import AdapterModule, hint_features, load_adapter, unet_residuals
+
+__all__ = [
+    "AdapterConfig",
+    "AdapterError",
+    "AdapterInfo",
+    "AdapterModule",
+    "CorruptFileError",
+    "FamilyMismatchError",
+    "HintError",
+    "NotAnAdapterError",
+    "T2IAdapter",
+    "UnsafeFileError",
+    "hint_features",
+    "load_adapter",
+    "unet_residuals",
+]
