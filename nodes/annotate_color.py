@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..annotators import palette
 from ..annotators.images import check_images
+from ..annotators.palette import CELL, SAMPLINGS, palette
 from . import host
 from .annotation.picture_size import fit_image, likely_palette, picture_size, size_inputs
 from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
@@ -35,7 +35,7 @@ class T2IAnnotateColor(io.ComfyNode):
                 resolution_input(" Leave it at 0: cells would change their size with it."),
                 io.Int.Input(
                     "cell",
-                    default=palette.CELL,
+                    default=CELL,
                     min=1,
                     max=1024,
                     tooltip="Side of a cell in pixels, from the left top corner. 64 (default) is as trained; smaller "
@@ -43,8 +43,8 @@ class T2IAnnotateColor(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "sampling",
-                    options=[row.name for row in palette.SAMPLINGS],
-                    default=palette.SAMPLINGS[0].name,
+                    options=[row.name for row in SAMPLINGS],
+                    default=SAMPLINGS[0].name,
                     tooltip="as trained (default): the colour at a cell's centre. area: its mean, calmer. median: its "
                     "most typical colour, without mixing.",
                 ),
@@ -59,8 +59,8 @@ class T2IAnnotateColor(io.ComfyNode):
         cls,
         image: torch.Tensor,
         resolution: int = 0,
-        cell: int = palette.CELL,
-        sampling: str = palette.SAMPLINGS[0].name,
+        cell: int = CELL,
+        sampling: str = SAMPLINGS[0].name,
         width: int = 0,
         height: int = 0,
         latent: Any = None,
@@ -70,7 +70,7 @@ class T2IAnnotateColor(io.ComfyNode):
         size = picture_size(WHERE, image, width, height, latent)
         if size is not None:
             image = fit_image(WHERE, image, size)
-        elif resolution == 0 and cell == palette.CELL:
+        elif resolution == 0 and cell == CELL:
             resolution, advice = likely_palette(image)
             host.tell(f"Cells of {cell} pixels in {advice}", host.running_node() or None)
-        return annotate(WHERE, image, lambda part: palette.palette(part, cell, sampling), resolution, "nearest")
+        return annotate(WHERE, image, lambda part: palette(part, cell, sampling), resolution, "nearest")

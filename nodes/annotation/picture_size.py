@@ -9,9 +9,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...adapter_models.hint import fit_to
-from ...annotators import palette
 from ...annotators.errors import AnnotatorError
 from ...annotators.images import check_images
+from ...annotators.palette import TRAINED_SIDE, likely_resolution
 from .pictures import to_planes
 
 Size = tuple[int, int]
@@ -98,7 +98,7 @@ def fit_image(where: str, image: Tensor, size: Size) -> Tensor:
     return fit_to(planes, size, "crop").clamp(0, 1).movedim(1, -1).to(image.dtype)
 
 
-def likely_palette(image: Tensor, trained: int = palette.TRAINED_SIDE) -> tuple[int, str]:
+def likely_palette(image: Tensor, trained: int = TRAINED_SIDE) -> tuple[int, str]:
     """Guess the size of the picture that a palette is for, where no input gives it.
 
     Args:
@@ -110,7 +110,7 @@ def likely_palette(image: Tensor, trained: int = palette.TRAINED_SIDE) -> tuple[
         for the user.
     """
     rows, columns = image.shape[1:3]
-    resolution = palette.likely_resolution((rows, columns), trained)
+    resolution = likely_resolution((rows, columns), trained)
     scale = resolution / min(rows, columns) if resolution else 1.0
     why = f"the image's {columns}×{rows} are more than is made in one go" if resolution else "as large as the image"
     made = f"a picture of {round(columns * scale)}×{round(rows * scale)} pixels ({why})"
