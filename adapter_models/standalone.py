@@ -124,6 +124,11 @@ class AdapterModule(nn.Module):
         return self.network.config.strides[-1]
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network.parameters()).device
+
+    @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
         return next(self.network.parameters()).dtype
