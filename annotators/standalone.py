@@ -91,15 +91,25 @@ def load_annotator(path: str | Path, *, device: torch.device | str = "cpu") -> L
         AnnotatorError: The file is missing, damaged or of another network, or transformers is missing or too old.
     """
     path = Path(path)
-    content = unwrap(path.name, read(path, FILE_ERRORS).tensors)
-    kind = next((kind for kind in KINDS if kind.mark in content), None)
-    if kind is None:
-        known = ", ".join(kind.key for kind in KINDS)
-        raise AnnotatorError(path.name, "weights of another network", f"one of {known}", FIX)
+
+    def known(outlines: dict[str, Tensor]) -> dict[str, Tensor]:
+        _kind_of(path.name, unwrap(path.name, outlines))  # refuses another network's file before reading its numbers
+        return outlines
+
+    content = unwrap(path.name, read(path, FILE_ERRORS, known).tensors)
+    kind = _kind_of(path.name, content)
     loaded = kind.load(content, path.name)
     network = loaded.network if isinstance(loaded, LoadedModel) else loaded
     network.to(device)
     return LoadedAnnotator(kind.key, network, partial(kind.annotate, loaded))
+
+
+def _kind_of(where: str, content: Mapping[str, Any]) -> NetworkKind:
+    for kind in KINDS:
+        if kind.mark in content:
+            return kind
+    known = ", ".join(kind.key for kind in KINDS)
+    raise AnnotatorError(where, "weights of another network", f"one of {known}", FIX)
 
 
 def _depth(loaded: LoadedModel, images: Tensor, gamma: float = 0.0) -> Tensor:
@@ -130,18 +140,18 @@ def _of_transformers(key: str) -> Callable[[Mapping[str, Any], str], LoadedModel
     return lambda content, name: transformers_models.load_model(transformers_models.find_model(key), content, name)
 
 
-def _transformers_kind(key: str, mark: str, annotate: Callable[..., Tensor]) -> NetworkKind:
-    return NetworkKind(key, mark, _of_transformers(key), annotate)
+def _transformers_kind(key: str, annotate: Callable[..., Tensor]) -> NetworkKind:
+    return NetworkKind(key, transformers_models.find_model(key).mark, _of_transformers(key), annotate)
 
 
 KINDS = (
     NetworkKind("pidinet", "block1_1.conv1.weight", pidinet.load, pidinet.pidinet_edges),
     NetworkKind("hed", "block1.convs.0.weight", hed.load, hed.hed_edges),
     NetworkKind("lineart", "model0.1.weight", lineart.load, lineart.lineart_lines),
-    _transformers_kind("dpt-hybrid", "dpt.embeddings.backbone.bit.embedder.convolution.weight", _depth),
-    _transformers_kind("dpt-large", "dpt.embeddings.patch_embeddings.projection.weight", _depth),
-    _transformers_kind("zoedepth-nk", "relative_head.conv1.weight", _depth),
-    _transformers_kind("depth-anything-v2-small", "head.conv3.weight", _depth),
-    _transformers_kind("maskformer-coco-stuff", "class_predictor.weight", _segmentation),
-    _transformers_kind("vitpose-base-simple", "head.conv.weight", _pose),
+    _transformers_kind("dpt-hybrid", _depth),
+    _transformers_kind("dpt-large", _depth),
+    _transformers_kind("zoedepth-nk", _depth),
+    _transformers_kind("depth-anything-v2-small", _depth),
+    _transformers_kind("maskformer-coco-stuff", _segmentation),
+    _transformers_kind("vitpose-base-simple", _pose),
 )

@@ -35,6 +35,7 @@ class Model:
 
     Attributes:
         key: How we call it.
+        mark: A weight that only this network has: identifies files that were renamed.
         published: The repository that its weights come from.
         task: What it finds.
         network: Its class in transformers; its configuration's class is ``configuration``.
@@ -53,6 +54,7 @@ class Model:
     """
 
     key: str
+    mark: str
     published: str
     task: Task
     network: str
@@ -72,6 +74,7 @@ class Model:
 MODELS = (
     Model(
         key="dpt-hybrid",
+        mark="dpt.embeddings.backbone.bit.embedder.convolution.weight",
         published="Intel/dpt-hybrid-midas",
         task="depth",
         network="DPTForDepthEstimation",
@@ -95,6 +98,7 @@ MODELS = (
     ),
     Model(
         key="dpt-large",
+        mark="dpt.embeddings.patch_embeddings.projection.weight",
         published="Intel/dpt-large",
         task="depth",
         network="DPTForDepthEstimation",
@@ -113,6 +117,7 @@ MODELS = (
     ),
     Model(
         key="zoedepth-nk",
+        mark="relative_head.conv1.weight",
         published="Intel/zoedepth-nyu-kitti",
         task="depth",
         network="ZoeDepthForDepthEstimation",
@@ -150,6 +155,7 @@ MODELS = (
     ),
     Model(
         key="depth-anything-v2-small",
+        mark="head.conv3.weight",
         published="depth-anything/Depth-Anything-V2-Small-hf",
         task="depth",
         network="DepthAnythingForDepthEstimation",
@@ -172,6 +178,7 @@ MODELS = (
     ),
     Model(
         key="maskformer-coco-stuff",
+        mark="class_predictor.weight",
         published="facebook/maskformer-resnet50-coco-stuff",
         task="labels",
         network="MaskFormerForInstanceSegmentation",
@@ -189,6 +196,7 @@ MODELS = (
     ),
     Model(
         key="vitpose-base-simple",
+        mark="head.conv.weight",
         published="usyd-community/vitpose-base-simple",
         task="pose",
         network="VitPoseForPoseEstimation",

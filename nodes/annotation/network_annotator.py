@@ -16,6 +16,7 @@ from ...annotators.catalogue import published_as, published_for
 from ...annotators.errors import FILE_ERRORS, AnnotatorError
 from ...annotators.images import at_resolution, check_images
 from ...annotators.networks import hed, lineart, pidinet, transformers_models
+from ...annotators.networks.published_models import MODELS
 from ...common.files import read
 from .. import host
 from .network_cache import NETWORKS
@@ -67,24 +68,13 @@ class TransformersModule(nn.Module):
         return transformers_models.LoadedModel(self.model, self.network)
 
 
-# A weight that only this network has: identifies files that were renamed.
-MARKS = (
-    ("dpt-hybrid", "dpt.embeddings.backbone.bit.embedder.convolution.weight"),
-    ("dpt-large", "dpt.embeddings.patch_embeddings.projection.weight"),
-    ("zoedepth-nk", "relative_head.conv1.weight"),
-    ("depth-anything-v2-small", "head.conv3.weight"),
-    ("maskformer-coco-stuff", "class_predictor.weight"),
-    ("vitpose-base-simple", "head.conv.weight"),
-)
-
-
 def _transformer(annotator: str) -> Load:
     """Return the loader of an annotator's networks from transformers."""
     keys = [row.key for row in published_for(annotator)]
 
     def load(content: Mapping[str, Any], name: str) -> nn.Module:
         row = published_as(name)
-        marked = (key for key, mark in MARKS if key in keys and mark in content)
+        marked = (model.key for model in MODELS if model.key in keys and model.mark in content)
         key = row.key if row is not None else next(marked, None)
         if key is None:
             raise AnnotatorError(name, "weights of none of these", ", ".join(keys), "Choose one of those in weights.")
