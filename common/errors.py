@@ -14,14 +14,16 @@ QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\S+", re.DOTALL)
 class PackError(ValueError):
     """A problem that the user can act on; each library raises its own subclasses.
 
-    The message reads ``where: got X; expected Y. Fix``. The parts stay readable on the instance, so that a caller can
-    rephrase them without parsing text. Long names and values that they quote are cut in the middle.
+    The message is the sentence that a user understands, then, on a line of its own, the details:
+    ``where: got X; expected Y. Fix``. The parts stay readable on the instance, so that a caller can rephrase them
+    without parsing text. Long names and values that they quote are cut in the middle.
 
     Args:
         where: The file, node or argument concerned.
         got: What was found there.
         expected: What would have been right.
         fix: A full sentence: what the user can do about it.
+        says: A full sentence in plain words: what is wrong. It begins the message.
     """
 
     # ComfyUI's page puts an error's module before its message; the real one begins with the pack's path on disk.
@@ -32,12 +34,14 @@ class PackError(ValueError):
         super().__init_subclass__(**kwargs)
         cls.__module__ = PackError.__module__
 
-    def __init__(self, where: str, got: str, expected: str, fix: str = "") -> None:
+    def __init__(self, where: str, got: str, expected: str, fix: str = "", *, says: str = "") -> None:
         self.where = cut(where, LONGEST_QUOTE)
         self.got = shorten(got)
         self.expected = shorten(expected)
         self.fix = shorten(fix)
-        super().__init__(f"{self.where}: got {self.got}; expected {self.expected}. {self.fix}".rstrip())
+        self.says = shorten(says)
+        details = f"{self.where}: got {self.got}; expected {self.expected}. {self.fix}".rstrip()
+        super().__init__(f"{self.says}\n{details}".lstrip())
 
 
 @dataclass(frozen=True)

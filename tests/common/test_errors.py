@@ -25,3 +25,12 @@ def test_a_library_gets_its_own_error_for_a_file(way, errors, tmp_path):
     assert type(caught.value) is errors.damaged
     with pytest.raises(errors.foreign, match="got part 1 of 2"):
         way(path.rename(tmp_path / "x-00001-of-00002.safetensors"), errors)
+
+
+def test_the_sentence_that_a_user_understands_comes_first() -> None:
+    error = PackError("Apply, image", "1 channel", "3 channels", "Convert it.", says="The image is gray.")
+    assert str(error) == "The image is gray.\nApply, image: got 1 channel; expected 3 channels. Convert it."
+
+
+def test_without_a_sentence_the_details_are_the_message() -> None:
+    assert str(PackError("Apply, image", "1 channel", "3 channels")).startswith("Apply, image: got")
