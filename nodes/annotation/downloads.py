@@ -198,7 +198,9 @@ def _attempt(row: PublishedFile, address: str, part: Part, progress: Progress, t
             raise
     if digest != expected:
         part.drop()
-        raise _Unusable(f"sent a file with sha256 {digest} where {expected} was expected; it was deleted")
+        # An answer cut inside its headers has no length, and its empty body looks complete: worth another try.
+        fault = _Cut if answer.total is None else _Unusable
+        raise fault(f"sent a file with sha256 {digest} where {expected} was expected; it was deleted")
 
 
 def _open(address: str, have: int, timeout: float) -> tuple[Any, _Answer]:
@@ -243,7 +245,10 @@ def _check_announced(row: PublishedFile, answer: _Answer) -> None:
     if row.sha256 and answer.sha256 and answer.sha256 != row.sha256:
         raise _Unusable(f"has a file with sha256 {answer.sha256}")
     if row.exact and answer.total is not None and answer.total != row.size:
-        raise _Unusable(f"has a file of {answer.total} bytes where {row.size} were expected")
+        # Fewer bytes may be a length whose last digits were cut off.
+        raise (_Cut if answer.total < row.size else _Unusable)(
+            f"has a file of {answer.total} bytes where {row.size} were expected"
+        )
     if (answer.total or 0) > ROOM * row.size:
         raise _Unusable(f"has a file of {answer.total} bytes where about {row.size} were expected")
 
