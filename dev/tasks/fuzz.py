@@ -25,6 +25,8 @@ CORPUS = paths.STATE / "fuzz"
 CHILD = "--one"
 # The attacks of the test command, with many more tries where this is set.
 ATTACKS, ATTACKS_LONG = "attacks", "T2I_ATTACKS_LONG"
+# One attack may take this many seconds.
+SLOWEST_ATTACK = 3600
 # One input may take this many seconds and megabytes.
 SLOWEST, LARGEST = 60, 4096
 # Bytes of an input, and how many random ones to begin with: of too few bytes hypothesis can't make a value.
@@ -113,7 +115,9 @@ def run(parser: Parser, minutes: float) -> list[str]:
 
 def attack(minutes: float) -> bool:
     """Run the attacks of the tests at length, and one server for so many minutes; tell whether all held."""
-    command = [str(Path(sys.executable).parent / "pytest"), "tests/attacks", "tests/server"]
+    # A test may usually take five minutes; the one of the server takes as long as it is told, an attack tries hundreds.
+    limit = f"--timeout={round(60 * minutes) + SLOWEST_ATTACK}"
+    command = [str(Path(sys.executable).parent / "pytest"), limit, "tests/attacks", "tests/server"]
     environ = {**os.environ, ATTACKS_LONG: str(minutes), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environ, cwd=paths.ROOT, check=False).returncode == 0
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from t2i_adapter_pack.dev.tasks import fuzz
+
+
+@dataclass
+class Ended:
+    returncode: int
 
 
 @pytest.mark.parametrize("parser", fuzz.PARSERS, ids=lambda parser: parser.name)
@@ -32,3 +38,11 @@ def test_a_new_corpus_gets_its_first_inputs_and_an_old_one_none(tmp_path):
     (tmp_path / "old" / "found").write_bytes(b"x")
     fuzz.sow(tmp_path / "old")
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["found"]
+
+
+def test_an_attack_may_last_as_long_as_it_is_told(monkeypatch):
+    commands = []
+    monkeypatch.setattr(fuzz.subprocess, "run", lambda command, **_: commands.append(command) or Ended(0))
+    assert fuzz.attack(60.0)
+    (limit,) = (part.removeprefix("--timeout=") for part in commands[0] if part.startswith("--timeout="))
+    assert int(limit) > 60 * 60
