@@ -8,7 +8,7 @@ from aiohttp import web
 from server import PromptServer
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
-KINDS = ("T2IAdapter", "FeatureCache", "ResidualComputer", "Run", "AdapterFeatures")
+KINDS = ("T2IAdapter", "FeatureCache", "ResidualComputer", "SamplingState", "AdapterFeatures")
 
 
 def alive() -> dict[str, list[object]]:
