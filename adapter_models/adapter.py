@@ -27,7 +27,7 @@ class T2IAdapter:
 
     Attributes:
         network: The network. Its weights keep the file's precision; layers cast as they compute.
-        about: Facts about the file.
+        info: Facts about the file.
         cache: Features by condition image.
         bgr: Swap red and blue of the condition image.
         dtype: Precision to compute in, or None for that of the diffusion model.
@@ -35,7 +35,7 @@ class T2IAdapter:
     """
 
     network: Adapter
-    about: AdapterInfo
+    info: AdapterInfo
     cache: FeatureCache
     bgr: bool = False
     dtype: torch.dtype | None = None
@@ -122,7 +122,7 @@ class T2IAdapter:
     def _check_finite(self, levels: tuple[Tensor, ...], dtype: torch.dtype) -> None:
         if not all(torch.isfinite(level).all() for level in levels):
             raise CorruptFileError(
-                self.about.name,
+                self.info.name,
                 f"NaN or infinite features in {dtype}",
                 "finite ones",
                 "Set dtype to fp32 in Load T2I-Adapter, or use another file.",

@@ -59,7 +59,7 @@ def check_strengths(
         limit = min(largest_residual(dtype), *(torch.finfo(dtypes[part[1]]).max for part in parts))
         if not (most if mean else sum(part[0] for part in parts)) <= limit:
             raise AdapterError(
-                f"Apply T2I-Adapter, {uses[number].adapter.about.name}",
+                f"Apply T2I-Adapter, {uses[number].adapter.info.name}",
                 f"a strength of {factor:.3g} in all, with which a block would be given {most:.3g}",
                 f"at most {limit:.3g}, what the diffusion model's {dtype} can hold",
                 "Lower the strength, or its factors in T2I-Adapter Level Weights and T2I-Adapter Schedule.",

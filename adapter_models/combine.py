@@ -122,10 +122,10 @@ def weights_of(use: AppliedAdapter) -> tuple[float, ...]:
 
 
 def _part(use: AppliedAdapter, features: AdapterFeatures, batch: int) -> Part:
-    condition = use.adapter.about.condition
+    condition = use.adapter.info.condition
     task = None if condition is None else condition.task
     if task is None:
-        raise FamilyMismatchError(WHERE, f"{use.adapter.about.name}, of no known condition", "a checked stack")
+        raise FamilyMismatchError(WHERE, f"{use.adapter.info.name}, of no known condition", "a checked stack")
     rows = torch.arange(batch, device=features.levels[0].device) % features.levels[0].shape[0]
     pairs = zip(features.levels, weights_of(use), strict=True)
     means = (level.mean((2, 3), dtype=torch.float32) * weight for level, weight in pairs)
@@ -183,43 +183,43 @@ class Combination:
             if condition in seen:
                 raise AdapterError(
                     WHERE,
-                    f"two adapters of the condition {condition}: {seen[condition]} and {use.adapter.about.name}",
+                    f"two adapters of the condition {condition}: {seen[condition]} and {use.adapter.info.name}",
                     "one of each condition, which is how the fuser tells them apart",
                     "Apply one of them, or choose sum or mean.",
                 )
-            seen[condition] = use.adapter.about.name
+            seen[condition] = use.adapter.info.name
 
 
 def _check_use(use: AppliedAdapter, fuser: T2IFuser) -> str:
     """Return the condition of an adapter, or raise if the fuser can't take it."""
-    config, about = use.adapter.network.config, use.adapter.about
+    config, info = use.adapter.network.config, use.adapter.info
     expected = fuser.network.config.channels
     if config.channels != expected or config.strides != FUSED_STRIDES:
         got = ", ".join(f"{width} (1/{cell})" for width, cell in zip(config.channels, config.strides, strict=True))
         wanted = ", ".join(f"{width} (1/{cell})" for width, cell in zip(expected, FUSED_STRIDES, strict=False))
         raise FamilyMismatchError(
             WHERE,
-            f"{about.name} with channels {got}",
+            f"{info.name} with channels {got}",
             f"{wanted}, the SD1.x adapters that {fuser.name} was made for",
             "Choose the method sum or mean for this adapter.",
         )
     known = ", ".join(name for name in fuser.conditions if name != "style")
-    if about.condition is None:
+    if info.condition is None:
         raise AdapterError(
             WHERE,
-            f"{about.name}, whose condition neither its name nor its metadata tells",
+            f"{info.name}, whose condition neither its name nor its metadata tells",
             f"one of {known}",
             "Name the file as it was published, such as coadapter-sketch-sd15v1, or write t2i_adapter.condition into "
             "its metadata.",
         )
-    if about.condition.name not in fuser.conditions or about.condition.name == "style":
+    if info.condition.name not in fuser.conditions or info.condition.name == "style":
         raise AdapterError(
             WHERE,
-            f"{about.name}, an adapter of the condition {about.condition.name}",
+            f"{info.name}, an adapter of the condition {info.condition.name}",
             f"one of {known}, which the fuser knows",
             "Choose the method sum or mean for this adapter.",
         )
-    return about.condition.name
+    return info.condition.name
 
 
 SUM = Combination()

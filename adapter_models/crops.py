@@ -68,7 +68,7 @@ class Crops:
         # One at a time: in a batch, rounding would make a tile depend on the others.
         height, width = picture.shape[-2:]
         features = self.adapter.compute(picture, (height, width), "stretch", device=device, dtype=dtype)
-        check_range(self.adapter.about.name, features, dtype)
+        check_range(self.adapter.info.name, features, dtype)
         return features
 
     def _bound(self, wanted: int) -> None:

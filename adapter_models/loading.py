@@ -88,7 +88,7 @@ def load(
     network = assemble(where, config, renamed, operations)
     families = families_of(config)
     purpose = purpose_of(where, member, file.config, file.metadata, families)
-    about = AdapterInfo(
+    info = AdapterInfo(
         name=where,
         path=file.path,
         layout=row.name,
@@ -102,7 +102,7 @@ def load(
         family_from=purpose.family_from,
         color_order=color_order_of(purpose, file.metadata, families),
     )
-    return network, about
+    return network, info
 
 
 def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dict[str, Tensor]:

@@ -253,7 +253,7 @@ class ResidualComputer:
             features = use.adapter.features(
                 use.hint, self.pictures, self._pixels(size), use.fit, device=device, dtype=dtype, source=use.source
             )
-            check_range(use.adapter.about.name, features, dtype)
+            check_range(use.adapter.info.name, features, dtype)
             self._features[key] = features
         return self._features[key]
 

@@ -65,7 +65,7 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
 
 def preset_named(name: str, adapter: T2IAdapter) -> Preset | None:
     """Return how pictures are annotated, as adapters of this family were trained; None where nobody knows."""
-    about = adapter.about
-    wanted = (about.condition.name if about.condition else "") if name == AUTO else name
+    info = adapter.info
+    wanted = (info.condition.name if info.condition else "") if name == AUTO else name
     rows = [row for row in (*PRESETS, *MORE) if row.condition == wanted]
-    return next((row for family in (about.family or "", "") for row in rows if row.family == family), None)
+    return next((row for family in (info.family or "", "") for row in rows if row.family == family), None)

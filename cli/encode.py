@@ -113,7 +113,7 @@ def recipe(options: Options, checkpoint: Checkpoint, adapter: T2IAdapter) -> Rec
     annotate: Callable[[Tensor], Tensor] = annotator(options.annotator, options.annotator_file, adapter)
     preset = preset_named(options.annotator, adapter)
     file = options.annotator_file
-    about = {
+    info = {
         "checkpoint": file_digest(checkpoint.path),
         "annotator": None if preset is None else [preset.condition, preset.resolution],
         "annotator_file": None if file is None else file_digest(file),
@@ -122,7 +122,7 @@ def recipe(options: Options, checkpoint: Checkpoint, adapter: T2IAdapter) -> Rec
     sizes = bucket_sizes(options.resolution)
     wording = AS_WRITTEN if options.prompt_weights else LITERAL
     return Recipe(
-        sizes, config.image_channels, adapter.bgr, checkpoint.latents, checkpoint.prompt, annotate, about, wording
+        sizes, config.image_channels, adapter.bgr, checkpoint.latents, checkpoint.prompt, annotate, info, wording
     )
 
 

@@ -72,7 +72,7 @@ def train(options: Options, processes: Processes) -> None:
     check_model(checkpoint.model)
     adapter = starting_adapter(options, checkpoint.model)
     outline = host.unet_outline(checkpoint.model)
-    sites = sites_for(adapter.about.name, adapter.network.config, outline)
+    sites = sites_for(adapter.info.name, adapter.network.config, outline)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)
     data = _examples(options, listing, checkpoint, adapter, folder, processes)
@@ -120,8 +120,8 @@ def starting_adapter(options: Options, model: Any) -> T2IAdapter:
             "Leave --start-from out to train further; leave --adapter out to make a new one.",
         )
     loaded = _load("adapter", options.adapter)
-    condition = next((row for row in CONDITIONS if row.name == options.condition), loaded.about.condition)
-    return replace(loaded, about=replace(loaded.about, condition=condition))
+    condition = next((row for row in CONDITIONS if row.name == options.condition), loaded.info.condition)
+    return replace(loaded, info=replace(loaded.info, condition=condition))
 
 
 def _load(option: str, file: Path) -> T2IAdapter:

@@ -93,13 +93,13 @@ class T2IAnnotateFor(io.ComfyNode):
         side, at = _looked_at(preset, image, resolution, size)
         image = image if size is None else fit_image(WHERE, image, size)
         job = AnnotationJob(NODE, WHERE, image, side, weights)
-        told = f"{adapter.about.name} ({adapter.about.family or 'SD'} {preset.condition}): {preset.means}, {at}"
-        if adapter.about.condition_from == NAME:
+        told = f"{adapter.info.name} ({adapter.info.family or 'SD'} {preset.condition}): {preset.means}, {at}"
+        if adapter.info.condition_from == NAME:
             told = f"{told.removesuffix('.')}. The condition is taken from {NAME}."
         host.tell(told, cls.hidden.unique_id if cls.hidden else None)
         # The loader already swaps red and blue for adapters trained on BGR. Poses are drawn swapped only where the
         # loader's choice differs from the training.
-        return preset.make(job, adapter.about.bgr != adapter.bgr)
+        return preset.make(job, adapter.info.bgr != adapter.bgr)
 
 
 def _looked_at(preset: Preset, image: Tensor, resolution: int, size: Size | None) -> tuple[int, str]:

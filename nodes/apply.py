@@ -69,7 +69,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
         check_hint(f"{WHERE}, image", hint)
         _check_settings(fit, strength=strength, start_percent=start_percent, end_percent=end_percent)
-        sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
+        sites = sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model))
         warn_of_version(model, adapter, cls.hidden.unique_id if cls.hidden else None)
         if strength == 0.0:
             return io.NodeOutput(model)

@@ -92,7 +92,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         self._run, self._model = None, weakref.ref(model)
         self._forget_window()
         self.outline = host.base_outline(model, model.diffusion_model)
-        sites_for(self.adapter.about.name, self.adapter.network.config, self.outline)
+        sites_for(self.adapter.info.name, self.adapter.network.config, self.outline)
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
@@ -139,7 +139,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
             sigmas = transformer_options["sample_sigmas"].tolist()
         run = ControlRun(
             self.adapter,
-            sites_for(self.adapter.about.name, self.adapter.network.config, self.outline),
+            sites_for(self.adapter.info.name, self.adapter.network.config, self.outline),
             model,
             self.compression_ratio,
             Clock(model.model_sampling, sigmas),

@@ -132,9 +132,9 @@ class CombineT2IAdapters(io.ComfyNode):
 
 def _tell_names(uses: Sequence[AppliedAdapter]) -> None:
     """Show the conditions that were taken from file names alone."""
-    by_name = [use.adapter.about for use in uses if use.adapter.about.condition_from == NAME]
+    by_name = [use.adapter.info for use in uses if use.adapter.info.condition_from == NAME]
     if by_name:
-        pairs = ", ".join(f"{about.name}: {about.condition.name}" for about in by_name if about.condition is not None)
+        pairs = ", ".join(f"{info.name}: {info.condition.name}" for info in by_name if info.condition is not None)
         host.tell(f"Conditions taken from the files' names: {pairs}.", host.running_node() or None)
 
 

@@ -44,20 +44,20 @@ class T2IAdapterInfo(io.ComfyNode):
 
 def describe(adapter: T2IAdapter) -> str:
     """Return the facts about an adapter, one a line."""
-    about, config = adapter.about, adapter.network.config
+    info, config = adapter.info, adapter.network.config
     levels = ", ".join(f"{width} (1/{cell})" for width, cell in zip(config.channels, config.strides, strict=True))
-    condition = about.condition
+    condition = info.condition
     rows = (
-        ("file", about.name),
-        ("family", about.family or family_of(config)),
+        ("file", info.name),
+        ("family", info.family or family_of(config)),
         ("kind", f"{config.kind}, {config.num_res_blocks} residual blocks per level"),
         ("levels", levels),
         ("condition", f"{condition.name}: {condition.expects}" if condition else "not named in the file or its name"),
         ("image channels", f"{config.image_channels} ({_color_order(adapter)})" if config.image_channels > 1
          else "1 (gray)"),
-        ("parameters", f"{about.parameters / 1e6:.1f} M"),
-        ("precision", f"{about.dtype}; computes in {adapter.dtype or 'the precision of the model'}"),
-        ("file format", f"{about.layout}, {about.container}"),
+        ("parameters", f"{info.parameters / 1e6:.1f} M"),
+        ("precision", f"{info.dtype}; computes in {adapter.dtype or 'the precision of the model'}"),
+        ("file format", f"{info.layout}, {info.container}"),
         *((f"taken from {NAME}", named) for named in (_from_name(adapter),) if named),
     )  # fmt: skip
     return "\n".join(f"{name}: {value}" for name, value in rows)
@@ -65,17 +65,17 @@ def describe(adapter: T2IAdapter) -> str:
 
 def _from_name(adapter: T2IAdapter) -> str:
     """Return the facts that were read from the file's name alone."""
-    about, colours = adapter.about, adapter.network.config.image_channels > 1
+    info, colours = adapter.info, adapter.network.config.image_channels > 1
     sources = (
-        ("family", about.family_from),
-        ("condition", about.condition_from),
-        ("order of colours", about.color_order.told_by if colours and adapter.bgr == about.bgr else ""),
+        ("family", info.family_from),
+        ("condition", info.condition_from),
+        ("order of colours", info.color_order.told_by if colours and adapter.bgr == info.bgr else ""),
     )
     return ", ".join(fact for fact, source in sources if source == NAME)
 
 
 def _color_order(adapter: T2IAdapter) -> str:
-    order, name = adapter.about.color_order, "BGR" if adapter.bgr else "RGB"
+    order, name = adapter.info.color_order, "BGR" if adapter.bgr else "RGB"
     if order.told_by or adapter.bgr != order.bgr:
         return name
     return f"{name}, assumed: neither the file nor its name tells"

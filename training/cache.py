@@ -69,7 +69,7 @@ class Recipe:
         latents: A picture (1, 3, H, W) in [0, 1] -> (1, C, h, w), as the denoiser was trained on.
         prompt: (caption, latents) -> one row each.
         annotate: A picture -> its condition image (1, 3, H, W), for samples without a map.
-        about: All that decides what the others give, as JSON has it.
+        info: All that decides what the others give, as JSON has it.
         wording: How captions become prompts.
     """
 
@@ -79,7 +79,7 @@ class Recipe:
     latents: Callable[[Tensor], Tensor]
     prompt: Callable[[str, Tensor], Prompts]
     annotate: Callable[[Tensor], Tensor]
-    about: Mapping[str, Any]
+    info: Mapping[str, Any]
     wording: Wording = AS_WRITTEN
 
     def key(self, samples: Sequence[Sample]) -> str:
@@ -89,7 +89,7 @@ class Recipe:
 
     @property
     def _all(self) -> list[Any]:
-        return [dict(self.about), self.sizes, self.channels, self.bgr]
+        return [dict(self.info), self.sizes, self.channels, self.bgr]
 
     # Without the wording: captions that it leaves as they are give the same examples.
     def fingerprint(self, contents: Sequence[str]) -> str:

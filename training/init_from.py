@@ -35,7 +35,7 @@ def inherited_weights(start: T2IAdapter, config: AdapterConfig) -> dict[str, Ten
     if replace(own, image_channels=config.image_channels) != config:
         raise TrainingError(
             "start_from",
-            f"{start.about.name} ({_outline(own)})",
+            f"{start.info.name} ({_outline(own)})",
             f"an adapter like the new one ({_outline(config)})",
             "Choose the size that it has and a MODEL that it fits, or disconnect start_from.",
         )

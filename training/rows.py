@@ -50,7 +50,7 @@ def read_header(file: BinaryIO) -> Header:
         raise ValueError(f"a header of {length} bytes in a file of {stamp[0]}")
     tensors = dict(json.loads(_exactly(file, length)))
     facts = dict(tensors.pop(FACTS))
-    end = 8 + length + max((int(about["data_offsets"][1]) for about in tensors.values()), default=0)
+    end = 8 + length + max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
     if end != stamp[0]:
         raise ValueError(f"{stamp[0]} of {end} bytes")
     return Header(facts, tensors, 8 + length, stamp)
@@ -89,9 +89,9 @@ def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Ten
     return row
 
 
-def _tensor(file: BinaryIO, header: Header, about: Mapping[str, Any]) -> Tensor:
-    dtype, shape = DTYPES[about["dtype"]], [int(side) for side in about["shape"]]
-    first, last = (int(place) for place in about["data_offsets"])
+def _tensor(file: BinaryIO, header: Header, entry: Mapping[str, Any]) -> Tensor:
+    dtype, shape = DTYPES[entry["dtype"]], [int(side) for side in entry["shape"]]
+    first, last = (int(place) for place in entry["data_offsets"])
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=1) < 1 or first < 0 or last - first != size:
         raise ValueError(f"a tensor of {size} bytes from {first} to {last}")

@@ -108,7 +108,7 @@ def preset_for(adapter: T2IAdapter) -> Preset:
     Raises:
         AnnotatorError: Neither the adapter's file nor its name tells its condition, or no annotator makes it.
     """
-    condition, family = adapter.about.condition, adapter.about.family or ""
+    condition, family = adapter.info.condition, adapter.info.family or ""
     rows = [row for row in PRESETS if condition is not None and row.condition == condition.name]
     for wanted in (family, ""):
         if (row := next((row for row in rows if row.family == wanted), None)) is not None:
@@ -116,7 +116,7 @@ def preset_for(adapter: T2IAdapter) -> Preset:
     known = "; ".join(dict.fromkeys(f"{row.condition}: {row.means.partition(',')[0]}" for row in PRESETS))
     found = f"an adapter for {condition.name}" if condition else "neither metadata nor a name that tells its condition"
     raise AnnotatorError(
-        f"{WHERE}, {adapter.about.name}",
+        f"{WHERE}, {adapter.info.name}",
         found,
         f"one for {', '.join(dict.fromkeys(row.condition for row in PRESETS))}",
         f"Use the node that makes what it was trained on ({known}), or name the file after its condition.",

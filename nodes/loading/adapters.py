@@ -34,31 +34,31 @@ def wrap_adapter(
     Returns:
         The adapter, wrapped in a model patcher.
     """
-    network, about = load(path, name, member, host.OPERATIONS)
+    network, info = load(path, name, member, host.OPERATIONS)
     if bgr is None and network.config.image_channels > 1:
-        tell_color_order(about)
-    return own_adapter(network, about, bgr=about.bgr if bgr is None else bgr, dtype=dtype)
+        tell_color_order(info)
+    return own_adapter(network, info, bgr=info.bgr if bgr is None else bgr, dtype=dtype)
 
 
-def tell_color_order(about: AdapterInfo) -> None:
+def tell_color_order(info: AdapterInfo) -> None:
     """Show the colour order on the running node, if the file's content does not state it."""
-    order, node = about.color_order, host.running_node() or None
+    order, node = info.color_order, host.running_node() or None
     if order.told_by == NAME:
-        known = f"{about.family or 'any model'}, {about.condition.name}" if about.condition else f"{about.family}"
-        told = f"Colour order: {'bgr' if order.bgr else 'rgb'}, taken from {NAME} ({about.name}: {known})."
+        known = f"{info.family or 'any model'}, {info.condition.name}" if info.condition else f"{info.family}"
+        told = f"Colour order: {'bgr' if order.bgr else 'rgb'}, taken from {NAME} ({info.name}: {known})."
         host.tell(f"{told} If the file was renamed, choose rgb or bgr in color_order.", node)
     elif not order.told_by:
         host.warn(
-            f"Colour order: neither {about.name} nor its name tells, so rgb is assumed. If this is an openpose adapter "
+            f"Colour order: neither {info.name} nor its name tells, so rgb is assumed. If this is an openpose adapter "
             "for SDXL, choose bgr in color_order; if not, choose rgb.",
             node,
         )
 
 
-def own_adapter(network: Adapter, about: AdapterInfo, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:
+def own_adapter(network: Adapter, info: AdapterInfo, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:
     """Wrap an adapter in a model patcher, which ComfyUI manages; its layers come from host.OPERATIONS."""
     patcher = host.wrap_network(network)
-    return T2IAdapter(network, about, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
+    return T2IAdapter(network, info, FeatureCache(patcher.offload_device), bgr, dtype, patcher)
 
 
 def copy_for(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:

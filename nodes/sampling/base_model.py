@@ -21,11 +21,11 @@ def other_version(model: Any, adapter: T2IAdapter) -> str | None:
     The two have equal shapes, so nothing else tells them apart; the picture only comes out worse.
     """
     version = version_of(model)
-    made_for = adapter.about.family
+    made_for = adapter.info.family
     if version is None or made_for not in ("SD1.x", "SD2.x") or made_for == version:
         return None
-    told = f" (taken from {NAME})" if adapter.about.family_from == NAME else ""
-    return f"{adapter.about.name} is made for {made_for}{told}, and this MODEL is {version}: it may follow badly."
+    told = f" (taken from {NAME})" if adapter.info.family_from == NAME else ""
+    return f"{adapter.info.name} is made for {made_for}{told}, and this MODEL is {version}: it may follow badly."
 
 
 def warn_of_version(model: Any, adapter: T2IAdapter, node_id: str | None) -> None:

@@ -51,7 +51,7 @@ def new_adapter(
             weights = build(config).state_dict()
     else:
         weights = inherited_weights(start, config)
-    about = AdapterInfo(
+    info = AdapterInfo(
         name="a new adapter",
         path=Path(),
         layout="not saved yet",
@@ -64,7 +64,7 @@ def new_adapter(
         metadata={COLOR_ORDER_KEY: "rgb"},
         color_order=ColorOrder(False, METADATA),
     )
-    return adapters.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), about, bgr=False, dtype=None)
+    return adapters.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), info, bgr=False, dtype=None)
 
 
 def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: str, training: str) -> T2IAdapter:
@@ -77,9 +77,9 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
         training: Settings and result of the training, as JSON.
     """
     trained = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
-    metadata = {**adapter.about.metadata, **trained}
-    about = replace(
-        adapter.about,
+    metadata = {**adapter.info.metadata, **trained}
+    info = replace(
+        adapter.info,
         name=name,
         dtype="float32",
         metadata=metadata,
@@ -87,13 +87,13 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
         color_order=ColorOrder(adapter.bgr, METADATA),
     )
     network = assemble("the adapter", adapter.network.config, weights, host.OPERATIONS)
-    return adapters.own_adapter(network, about, bgr=adapter.bgr, dtype=adapter.dtype)
+    return adapters.own_adapter(network, info, bgr=adapter.bgr, dtype=adapter.dtype)
 
 
 def _known_order(adapter: T2IAdapter) -> bool | None:
     """Return whether an adapter takes BGR; None if RGB was only assumed, which a file must not state as a fact."""
-    if adapter.about.color_order.told_by:
-        return adapter.about.bgr
+    if adapter.info.color_order.told_by:
+        return adapter.info.bgr
     return True if adapter.bgr else None
 
 
@@ -112,13 +112,13 @@ def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dty
     Raises:
         AdapterError: The layout or the precision can't hold the adapter, or the target can't be written.
     """
-    row, about = layout_named(layout), adapter.about
+    row, info = layout_named(layout), adapter.info
     tensors = tensors_for_file(adapter.network, row, dtype)
     metadata = metadata_for_file(
         adapter.network.config,
-        family=about.family,
-        condition=about.condition.name if about.condition else None,
-        training=about.metadata.get(TRAINING_KEY),
+        family=info.family,
+        condition=info.condition.name if info.condition else None,
+        training=info.metadata.get(TRAINING_KEY),
         bgr=_known_order(adapter),
     )
     contents = safetensors.torch.save(tensors, dict(metadata))

@@ -93,11 +93,11 @@ def train(
     """
     settings.check()
     folder = saving.folder
-    sites = sites_for(adapter.about.name, adapter.network.config, host.unet_outline(model))
+    sites = sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model))
     check_model(model)
     # The result is for this MODEL, whatever the adapter was made for.
-    about = replace(adapter.about, family=version_of(model) or adapter.about.family)
-    adapter = replace(adapter, about=about)
+    info = replace(adapter.info, family=version_of(model) or adapter.info.family)
+    adapter = replace(adapter, info=info)
     # ComfyUI runs nodes in inference mode, whose tensors can't be used by autograd.
     with torch.inference_mode(False):
         data = examples(model, adapter, materials)

@@ -27,7 +27,7 @@ def named(condition, seed=0, config=None, **values):
     """An adapter of a condition."""
     applied = engine.adapter(config, seed, **values)
     row = next((row for row in conditions.CONDITIONS if row.name == condition), None)
-    applied.about = SimpleNamespace(name=f"{condition} {seed}", condition=row)
+    applied.info = SimpleNamespace(name=f"{condition} {seed}", condition=row)
     return applied
 
 
@@ -169,7 +169,7 @@ def expected_sum(uses, weights, style=None, fused=WEIGHTS, size=(64, 64)):
     parts = []
     for use in uses:
         maps = [level * factor for level, factor in zip(levels(use, size), weights, strict=True)]
-        parts.append((TASKS[use.adapter.about.condition.name], maps))
+        parts.append((TASKS[use.adapter.info.condition.name], maps))
     parts += [] if style is None else [(TASKS["style"], style)]
     return hand.reference_fuse(fused, parts)
 

@@ -16,20 +16,20 @@ FEW = {name: samples.COMMON[name] for name in ("full 1 channel", "XL 3 channels"
 
 def check(path, config, tensors, **options):
     """Load a file and compare everything that it says with what was written."""
-    network, about = loading.load(path, **options)
+    network, info = loading.load(path, **options)
     assert network.config == config
     assert samples.same_bits(network.state_dict(), tensors)
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    assert about.parameters == sum(tensor.numel() for tensor in tensors.values())
-    return about
+    assert info.parameters == sum(tensor.numel() for tensor in tensors.values())
+    return info
 
 
 @pytest.mark.parametrize(("config", "naming"), samples.LAYOUTS.values(), ids=samples.LAYOUTS)
 def test_every_layout_comes_back_bit_for_bit(config, naming, tmp_path):
     tensors = samples.weights(config)
-    about = check(samples.save(tmp_path, samples.named(tensors, config, naming)), config, tensors)
-    assert about.layout.startswith(naming)
+    info = check(samples.save(tmp_path, samples.named(tensors, config, naming)), config, tensors)
+    assert info.layout.startswith(naming)
 
 
 @pytest.mark.parametrize("naming", ["original", "diffusers"])
@@ -37,9 +37,9 @@ def test_every_layout_comes_back_bit_for_bit(config, naming, tmp_path):
 @pytest.mark.parametrize("config", FEW.values(), ids=FEW)
 def test_every_container_comes_back_bit_for_bit(config, naming, container, tmp_path):
     tensors = samples.weights(config)
-    about = check(samples.save(tmp_path, samples.named(tensors, config, naming), container), config, tensors)
-    assert about.container == ("safetensors" if container in ("safetensors", "sft") else "pickle")
-    assert about.dtype == "float32"
+    info = check(samples.save(tmp_path, samples.named(tensors, config, naming), container), config, tensors)
+    assert info.container == ("safetensors" if container in ("safetensors", "sft") else "pickle")
+    assert info.dtype == "float32"
 
 
 PRECISIONS = ("float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2")
@@ -51,8 +51,8 @@ def test_every_precision_is_kept(precision, container, tmp_path):
     if container == "legacy.pth" and "float8" in precision:
         container = "ckpt"  # torch of that time had no such type
     tensors = samples.weights(samples.full(1), dtype=getattr(torch, precision))
-    about = check(samples.save(tmp_path, tensors, container), samples.full(1), tensors)
-    assert about.dtype == precision
+    info = check(samples.save(tmp_path, tensors, container), samples.full(1), tensors)
+    assert info.dtype == precision
 
 
 def test_mixed_precisions_are_kept_and_told(tmp_path):
@@ -162,8 +162,8 @@ def test_the_metadata_says_what_the_adapter_is_for(tmp_path):
     path = tmp_path / "nonsense.safetensors"
     metadata = {"t2i_adapter.condition": "sketch", "t2i_adapter.family": "SD2.x"}
     save_file(samples.weights(samples.full(1)), path, metadata)
-    _, about = loading.load(path)
-    assert (about.condition.name, about.family, about.metadata) == ("sketch", "SD2.x", metadata)
+    _, info = loading.load(path)
+    assert (info.condition.name, info.family, info.metadata) == ("sketch", "SD2.x", metadata)
 
 
 @pytest.mark.parametrize("container", ["safetensors", "pth", "legacy.pth"])

@@ -28,9 +28,9 @@ def from_diffusers(config, folder):
     json = samples.diffusers_config(config)
     theirs = T2IAdapter(**{name: value for name, value in json.items() if not name.startswith("_")}).eval()
     theirs.save_pretrained(folder)
-    network, about = loading.load(folder)
+    network, info = loading.load(folder)
     assert network.config == config
-    assert about.layout == "diffusers"
+    assert info.layout == "diffusers"
     # Kernels round by where the weights lie in memory, and in a mapped file they lie anywhere.
     return theirs, copy.deepcopy(network)
 
@@ -53,9 +53,9 @@ def from_core(core, config, folder):
     else:
         shape = (config.kernel_size, config.identity_skip, config.conv_down, config.unshuffle == 16)
         theirs = core.Adapter(channels, blocks, cin, *shape)
-    network, about = loading.load(samples.save(folder, theirs.eval().state_dict(), "pth"))
+    network, info = loading.load(samples.save(folder, theirs.eval().state_dict(), "pth"))
     assert network.config == config
-    assert about.layout == "original (TencentARC)"
+    assert info.layout == "original (TencentARC)"
     return theirs, network
 
 

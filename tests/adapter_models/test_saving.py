@@ -65,9 +65,9 @@ BOTH = [samples.full(1), samples.full(3), samples.xl(1), samples.xl(3), samples.
 @pytest.mark.parametrize("config", BOTH, ids=str)
 def test_saved_and_loaded_again_it_is_the_same(tmp_path, config, layout):
     network = build(config)
-    loaded, about = load(save(tmp_path, network, layout))
+    loaded, info = load(save(tmp_path, network, layout))
     assert loaded.config == config
-    assert about.layout.startswith(layout)
+    assert info.layout.startswith(layout)
     assert loaded.state_dict().keys() == network.state_dict().keys()
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in loaded.state_dict().items())
 
@@ -97,8 +97,8 @@ def test_diffusers_loads_it_with_equal_features(tmp_path, config):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_precision_is_that_of_the_file(tmp_path, dtype):
     network = build(samples.full())
-    loaded, about = load(save(tmp_path, network, "original", dtype))
-    assert about.dtype == str(dtype).removeprefix("torch.")
+    loaded, info = load(save(tmp_path, network, "original", dtype))
+    assert info.dtype == str(dtype).removeprefix("torch.")
     assert all(torch.equal(t, network.state_dict()[name].to(dtype)) for name, t in loaded.state_dict().items())
     assert next(network.parameters()).dtype == torch.float32
 
@@ -114,11 +114,11 @@ def test_weights_too_large_for_fp16_are_refused():
 @pytest.mark.parametrize("condition", [row.name for row in CONDITIONS])
 def test_the_loader_reads_the_metadata(tmp_path, condition):
     path = save(tmp_path, build(samples.full()), "original", condition=condition, family="SD2.x", training='{"a": 1}')
-    about = load(path, "t2iadapter_canny_sd15v2.safetensors")[1]
-    assert about.condition.name == condition
-    assert about.family == "SD2.x"
-    assert about.metadata[saving.TRAINING_KEY] == '{"a": 1}'
-    assert about.metadata[saving.KIND_KEY] == "full"
+    info = load(path, "t2iadapter_canny_sd15v2.safetensors")[1]
+    assert info.condition.name == condition
+    assert info.family == "SD2.x"
+    assert info.metadata[saving.TRAINING_KEY] == '{"a": 1}'
+    assert info.metadata[saving.KIND_KEY] == "full"
 
 
 @pytest.mark.parametrize("bgr", [False, True])
@@ -131,8 +131,8 @@ def test_the_order_of_colours_is_kept_against_the_published_one(tmp_path, bgr):
 
 
 def test_what_is_not_known_is_not_written(tmp_path):
-    about = load(save(tmp_path, build(samples.full()), "original"))[1]
-    assert (about.condition, about.family) == (None, None)
+    info = load(save(tmp_path, build(samples.full()), "original"))[1]
+    assert (info.condition, info.family) == (None, None)
 
 
 def test_an_unknown_layout_is_named():

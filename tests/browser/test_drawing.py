@@ -15,11 +15,11 @@ WIDGETS = """() => Object.fromEntries(app.graph.nodes.map((node) =>
     [node.type, (node.widgets ?? []).map((widget) => [widget.name, widget.value])]))"""
 
 
-def declared(about):
+def declared(info):
     """Names and defaults of the inputs that are widgets, in the server's words."""
     found = {}
     for group in ("required", "optional"):
-        for name, (kind, options) in about["input"].get(group, {}).items():
+        for name, (kind, options) in info["input"].get(group, {}).items():
             if kind in ("INT", "FLOAT", "BOOLEAN", "STRING"):
                 found[name] = options["default"]
             elif kind == "COMBO":

@@ -73,10 +73,10 @@ AMONG_OTHERS = """async ([kind, sources, consumers, mode]) => {
 def others(stage):
     """For each type of socket, a node and output that makes it, and a node and input that takes it."""
     sources, consumers = {}, {}
-    for kind, about in stage.get("/object_info").items():
-        for slot, output in enumerate(about["output"]):
+    for kind, info in stage.get("/object_info").items():
+        for slot, output in enumerate(info["output"]):
             sources.setdefault(output, [kind, slot])
-        for name, (socket, *_) in {**about["input"].get("required", {}), **about["input"].get("optional", {})}.items():
+        for name, (socket, *_) in {**info["input"].get("required", {}), **info["input"].get("optional", {})}.items():
             if isinstance(socket, str):
                 consumers.setdefault(socket, [kind, name])
     return sources, consumers

@@ -24,11 +24,11 @@ def look_up(page, box, words, title):
 
 @pytest.mark.parametrize("node_id", NODES)
 def test_a_node_is_found_by_each_of_its_aliases_and_added(node_id, classic, stage):
-    about = stage.get(f"/object_info/{node_id}")[node_id]
-    title, page = about["display_name"], classic.page
+    info = stage.get(f"/object_info/{node_id}")[node_id]
+    title, page = info["display_name"], classic.page
     box = page.get_by_role("combobox", name="Add a node...")
     classic.insist(lambda: page.mouse.dblclick(800, 500), lambda timeout: box.wait_for(timeout=timeout))
-    words = [node_id, title, *about["search_aliases"]]
+    words = [node_id, title, *info["search_aliases"]]
     rows = {word: look_up(page, box, word, title) for word in words}
     assert [word for word, row in rows.items() if row is None] == []
     page.get_by_test_id("result-item").nth(rows[words[-1]]).click()

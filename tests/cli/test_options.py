@@ -97,7 +97,7 @@ def test_a_signal_waits_for_the_step_and_a_second_ctrl_c_does_not(first):
 def test_every_annotator_that_can_be_named_is_known():
     from t2i_adapter_pack.cli.annotate import preset_named
 
-    adapter = SimpleNamespace(about=SimpleNamespace(family="SDXL", condition=None))
+    adapter = SimpleNamespace(info=SimpleNamespace(family="SDXL", condition=None))
     for name in (*IMAGE_CONDITIONS, *MORE_ANNOTATORS):
         assert preset_named(name, adapter).condition == name
     assert preset_named("auto", adapter) is None

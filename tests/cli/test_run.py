@@ -47,8 +47,8 @@ def test_from_pictures_to_an_adapter_that_the_loader_takes(command, tmp_path, co
 
     shutil.copy(folder / "run.safetensors", comfyui.base / "models" / "controlnet" / "by_command.safetensors")
     adapter = LoadT2IAdapter.execute("by_command.safetensors")[0]
-    assert adapter.about.condition.name == "canny"
-    facts = json.loads(adapter.about.metadata["t2i_adapter.training"])
+    assert adapter.info.condition.name == "canny"
+    facts = json.loads(adapter.info.metadata["t2i_adapter.training"])
     assert (facts["steps"], facts["batch_size"], facts["seed"]) == (4, 2, 3)
     trained = state(tmp_path)["network"]
     assert all(torch.equal(weight, trained[name]) for name, weight in adapter.network.state_dict().items())
@@ -62,9 +62,9 @@ def test_shards_train_as_folders_do_and_an_adapter_is_trained_further(command, t
     first = tmp_path / "runs" / "run" / "run.safetensors"
     assert command(adapter=first, name="further", format="diffusers", size=None, dtype="fp16") == 1
     assert command(adapter=first, name="further", size=None, dtype="fp16") == 0
-    network, about = load(tmp_path / "runs" / "further" / "further.safetensors")
-    assert about.dtype == "float16"
-    assert about.condition.name == "canny"
+    network, info = load(tmp_path / "runs" / "further" / "further.safetensors")
+    assert info.dtype == "float16"
+    assert info.condition.name == "canny"
     assert any(
         not torch.equal(weight.float(), load(first)[0].state_dict()[name])
         for name, weight in network.state_dict().items()
@@ -76,8 +76,8 @@ def test_a_new_adapter_begins_with_another_ones_weights(command, tmp_path):
     first = tmp_path / "runs" / "run" / "run.safetensors"
     begin = {"start_from": first, "name": "begun", "image_channels": 1, "learning_rate": 1e-9, "steps": 1}
     assert command(condition="sketch", annotator="clean-sketch", **begin) == 0
-    begun, about = load(tmp_path / "runs" / "begun" / "begun.safetensors")
-    assert about.condition.name == "sketch"
+    begun, info = load(tmp_path / "runs" / "begun" / "begun.safetensors")
+    assert info.condition.name == "sketch"
     assert begun.config.image_channels == 1
     before = load(first)[0].state_dict()
     same = [torch.allclose(weight, before[name], atol=1e-6) for name, weight in begun.state_dict().items()

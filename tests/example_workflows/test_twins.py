@@ -118,8 +118,8 @@ def test_inpainting_leaves_alone_what_is_not_masked(runs):
 def test_training_leaves_an_adapter_of_the_asked_kind(comfy_server, runs):
     runs("Train your own adapter")
     saved = max((comfy_server.base / "output" / "t2i_adapter").glob("my_canny*.safetensors"))  # others may have run it
-    _, about = load(saved)
-    assert (about.condition.name, about.dtype) == ("canny", "float16")
+    _, info = load(saved)
+    assert (info.condition.name, info.dtype) == ("canny", "float16")
 
 
 def test_the_video_has_a_frame_for_each_of_the_given(runs):

@@ -31,11 +31,11 @@ def load(path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network, about = loading.load(path)
+            network, info = loading.load(path)
     except AdapterError as error:
         assert str(error).startswith(f"{error.where}: got {error.got}; expected {error.expected}.")
         return
-    assert about.parameters == sum(weight.numel() for weight in network.state_dict().values())
+    assert info.parameters == sum(weight.numel() for weight in network.state_dict().values())
     assert all(torch.isfinite(weight.float()).all() for weight in network.state_dict().values())
 
 

@@ -21,7 +21,7 @@ def test_a_new_adapter_applies_to_its_model(kind, size):
     model = tiny.model(kind)
     adapter = create(model, size=size, image_channels="1", kind="depth")
     assert adapter.network.config.image_channels == 1
-    assert adapter.about.condition.name == "depth"
+    assert adapter.info.condition.name == "depth"
     assert torch.isfinite(tiny.sample(tiny.apply(model, adapter, tiny.hint(64, 64)), tiny.latent(8, 8), steps=1)).all()
 
 
@@ -45,7 +45,7 @@ def test_the_kinds_are_those_that_files_can_name(sd):
     from t2i_adapter_pack.nodes.training.adapter_files import KINDS
 
     for kind in KINDS:
-        condition = create(sd, kind=kind).about.condition
+        condition = create(sd, kind=kind).info.condition
         assert (condition.name if condition else "other") == kind
 
 
@@ -63,7 +63,7 @@ def seen(adapter, image):
 def test_a_new_adapter_begins_as_another_one_sees(models, kind, size, have, want):
     start = create(models[kind], size=size, image_channels=have, kind="sketch", seed=3)
     begun = create(models[kind], size=size, image_channels=want, kind="segmentation", seed=4, start_from=start)
-    assert begun.about.condition.name == "segmentation"
+    assert begun.info.condition.name == "segmentation"
     assert begun.network.config.image_channels == int(want)
     image = torch.rand(1, 1 if have > want else 3, 64, 64)
     expected = seen(start, image)
@@ -113,7 +113,7 @@ def test_a_saved_adapter_is_the_same_in_our_loader_core_and_diffusers(models, ou
     for path in (file, folder):
         loaded = adapters.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
         assert all(torch.equal(a, b) for a, b in zip(features(loaded, image), expected, strict=True))
-        assert loaded.about.condition.name == "openpose"
+        assert loaded.info.condition.name == "openpose"
         # The published SDXL pose adapters take BGR; this one was trained with RGB.
         assert not loaded.bgr
         weights_file = path / "diffusion_pytorch_model.safetensors" if path.is_dir() else path
@@ -144,7 +144,7 @@ def test_the_order_of_colours_it_was_trained_with_follows_it(sdxl, output):
         save(adapter, filename_prefix=name)
         path = output / f"{name}_00001_.safetensors"
         loaded = adapters.wrap_adapter(path, path.name, None, bgr=None, dtype=None)
-        assert loaded.bgr is loaded.about.bgr is adapter.about.bgr is order, name
+        assert loaded.bgr is loaded.info.bgr is adapter.info.bgr is order, name
 
 
 def test_core_loads_the_small_size_at_the_published_widths(output):

@@ -157,4 +157,4 @@ def test_a_copy_keeps_the_precision_of_the_file(inside_comfyui, dtype):
     assert not any(parameter.requires_grad for parameter in copied.network.parameters())
     assert not copied.network.training
     assert copied.bgr is adapter.bgr
-    assert copied.about is adapter.about
+    assert copied.info is adapter.info

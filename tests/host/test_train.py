@@ -126,10 +126,10 @@ def test_checkpoints_are_adapters_to_load(sd, output):
     files = sorted(path.name for path in (output / "t2i_adapters" / "run").iterdir())
     steps = ["run_step_00000002.safetensors", "run_step_00000004.safetensors"]
     assert files == [*steps, "settings.json", "training_state.pt"]
-    network, about = load(output / "t2i_adapters" / "run" / steps[1])
+    network, info = load(output / "t2i_adapters" / "run" / steps[1])
     assert all(torch.equal(tensor, weights(trained)[name]) for name, tensor in network.state_dict().items())
-    assert about.condition.name == "canny"
-    facts = json.loads(about.metadata["t2i_adapter.training"])
+    assert info.condition.name == "canny"
+    facts = json.loads(info.metadata["t2i_adapter.training"])
     assert (facts["steps"], facts["seed"], facts["timesteps"]) == (4, 3, "cubic")
 
 
@@ -227,15 +227,15 @@ def test_an_adapter_for_the_other_version_is_warned_of_and_becomes_one_for_this(
 
     model = tiny.model("SD", context_dim=width)
     adapter = create(model)
-    adapter.about = replace(adapter.about, name="theirs", family=made_for)
+    adapter.info = replace(adapter.info, name="theirs", family=made_for)
     prompts = [[torch.randn(1, 77, width, generator=torch.Generator().manual_seed(1)), {}]]
     caplog.set_level("WARNING")
     trained = train(model, adapter, steps=1, positive=[prompts])[0]
     version = version_of(model)
     expected = [] if made_for == version else [f"theirs is made for {made_for}, and this MODEL is {version}"]
     assert [record.message.split(": it")[0] for record in caplog.records if "made for" in record.message] == expected
-    assert trained.about.family == version
-    assert adapter.about.family == made_for
+    assert trained.info.family == version
+    assert adapter.info.family == made_for
 
 
 def test_data_sets_come_as_lists_too(sd):

@@ -64,8 +64,8 @@ def run(server: Any, **settings: Any) -> client.Result:
 def test_from_pictures_to_a_picture(comfy_server):
     run(comfy_server)
     output = Path(comfy_server.base, "output")
-    network, about = load(output / "lesson" / "canny_00001_.safetensors")
-    assert (about.condition.name, about.dtype) == ("canny", "float16")
+    network, info = load(output / "lesson" / "canny_00001_.safetensors")
+    assert (info.condition.name, info.dtype) == ("canny", "float16")
     assert network.config.image_channels == 1
     assert list(output.glob("trained_*.png"))
     files = {path.name for path in (output / "t2i_adapters" / "lesson").iterdir()}

@@ -76,7 +76,7 @@ def recipe(resolution: int = 128, **changes: Any) -> Recipe:
         "latents": latents,
         "prompt": prompt,
         "annotate": lambda picture: (picture > 0.5).float(),
-        "about": {"checkpoint": "a", "annotator": "threshold"},
+        "info": {"checkpoint": "a", "annotator": "threshold"},
     }
     return Recipe(**{**values, **changes})
 

@@ -172,7 +172,7 @@ def test_touched_files_are_still_the_same_examples(tmp_path, few):
 
 def test_another_recipe_is_another_data_set(tmp_path):
     listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(3)))
-    changes = ({}, {"about": {"checkpoint": "b"}}, {"bgr": True}, {"channels": 3})
+    changes = ({}, {"info": {"checkpoint": "b"}}, {"bgr": True}, {"channels": 3})
     prints = {datasets.cached(listing, tmp_path / "c", datasets.recipe(**one)).fingerprint() for one in changes}
     assert len(prints) == 4
 

@@ -49,7 +49,7 @@ def headed(header: object, data: bytes = b"") -> bytes:
     return len(text).to_bytes(8, "little") + text + data
 
 
-def about(**changes: object) -> dict[str, object]:
+def entry(**changes: object) -> dict[str, object]:
     return {"__metadata__": FACTS, "0.a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}
 
 
@@ -57,11 +57,11 @@ def about(**changes: object) -> dict[str, object]:
     "data",
     [
         b"", b"1234567", b"\xff" * 8, b"\xff" * 100, headed(b"{"), headed(b"[" * 90_000), headed([]), headed(3),
-        headed({"__metadata__": FACTS, "0.a": 3}), headed({"0.a": {}}), headed(about(), b"123"),
-        headed(about(), b"12345"), headed(about(dtype="F8"), b"1234"), headed(about(shape=[10**30]), b"1234"),
-        headed(about(shape=[-1, -1]), b"1234"), headed(about(shape=None), b"1234"),
-        headed(about(data_offsets=[-4, 0])), headed(about(data_offsets=[0, 2**70]), b"1234"),
-        headed({**about(), "__metadata__": {"key": "another"}}, b"1234"), headed({**about(), "__metadata__": None}),
+        headed({"__metadata__": FACTS, "0.a": 3}), headed({"0.a": {}}), headed(entry(), b"123"),
+        headed(entry(), b"12345"), headed(entry(dtype="F8"), b"1234"), headed(entry(shape=[10**30]), b"1234"),
+        headed(entry(shape=[-1, -1]), b"1234"), headed(entry(shape=None), b"1234"),
+        headed(entry(data_offsets=[-4, 0])), headed(entry(data_offsets=[0, 2**70]), b"1234"),
+        headed({**entry(), "__metadata__": {"key": "another"}}, b"1234"), headed({**entry(), "__metadata__": None}),
     ],
 )  # fmt: skip
 def test_damage_of_any_kind_is_told(tmp_path, data):
@@ -76,7 +76,7 @@ def test_examples_that_somebody_cuts_or_rewrites_end_the_run_with_an_error(tmp_p
     data = datasets.cached(listing, tmp_path / "c")
     file = next((tmp_path / "c").iterdir())
     whole = file.read_bytes()
-    other = datasets.cached(listing, tmp_path / "d", datasets.recipe(about={"checkpoint": "b"}))
+    other = datasets.cached(listing, tmp_path / "d", datasets.recipe(info={"checkpoint": "b"}))
     assert len(other) == len(data)
     for content in (whole[: len(whole) // 2], b"", next((tmp_path / "d").iterdir()).read_bytes()):
         file.write_bytes(content)
