@@ -41,6 +41,11 @@ class T2IAdapter:
     dtype: torch.dtype | None = None
     patcher: object = None
 
+    @property
+    def name(self) -> str:
+        """How the user names its file."""
+        return self.info.name
+
     @torch.no_grad()
     def features(
         self,
@@ -122,10 +127,12 @@ class T2IAdapter:
     def _check_finite(self, levels: tuple[Tensor, ...], dtype: torch.dtype) -> None:
         if not all(torch.isfinite(level).all() for level in levels):
             raise CorruptFileError(
-                self.info.name,
+                self.name,
                 f"NaN or infinite features in {dtype}",
                 "finite ones",
-                "Set dtype to fp32 in Load T2I-Adapter, or use another file.",
+                "Compute in float32, or use another file.",
+                says=f"This adapter gives no usable features in {str(dtype).removeprefix('torch.')}.",
+                topic="precision",
             )
 
     def _forward(

@@ -13,6 +13,7 @@ from .identify import identify
 from .networks import AdapterConfig, Kind
 
 Shapes = Mapping[str, tuple[int, ...]]
+ANOTHER = "Choose another file."
 SAME_PLACE = "Get config.json and the weights from the same place."
 
 
@@ -220,7 +221,7 @@ def detect(where: str, shapes: Shapes) -> Format:
         The row of :data:`FORMATS`.
 
     Raises:
-        NotAnAdapterError: The file is something else; the message says what, and which node loads it.
+        NotAnAdapterError: The file is something else; the message says what.
     """
     row = find_format(shapes)
     if row is not None:
@@ -229,13 +230,17 @@ def detect(where: str, shapes: Shapes) -> Format:
 
 
 def not_expected(where: str, names: Iterable[str], expected: str) -> NotAnAdapterError:
-    """Return the error for another kind of file: what it is, and which node loads it."""
+    """Return the error for a file that holds something else: what it is."""
     names = list(names)
     found = identify(names)
     if found is not None:
-        return NotAnAdapterError(where, found.name, expected, f"What takes it: {found.node}.")
+        says = f"This file is {found.name}, not {expected}."
+        return NotAnAdapterError(where, found.name, expected, ANOTHER, says=says, topic=found.topic)
     sample = ", ".join(names[:3]) or "no tensors at all"
-    return NotAnAdapterError(where, f"an unknown file ({sample}…)", expected, "Choose a file made for T2I-Adapter.")
+    says = f"This file is not {expected}."
+    return NotAnAdapterError(
+        where, f"an unknown file ({sample}…)", expected, "Choose a file made for T2I-Adapter.", says=says
+    )
 
 
 def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> InputLayout:

@@ -17,12 +17,7 @@ FITS: tuple[Fit, ...] = ("crop", "stretch", "pad")
 # Largest area of a scaled picture before cropping, as a multiple of the result's. A much longer picture is cropped
 # first, by whole pixels, to avoid gigabytes of scaled pixels that would be cut off.
 CUT_FIRST = 16
-HINT_CHECK = ImageCheck(
-    HintError,
-    if_empty="An empty image has nothing to follow: check the node that makes it.",
-    if_whole_numbers="Convert the image.",
-    if_out_of_range="Check the node that makes the condition image.",
-)
+HINT_CHECK = ImageCheck(HintError)
 
 
 def check_hint(where: str, image: Tensor) -> None:

@@ -23,7 +23,7 @@ WEIGHTS_CHECK = WeightsCheck(CorruptFileError, FETCH_AGAIN)
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """Facts about a loaded file, for messages and for the info node.
+    """Facts about a loaded file, for messages and displays.
 
     Attributes:
         name: How the user names it.

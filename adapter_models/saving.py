@@ -13,7 +13,6 @@ from .errors import AdapterError
 from .formats import FORMATS
 from .networks import Adapter, AdapterConfig
 
-WHERE = "Save T2I-Adapter"
 KIND_KEY = "t2i_adapter.kind"
 TRAINING_KEY = "t2i_adapter.training"
 
@@ -23,7 +22,7 @@ class Layout:
     """A layout of an adapter's file.
 
     Attributes:
-        name: Its name in the node's list.
+        name: Its name in a host's list.
         format: The name of its rows in :data:`.formats.FORMATS`.
         prefix: Prefix of every name.
         folder: Whether it is a folder with a ``config.json``.
@@ -39,7 +38,7 @@ LAYOUTS = (
     Layout("original", "original (TencentARC)"),
     Layout("diffusers", "diffusers", prefix="adapter.", folder=True),
 )
-# Precisions of a file by their names in the node's list; the first is the default.
+# Precisions of a file by their names in a host's list; the first is the default.
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -48,7 +47,9 @@ def layout_named(name: str) -> Layout:
     row = next((row for row in LAYOUTS if row.name == name), None)
     if row is None:
         names = ", ".join(row.name for row in LAYOUTS)
-        raise AdapterError(WHERE, f"format '{name}'", f"one of {names}", "Choose one of them.")
+        raise AdapterError(
+            "format", f"'{name}'", f"one of {names}", "Choose one of them.", says="There is no such file format."
+        )
     return row
 
 
@@ -74,7 +75,13 @@ def tensors_for_file(network: Adapter, layout: Layout, dtype: torch.dtype) -> di
     for name, tensor in network.state_dict().items():
         written = tensor.detach().to("cpu", dtype).contiguous()
         if not torch.isfinite(written).all():
-            raise AdapterError(WHERE, f"{name} not finite in {dtype}", "finite weights", "Save in fp32 or bf16.")
+            raise AdapterError(
+                "dtype",
+                f"{name} not finite in {dtype}",
+                "finite weights",
+                "Save in fp32 or bf16.",
+                says="Some weights of this adapter are too large for the chosen precision.",
+            )
         tensors[layout.prefix + row.name_in_file(name, config.num_res_blocks)] = written
     return tensors
 
@@ -103,10 +110,11 @@ def diffusers_config(config: AdapterConfig) -> dict[str, object]:
         known = plain and (xl or config.down_levels == halved)
     if not known:
         raise AdapterError(
-            WHERE,
+            "format 'diffusers'",
             f"a {config.kind} adapter of a shape that diffusers does not have",
             "size base, or size small for SD1.x and SD2.x",
-            "Set format to original: every size and family can be saved so.",
+            "Set format to original, which holds every size and family.",
+            says="diffusers has no network of this adapter's shape.",
         )
     kind = "light_adapter" if config.kind == "light" else f"full_adapter{'_xl' if xl else ''}"
     return {

@@ -124,7 +124,9 @@ class T2IStyleAdapter:
                 where,
                 f"the output of a CLIP vision model with tokens of shape {tuple(hidden.shape)}",
                 f"(pictures, tokens, {width}), as {self.name} takes",
-                "Load clip-vit-large-patch14 (ViT-L/14) in Load CLIP Vision." if width == 1024 else "",
+                "Use clip-vit-large-patch14 (ViT-L/14)." if width == 1024 else "",
+                says="This style adapter needs the output of another CLIP vision model.",
+                topic="clip-vision-output",
             )
 
     def check_text(self, where: str, text: Tensor) -> None:
@@ -145,6 +147,7 @@ class T2IStyleAdapter:
                 f"a prompt of width {text.shape[-1]} ({models.get(text.shape[-1], 'another model')})",
                 f"{context} ({models.get(context, 'another model')}), as {self.name} makes",
                 "Use the text encoder of a checkpoint that the style adapter was made for.",
+                says="This style adapter was made for another diffusion model than the prompt.",
             )
 
     @torch.no_grad()
@@ -162,5 +165,11 @@ class T2IStyleAdapter:
         """
         made: Tensor = self.network(hidden.float()).flatten(0, 1).unsqueeze(0)
         if not torch.isfinite(made).all():
-            raise CorruptFileError(self.name, "NaN or infinite tokens", "finite ones", "Check picture and file.")
+            raise CorruptFileError(
+                self.name,
+                "NaN or infinite tokens",
+                "finite ones",
+                "Check picture and file.",
+                says="This style adapter gives no usable tokens for this picture.",
+            )
         return made

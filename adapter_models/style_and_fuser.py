@@ -13,7 +13,7 @@ from torch import Tensor
 from ..common.files import read
 from ..common.impostors import FETCH_AGAIN
 from .errors import FILE_ERRORS, CorruptFileError, NotAnAdapterError
-from .formats import find_format, members, normalise, not_expected
+from .formats import ANOTHER, find_format, members, normalise, not_expected
 from .fuser import CoAdapterFuser, FuserConfig, read_fuser_config
 from .loading import fill
 from .networks import DEFAULT_OPERATIONS, Operations
@@ -94,5 +94,6 @@ def _own_tensors(kind: Companion[Config, Network], where: str, tensors: Mapping[
     bundled = members(tensors)
     if bundled or find_format(normalise(where, tensors)) is not None:
         found = f"a CoAdapter bundle of {', '.join(bundled)}" if bundled else "a T2I-Adapter"
-        raise NotAnAdapterError(where, found, kind.what, "What takes it: Load T2I-Adapter.")
+        says = f"This file is {found}, not {kind.what}."
+        raise NotAnAdapterError(where, found, kind.what, ANOTHER, says=says, topic="t2i-adapter")
     raise not_expected(where, tensors, kind.what)

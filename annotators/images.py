@@ -14,12 +14,7 @@ from .errors import AnnotatorError
 
 # Pixels at a time on the CPU: few enough for its cache, many enough that calls cost little.
 STRIP = 2**17
-IMAGE_CHECK = ImageCheck(
-    AnnotatorError,
-    if_empty="An empty batch has nothing to annotate.",
-    if_whole_numbers="Divide bytes by 255.",
-    if_out_of_range="Check the node that makes the image.",
-)
+IMAGE_CHECK = ImageCheck(AnnotatorError)
 
 
 def check_images(where: str, images: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ def check_numbers(where: str, *numbers: float, error: type[PackError]) -> None:
     """
     for number in numbers:
         if not math.isfinite(number):
-            raise error(where, f"{number}", "a number", "Check the node that makes it.")
+            says = "A number is needed here, and this value is NaN or infinite."
+            raise error(where, f"{number}", "a number", "Give a finite number.", says=says, topic="number")
 
 
 def check_choice(where: str, value: object, known: Iterable[str], *, error: type[PackError]) -> None:
@@ -39,4 +40,5 @@ def check_choice(where: str, value: object, known: Iterable[str], *, error: type
     names = list(known)
     # Check the type before comparing: comparing a tensor gives a tensor, not True or False.
     if not isinstance(value, str) or value not in names:
-        raise error(where, f"'{value}'", f"one of {', '.join(names)}", "Choose one of them.")
+        says = "This value is not one of the choices."
+        raise error(where, f"'{value}'", f"one of {', '.join(names)}", "Choose one of them.", says=says)

@@ -19,11 +19,13 @@ class PackError(ValueError):
     without parsing text. Long names and values that they quote are cut in the middle.
 
     Args:
-        where: The file, node or argument concerned.
+        where: The file or argument concerned.
         got: What was found there.
         expected: What would have been right.
         fix: A full sentence: what the user can do about it.
         says: A full sentence in plain words: what is wrong. It begins the message.
+        topic: A short identifier of the problem, by which a host finds its own advice. Libraries name no part of a
+            host.
     """
 
     # ComfyUI's page puts an error's module before its message; the real one begins with the pack's path on disk.
@@ -34,14 +36,26 @@ class PackError(ValueError):
         super().__init_subclass__(**kwargs)
         cls.__module__ = PackError.__module__
 
-    def __init__(self, where: str, got: str, expected: str, fix: str = "", *, says: str = "") -> None:
+    def __init__(self, where: str, got: str, expected: str, fix: str = "", *, says: str = "", topic: str = "") -> None:
         self.where = cut(where, LONGEST_QUOTE)
         self.got = shorten(got)
         self.expected = shorten(expected)
         self.fix = shorten(fix)
         self.says = shorten(says)
+        self.topic = topic
+        self.advice = ""
         details = f"{self.where}: got {self.got}; expected {self.expected}. {self.fix}".rstrip()
-        super().__init__(f"{self.says}\n{details}".lstrip())
+        super().__init__(f"{self.says}\n{details}" if says else details)
+
+    def add_advice(self, advice: str) -> None:
+        """Append a line to the message: what a host knows of the problem. Only the first call has an effect.
+
+        Args:
+            advice: Full sentences.
+        """
+        if not self.advice and advice:
+            self.advice = shorten(advice)
+            self.args = (f"{self}\n{self.advice}",)
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,19 @@ from .errors import PackError
 
 # Resizing and sharpening overshoot slightly, which is clamped; a picture in [-1, 1] or [0, 255] is a mistake.
 LOWEST, HIGHEST = -0.5, 1.5
+FIX_VALUES = "Scale the values to [0, 1]."
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
 class ImageCheck:
-    """The check of a picture, with what a library raises and advises.
+    """The check of images.
 
     Attributes:
-        error: What to raise.
-        if_empty: The fix for an empty batch.
-        if_whole_numbers: The fix for another type than floating point.
-        if_out_of_range: The fix for NaN and values outside [0, 1].
+        error: The class that a library raises.
     """
 
     error: type[PackError]
-    if_empty: str
-    if_whole_numbers: str
-    if_out_of_range: str
 
     def form(self, where: str, image: Tensor) -> None:
         """Refuse another shape than (B, C, H, W) with C of 1 to 4, an empty batch, and other types than floating point.
@@ -43,11 +38,19 @@ class ImageCheck:
         """
         shape = tuple(image.shape)
         if image.ndim != 4 or shape[1] not in (1, 2, 3, 4) or 0 in shape:
-            fix = self.if_empty if 0 in shape else "Connect a node that makes pictures."
-            raise self.error(where, f"a tensor of shape {shape}", "pictures (B, C, H, W) with 1 to 4 channels", fix)
+            says = "The image is empty." if 0 in shape else "This is not an image."
+            raise self.error(
+                where,
+                f"a tensor of shape {shape}",
+                "pictures (B, C, H, W) with 1 to 4 channels",
+                "Pass at least one image." if 0 in shape else "Pass images.",
+                says=says,
+                topic="image-values" if 0 in shape else "image-shape",
+            )
         if not image.is_floating_point():
             found, expected = f"numbers of type {image.dtype}", "floating-point values in [0, 1]"
-            raise self.error(where, found, expected, self.if_whole_numbers)
+            says = "The image holds whole numbers instead of values from 0 to 1."
+            raise self.error(where, found, expected, "Divide bytes by 255.", says=says, topic="image-values")
 
     def values(self, where: str, values: Tensor) -> tuple[float, float]:
         """Refuse NaN and values far outside [0, 1].
@@ -64,8 +67,10 @@ class ImageCheck:
         """
         low, high = (float(value) for value in torch.aminmax(values))
         if not LOWEST <= low <= high <= HIGHEST:
-            found = "NaN" if math.isnan(low) or math.isnan(high) else f"values from {low:.3g} to {high:.3g}"
-            raise self.error(where, found, "values in [0, 1]", self.if_out_of_range)
+            broken = math.isnan(low) or math.isnan(high)
+            found = "NaN" if broken else f"values from {low:.3g} to {high:.3g}"
+            says = "The image holds NaN." if broken else "The image has values far outside 0 to 1."
+            raise self.error(where, found, "values in [0, 1]", FIX_VALUES, says=says, topic="image-values")
         return low, high
 
 

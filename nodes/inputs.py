@@ -18,6 +18,7 @@ from ..adapter_models.combine import T2IFuser
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.style import T2IStyleAdapter
 from ..adapter_models.weights import Weights
+from .advice import in_node
 
 LINK = "Connect the output of a node that makes it."
 
@@ -85,7 +86,8 @@ def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
 
     Returns:
         The method with the check. It passes numbers as Python's int and float, leaves None in optional inputs, and
-        raises AdapterError for a value of another type: ``node, input: got X; expected Y. Fix``.
+        raises AdapterError for a value of another type: ``node, input: got X; expected Y. Fix``. Errors of the
+        libraries get node, input and advice; see :mod:`.advice`.
     """
     signature = inspect.signature(execute)
 
@@ -97,7 +99,8 @@ def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
             if row.id in given.arguments and not (row.optional and given.arguments[row.id] is None):
                 where = f"{schema.display_name}, {row.id}"
                 given.arguments[row.id] = read(where, row, given.arguments[row.id])
-        return execute(*given.args, **given.kwargs)
+        with in_node(schema.display_name, given.arguments):
+            return execute(*given.args, **given.kwargs)
 
     return run
 

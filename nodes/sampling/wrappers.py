@@ -17,12 +17,14 @@ from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.combine import T2IFuser
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.stack import AdapterStack, Chunk, ResidualComputer, Size
+from ..advice import in_node
 from .control_lists import Control, as_control, inputs_of, merge
 from .offers import offering, taken_back
 from .patches import RESIDUALS, UNET_WRAPPERS, Handed, UNetWrapper, resizing, traced
 from .state import SamplingState, chunks_of
 from .style_prompts import put_fused
 
+APPLY = "Apply T2I-Adapter"
 # What a run puts into transformer_options, besides patches.RESIDUALS.
 RUN, STEP = "t2i_adapter_run", "t2i_adapter_step"
 OBSERVED, PREPARED = "t2i_adapter_observed", "t2i_adapter_prepared"
@@ -44,6 +46,7 @@ class SamplingWrappers:
     cell: int
     load: Callable[[T2IAdapter | T2IFuser, int], None] = lambda owner, nbytes: None
 
+    @in_node(APPLY)
     def prepare_sampling(self, executor: Any, model: Any, noise_shape: Any, conds: Any,
                          model_options: Any = None, **kwargs: Any) -> Any:  # fmt: skip
         """Compute the features before ComfyUI loads the UNet: the two never need memory at the same time."""
@@ -54,6 +57,7 @@ class SamplingWrappers:
             model_options.setdefault("transformer_options", {})[PREPARED] = sums
         return executor(model, noise_shape, conds, model_options=model_options, **kwargs)
 
+    @in_node(APPLY)
     def sampler_sample(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                        noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
         """Add up the residuals of the first step, and drop what the run made however it ends."""
@@ -82,6 +86,7 @@ class SamplingWrappers:
                 "Connect that output to the sampler, or leave its input positive open.",
             )
 
+    @in_node(APPLY)
     def calc_cond_batch(self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor,
                         model_options: dict[str, Any]) -> Any:  # fmt: skip
         """Note what the calls that follow can't see: they get only the rows and the part of x that they work on."""
@@ -134,6 +139,7 @@ class SamplingWrappers:
         step = run.step(conds, (int(x_in.shape[-2]), int(x_in.shape[-1])), always=True)
         return executor(model, conds, x_in, timestep, {**model_options, "transformer_options": {**options, STEP: step}})
 
+    @in_node(APPLY)
     def apply_model(self, executor: Any, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None,
                     control: Any = None, transformer_options: Mapping[str, Any] | None = None,
                     **kwargs: Any) -> Any:  # fmt: skip

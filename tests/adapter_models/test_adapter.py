@@ -131,7 +131,7 @@ def test_features_that_overflow_are_refused_with_the_way_out():
     with torch.no_grad():
         applied.network.body[7].block2.bias.fill_(math.inf)
     with pytest.raises(
-        CorruptFileError, match=r"adapter 0: got NaN or infinite features in torch\.float32.*dtype to fp32"
+        CorruptFileError, match=r"adapter 0: got NaN or infinite features in torch\.float32.*Compute in float32"
     ):
         features(applied, engine.pictures())
     assert applied.cache.nbytes == 0

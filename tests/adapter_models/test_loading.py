@@ -138,7 +138,7 @@ def test_file_names_decide_nothing(name, tmp_path):
 
 def test_the_name_that_the_user_knows_stands_in_messages(tmp_path):
     path = samples.save(tmp_path, {"foo": torch.zeros(1)})
-    with pytest.raises(NotAnAdapterError, match=r"^my name: got an unknown file"):
+    with pytest.raises(NotAnAdapterError, match=r"^This file is not a T2I-Adapter\.\nmy name: got an unknown file"):
         loading.load(path, "my name")
     with pytest.raises(NotAnAdapterError, match=r"^x\.safetensors: "):
         loading.load(path)
@@ -167,14 +167,15 @@ def test_the_metadata_says_what_the_adapter_is_for(tmp_path):
 
 
 @pytest.mark.parametrize("container", ["safetensors", "pth", "legacy.pth"])
-@pytest.mark.parametrize(("what", "node", "content"), others.CASES.values(), ids=others.CASES)
-def test_what_is_no_adapter_is_named_together_with_its_node(what, node, content, container, tmp_path):
+@pytest.mark.parametrize(("what", "_", "content"), others.CASES.values(), ids=others.CASES)
+def test_another_file_is_named(what, _, content, container, tmp_path):
     if container == "safetensors":
         content = pickles.flatten(content)
     with pytest.raises(NotAnAdapterError) as caught:
         loading.load(samples.save(tmp_path, content, container))
     assert caught.value.got == what
-    assert node in caught.value.fix
+    assert caught.value.says == f"This file is {what}, not a T2I-Adapter."
+    assert caught.value.fix == "Choose another file."
     assert caught.value.expected == "a T2I-Adapter"
 
 

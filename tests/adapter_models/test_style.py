@@ -105,14 +105,14 @@ def test_the_prompt_of_another_model_is_refused_with_both_widths(width, model, t
 # --- files that are something else, or damaged ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("what", "node", "content"), others.CASES.values(), ids=others.CASES)
-def test_other_files_are_named_with_the_node_that_takes_them(what, node, content, tmp_path):
+@pytest.mark.parametrize(("what", "_", "content"), others.CASES.values(), ids=others.CASES)
+def test_other_files_are_named(what, _, content, tmp_path):
     if what == "a T2I style adapter":
         with pytest.raises(CorruptFileError):
             load(saved(tmp_path, content))
         return
     path = samples.save(tmp_path, content, "pth")
-    with pytest.raises(NotAnAdapterError, match=rf"got {what}; expected a T2I style adapter\. .*{node}"):
+    with pytest.raises(NotAnAdapterError, match=rf"got {what}; expected a T2I style adapter\."):
         load(path)
 
 
@@ -120,7 +120,7 @@ def test_other_files_are_named_with_the_node_that_takes_them(what, node, content
 def test_an_adapter_is_sent_to_its_own_loader(layout, tmp_path):
     config, naming = samples.LAYOUTS[layout]
     path = saved(tmp_path, samples.named(samples.weights(config), config, naming))
-    with pytest.raises(NotAnAdapterError, match=r"got a T2I-Adapter; .*Load T2I-Adapter\."):
+    with pytest.raises(NotAnAdapterError, match=r"This file is a T2I-Adapter, not a T2I style adapter\."):
         load(path)
 
 

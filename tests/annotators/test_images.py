@@ -41,7 +41,7 @@ SHAPES = [(3, 4, 4), (1, 5, 4, 4), (1, 0, 4, 4), (0, 3, 4, 4), (1, 3, 0, 4), (1,
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_what_is_no_picture_is_refused_with_its_shape(shape):
-    with pytest.raises(AnnotatorError, match=r"^x: got a tensor of shape \(.*; expected pictures"):
+    with pytest.raises(AnnotatorError, match=r"(?m)^x: got a tensor of shape \(.*; expected pictures"):
         images.check_images("x", torch.zeros(shape))
 
 

@@ -32,5 +32,14 @@ def test_the_sentence_that_a_user_understands_comes_first() -> None:
     assert str(error) == "The image is gray.\nApply, image: got 1 channel; expected 3 channels. Convert it."
 
 
+def test_a_host_adds_its_advice_once_and_changes_nothing_else() -> None:
+    error = PackError("hint", "NaN", "a number", "Scale it.", says="The image holds NaN.", topic="image-values")
+    before = {**vars(error)}
+    error.add_advice("Connect an image.")
+    error.add_advice("Connect another one.")
+    assert str(error) == "The image holds NaN.\nhint: got NaN; expected a number. Scale it.\nConnect an image."
+    assert vars(error) == {**before, "advice": "Connect an image."}
+
+
 def test_without_a_sentence_the_details_are_the_message() -> None:
     assert str(PackError("Apply, image", "1 channel", "3 channels")).startswith("Apply, image: got")

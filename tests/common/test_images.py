@@ -1,4 +1,4 @@
-"""The check of pictures, with the words of each library, and luma."""
+"""The check of images, with the error of each library, and luma."""
 
 import math
 
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from t2i_adapter_pack.adapter_models.hint import HINT_CHECK
 from t2i_adapter_pack.annotators.images import IMAGE_CHECK
+from t2i_adapter_pack.common.errors import PackError
 from t2i_adapter_pack.common.images import luma
 
 
@@ -17,25 +18,34 @@ def noise(*shape):
 
 @pytest.mark.parametrize("check", [HINT_CHECK, IMAGE_CHECK], ids=["hint", "annotator"])
 @pytest.mark.parametrize(
-    ("image", "fix"),
+    ("image", "says"),
     [
-        (torch.zeros(0, 3, 4, 4), "if_empty"),
-        (torch.zeros(0), "if_empty"),
-        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "if_whole_numbers"),
+        (torch.zeros(0, 3, 4, 4), "The image is empty."),
+        (torch.zeros(0), "The image is empty."),
+        (torch.zeros(1, 5, 4, 4), "This is not an image."),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "The image holds whole numbers instead of values from 0 to 1."),
     ],
-    ids=["empty", "empty and flat", "bytes"],
+    ids=["empty", "empty and flat", "five channels", "bytes"],
 )
-def test_a_library_gives_its_own_error_and_advice(check, image, fix):
-    with pytest.raises(check.error) as caught:
+def test_a_library_gives_its_own_error(check, image, says):
+    with pytest.raises(PackError) as caught:
         check.form("x", image)
-    assert caught.value.fix == getattr(check, fix)
+    assert type(caught.value) is check.error
+    assert caught.value.says == says
 
 
-@pytest.mark.parametrize("value", [math.nan, -1.0, 255.0])
-def test_values_out_of_range_are_refused_with_the_advice(value):
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (math.nan, "The image holds NaN."),
+        (-1.0, "The image has values far outside 0 to 1."),
+        (255.0, "The image has values far outside 0 to 1."),
+    ],
+)
+def test_values_out_of_range_are_refused(value, says):
     with pytest.raises(HINT_CHECK.error) as caught:
         HINT_CHECK.values("x", torch.tensor([0.5, value]))
-    assert caught.value.fix == HINT_CHECK.if_out_of_range
+    assert caught.value.says == says
     assert HINT_CHECK.values("x", torch.tensor([0.5, -0.5, 1.5])) == (-0.5, 1.5)
 
 

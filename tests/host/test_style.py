@@ -284,5 +284,5 @@ def test_files_of_another_kind_are_sent_to_their_node(folders, kind, content, me
     from t2i_adapter_pack.adapter_models.errors import NotAnAdapterError
 
     save_file(content(), folders / "controlnet" / "a.safetensors")
-    with pytest.raises(NotAnAdapterError, match=f"a.safetensors: {message}"):
+    with pytest.raises(NotAnAdapterError, match=f"(?s)a.safetensors: {message}"):
         loaders()[kind][0].execute("a.safetensors")
