@@ -43,6 +43,18 @@ def test_every_page_has_the_same_sections(schemas):
             assert text.split(f"## {section}\n", 1)[1].split("\n## ", 1)[0].strip(), (name, section)
 
 
+def test_every_page_folds_its_errors():
+    for name, text in texts().items():
+        errors = text.split("## Common errors\n", 1)[1].split("\n## ", 1)[0].strip()
+        # Without the empty lines, the page shows the list as plain text.
+        assert re.fullmatch(r"<details><summary>[^<\n]+</summary>\n\n- .+\n\n</details>", errors, re.DOTALL), name
+
+
+def test_no_page_has_a_table():
+    """ComfyUI shows the pages in a column of 272 pixels."""
+    assert [name for name, text in texts().items() if re.search(r"^\|", text, re.MULTILINE)] == []
+
+
 def test_every_page_tells_of_all_inputs(schemas):
     pages = texts()
     for schema in schemas:
