@@ -14,8 +14,8 @@ from .scores import Measure
 INTRODUCTION = """# What the paper claims, measured on the miniature
 
 `python3 run.py fidelity` trains what is missing, draws what is missing, and writes this page. The
-[miniature](../dev/miniature/README.md) draws {scenes} held-out scenes, each with its prompt and its exact condition, in the
-real ComfyUI with this pack's nodes: fixed seeds, 20 steps of dpmpp_2m, CFG 3. Its UNet has 7 million weights, where
+[miniature](../dev/miniature/README.md) draws {scenes} held-out scenes, each with its prompt and its exact condition, in
+the real ComfyUI with this pack's nodes: fixed seeds, 20 steps of dpmpp_2m, CFG 3. Its UNet has 7 million weights, where
 the paper's has 860, and knows nothing but coloured shapes: what it does not show may yet be true of large models.
 
 - *Silhouette IoU*: overlap of what is not background with the scene's shapes. *Shape IoU*: the same for each shape in
