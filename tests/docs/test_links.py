@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).absolute().parents[2]
+HELP = ROOT / "web" / "docs"
 FOLDERS = ("docs", "web/docs", "dev/benchmarks", "dev/miniature")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 
@@ -26,7 +27,9 @@ def broken(page: Path) -> list[str]:
 
 def leads_somewhere(page: Path, link: str) -> bool:
     path, _, anchor = link.partition("#")
-    target = page.parent / path if path else page
+    # ComfyUI looks for the pictures of a translated help page beside the English one.
+    folder = HELP if HELP in page.parents else page.parent
+    target = folder / path if path else page
     return target.exists() and (not anchor or anchor in anchors(target))
 
 
