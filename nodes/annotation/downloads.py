@@ -1,125 +1,44 @@
-"""Download a published file that the user chose: resumed if interrupted, checked, and complete or absent."""
+"""Download a published file that the user chose: resumed if interrupted, verified, and complete or absent."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import http.client
+import http
 import os
-import re
-import shutil
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from email.message import Message
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
 
 from ...annotators.catalogue import HUB, PublishedFile, how_to_get, megabytes
 from ...annotators.errors import AnnotatorError
+from .http_source import AddressUnusableError, ConnectionCutError, HttpSource, open_source
+from .partial_file import DownloadProgress, PartialFile
 
-Progress = Callable[[int, int], None]
-CHUNK = 1 << 20
-TIMEOUT = 30.0  # seconds without a byte
-TRIES = 3  # per address; each resumes where the last one stopped
+_TIMEOUT = 30.0  # seconds without a byte
+_ATTEMPTS = 3  # per address; each resumes where the previous one stopped
 # A file whose exact size is unknown may be this many times its noted size.
-ROOM = 2
-SHA256 = re.compile(r"[0-9a-f]{64}")
-YES = ("1", "true", "yes", "on")
-# Disk errors in words.
-DISK_FAULTS = {
+_SIZE_MARGIN = 2
+_TRUE_WORDS = ("1", "true", "yes", "on")
+_READ_ONLY = "a folder that may not be written to"
+_DISK_ERRORS = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "no space left in the quota",
-    errno.EACCES: "a folder that may not be written to",
-    errno.EPERM: "a folder that may not be written to",
-    errno.EROFS: "a folder that may not be written to",
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+    errno.EROFS: _READ_ONLY,
 }
-
-
-class _Unusable(Exception):  # noqa: N818 - never leaves this file
-    """The address cannot serve the file; the text says why."""
-
-
-class _Cut(Exception):  # noqa: N818 - never leaves this file
-    """The connection broke; the bytes received so far are kept."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """An incomplete download: the bytes so far, and a note of the file that they belong to.
-
-    Attributes:
-        path: File with the bytes.
-        note: File beside it with the SHA-256 of the complete file.
-    """
-
-    path: Path
-    note: Path
-
-    def size_of(self, identity: str | None = None) -> int:
-        """Return the number of bytes kept; 0 for a link, or if they belong to another file than ``identity``."""
-        if self.path.is_symlink():
-            return 0
-        try:
-            noted = self.note.read_text(encoding="ascii")
-            size = self.path.stat().st_size
-        except (OSError, ValueError):
-            return 0
-        return size if identity in (None, noted) else 0
-
-    def drop(self) -> None:
-        """Delete both files."""
-        self.path.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What a server states before it sends the file."""
-
-    status: int
-    begins: int
-    total: int | None
-    sha256: str | None
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects and keep their headers: only the first server states the hash, not the store behind it."""
-
-    def __init__(self) -> None:
-        self.headers: list[Message] = []
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Message,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        origin, place = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        # Plain http can be tampered with on the way. It is allowed only for a mirror that the user names.
-        if place.scheme != "https" and (place.scheme, place.netloc) != (origin.scheme, origin.netloc):
-            fp.close()
-            raise _Unusable(f"redirects to {newurl}, which is not https")
-        self.headers.append(headers)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(
     row: PublishedFile,
     folder: Path,
-    progress: Progress,
+    progress: DownloadProgress,
     environment: Mapping[str, str] = os.environ,
-    timeout: float = TIMEOUT,
+    timeout: float = _TIMEOUT,
 ) -> Path:
     """Download a file, or resume an interrupted download.
 
-    The file gets its final name only when it is complete and its hash is right, so an incomplete or wrong file is
-    never found under that name. An exception from ``progress`` stops the download and keeps the part for next time.
+    The file gets its final name only when it is complete and its hash is right, so an incomplete or wrong file never
+    has that name. An exception from ``progress`` stops the download and keeps the partial file for the next time.
 
     Args:
         row: The file.
@@ -134,164 +53,91 @@ def download(
     Raises:
         AnnotatorError: The download failed; the message says why, and how to get the file another way.
     """
-    _check_wish(row, folder, environment)
+    _check_allowed(row, folder, environment)
     target = folder / row.file
     if target.is_file():
         return target
-    part = Part(folder / f"{row.file}.part", folder / f"{row.file}.part.sha256")
+    part = PartialFile.beside(target)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         reasons = []
         for address in (_mirrored(address, environment) for address in row.addresses):
-            reason = _from_address(row, address, part, progress, timeout)
+            reason = _failure(row, address, part, progress, timeout)
             if reason is None:
-                part.path.replace(target)
-                part.drop()
+                part.move_to(target)
                 return target
             reasons.append(f"{address}: {reason}")
     except OSError as error:
-        raise _disk_fault(row, folder, part, error) from error
-    raise _refusal(row, folder, "; ".join(reasons), "the file", part)
+        raise _disk_error(row, folder, part, error) from error
+    says = f"{row.file} could not be downloaded."
+    raise _error(row, folder, "; ".join(reasons), "the file", says=says, part=part)
 
 
-def _check_wish(row: PublishedFile, folder: Path, environment: Mapping[str, str]) -> None:
-    if environment.get("HF_HUB_OFFLINE", "").lower() in YES:
-        raise _refusal(row, folder, "HF_HUB_OFFLINE, which forbids downloads", "permission to download")
+def _check_allowed(row: PublishedFile, folder: Path, environment: Mapping[str, str]) -> None:
+    if environment.get("HF_HUB_OFFLINE", "").lower() in _TRUE_WORDS:
+        says = f"{row.file} was not downloaded: the setting HF_HUB_OFFLINE forbids downloads."
+        raise _error(row, folder, "HF_HUB_OFFLINE", "permission to download", says=says)
     if row.file in (".", "..") or Path(row.file).name != row.file or "\\" in row.file:
-        raise _refusal(row, folder, "a name with folders in it", "a plain file name")
+        says = f"{row.file} was not downloaded: its name contains a folder."
+        raise _error(row, folder, "a name with folders in it", "a plain file name", says=says)
 
 
-def _from_address(row: PublishedFile, address: str, part: Part, progress: Progress, timeout: float) -> str | None:
-    """Complete the part from one address; return the reason for a failure, or None."""
+def _failure(
+    row: PublishedFile, address: str, part: PartialFile, progress: DownloadProgress, timeout: float
+) -> str | None:
+    """Complete the partial file from one address; return why that failed, or None."""
     reason = ""
-    for _ in range(TRIES):
+    for _ in range(_ATTEMPTS):
         try:
             _attempt(row, address, part, progress, timeout)
-        except _Cut as cut:
+        except ConnectionCutError as cut:
             reason = str(cut)
-        except _Unusable as error:
+        except AddressUnusableError as error:
             return str(error)
         else:
             return None
     return reason
 
 
-def _attempt(row: PublishedFile, address: str, part: Part, progress: Progress, timeout: float) -> None:
-    have = part.size_of()
-    response, answer = _open(address, have, timeout)
-    with response:
-        expected = row.sha256 or answer.sha256
+def _attempt(row: PublishedFile, address: str, part: PartialFile, progress: DownloadProgress, timeout: float) -> None:
+    kept = part.size()
+    source = open_source(address, kept, timeout)
+    with source.response:
+        expected = row.sha256 or source.sha256
         if expected is None:
-            raise _Unusable("states no sha256, so the file could not be checked")
-        _check_announced(row, answer)
-        if answer.begins != have or (have and part.size_of(expected) != have):
-            part.drop()
-            if answer.status == 206:
-                raise _Cut("began in the middle of another file")
-            have = 0
-        _check_space(part.path.parent, (answer.total or row.size) - have)
-        most = row.size if row.exact else ROOM * row.size
+            raise AddressUnusableError("states no sha256, so the file could not be checked")
+        _check_stated(row, source)
+        if source.begin != kept or part.size(expected) != kept:
+            part.delete()
+            if source.status == http.HTTPStatus.PARTIAL_CONTENT:
+                raise ConnectionCutError("began in the middle of another file")
+        part.check_space((source.total or row.size) - source.begin)
+        most = row.size if row.exact else _SIZE_MARGIN * row.size
         try:
-            digest = _receive(_chunks(response, have, most), part, expected, have, answer.total, progress)
-        except _Unusable:
-            part.drop()
+            digest = part.append(source.chunks(most), expected, source.total, progress)
+        except AddressUnusableError:
+            part.delete()
             raise
+    size = part.size()
+    if source.total is not None and size != source.total:
+        raise ConnectionCutError(f"broke off after {size} of {source.total} bytes")
     if digest != expected:
-        part.drop()
-        # An answer cut inside its headers has no length, and its empty body looks complete: worth another try.
-        fault = _Cut if answer.total is None else _Unusable
+        part.delete()
+        # A response cut inside its headers states no length, and its empty body looks complete: try again.
+        fault = ConnectionCutError if source.total is None else AddressUnusableError
         raise fault(f"sent a file with sha256 {digest} where {expected} was expected; it was deleted")
 
 
-def _open(address: str, have: int, timeout: float) -> tuple[Any, _Answer]:
-    """Request the file, starting at byte ``have``."""
-    headers = {"Accept-Encoding": "identity", "User-Agent": "t2i-adapter"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    redirects = _Redirects()
-    try:
-        request = urllib.request.Request(address, headers=headers)
-        response = urllib.request.build_opener(redirects).open(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            return _open(address, 0, timeout)
-        if error.code >= 500 or error.code == http.HTTPStatus.TOO_MANY_REQUESTS:
-            raise _Cut(f"answered {error.code} {error.reason}") from error
-        raise _Unusable(f"answered {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise _Cut(f"could not be reached ({error.reason})") from error
-    except (http.client.HTTPException, OSError) as error:
-        raise _Cut(f"broke off ({error or type(error).__name__})") from error
-    except ValueError as error:
-        raise _Unusable(f"is no address ({error})") from error
-    return response, _read_answer(response, redirects.headers)
-
-
-def _read_answer(response: Any, redirected: list[Message]) -> _Answer:
-    begins, total = 0, response.headers.get("Content-Length")
-    span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if response.status == http.HTTPStatus.PARTIAL_CONTENT and span:
-        begins, total = int(span[1]), span[2]
-    stated = [headers.get("X-Linked-Etag", "") for headers in (*redirected, response.headers)]
-    hashes = [match[0] for text in stated if (match := SHA256.search(text.lower()))]
-    sizes = [headers["X-Linked-Size"] for headers in redirected if headers.get("X-Linked-Size")]
-    total = next((text for text in (total, *sizes) if text and text.isdigit()), None)
-    return _Answer(response.status, begins, int(total) if total else None, hashes[0] if hashes else None)
-
-
-def _check_announced(row: PublishedFile, answer: _Answer) -> None:
-    """Reject a wrong file before any of it is fetched."""
-    if row.sha256 and answer.sha256 and answer.sha256 != row.sha256:
-        raise _Unusable(f"has a file with sha256 {answer.sha256}")
-    if row.exact and answer.total is not None and answer.total != row.size:
-        # Fewer bytes may be a length whose last digits were cut off.
-        raise (_Cut if answer.total < row.size else _Unusable)(
-            f"has a file of {answer.total} bytes where {row.size} were expected"
-        )
-    if (answer.total or 0) > ROOM * row.size:
-        raise _Unusable(f"has a file of {answer.total} bytes where about {row.size} were expected")
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise OSError(errno.ENOSPC, f"{megabytes(needed)} needed, {megabytes(free)} free")
-
-
-def _receive(
-    chunks: Iterable[bytes], part: Part, identity: str, have: int, total: int | None, progress: Progress
-) -> str:
-    """Append the response to the part, and return the SHA-256 of the complete file."""
-    digest = hashlib.sha256()
-    if not have:
-        part.drop()  # writing to a link would change its target
-    part.note.write_text(identity, encoding="ascii")
-    with part.path.open("r+b" if have else "wb") as file:
-        while chunk := file.read(CHUNK) if have else b"":
-            digest.update(chunk)
-        for chunk in chunks:
-            file.write(chunk)
-            digest.update(chunk)
-            have += len(chunk)
-            progress(have, total or have)
-        file.flush()
-        os.fsync(file.fileno())
-    if total is not None and have != total:
-        raise _Cut(f"broke off after {have} of {total} bytes")
-    return digest.hexdigest()
-
-
-def _chunks(response: Any, have: int, most: int) -> Iterator[bytes]:
-    """Yield what comes, as soon as it comes: who waits for more can't be cancelled while a server dawdles."""
-    try:
-        while chunk := bytes(response.read1(CHUNK)):
-            have += len(chunk)
-            if have > most:  # of a server that does not say how much it will send, and would fill the disk
-                raise _Unusable(f"sends more than the {most} bytes that the file may have")
-            yield chunk
-    except (http.client.HTTPException, OSError) as error:  # of the network: the disk is not touched here
-        raise _Cut(f"broke off ({type(error).__name__})") from error
+def _check_stated(row: PublishedFile, source: HttpSource) -> None:
+    """Reject a wrong file before any of it is received."""
+    if row.sha256 and source.sha256 and source.sha256 != row.sha256:
+        raise AddressUnusableError(f"has a file with sha256 {source.sha256}")
+    if row.exact and source.total is not None and source.total != row.size:
+        # A smaller size may be a Content-Length whose last digits were cut off: try again.
+        fault = ConnectionCutError if source.total < row.size else AddressUnusableError
+        raise fault(f"has a file of {source.total} bytes where {row.size} were expected")
+    if (source.total or 0) > _SIZE_MARGIN * row.size:
+        raise AddressUnusableError(f"has a file of {source.total} bytes where about {row.size} were expected")
 
 
 def _mirrored(address: str, environment: Mapping[str, str]) -> str:
@@ -299,14 +145,17 @@ def _mirrored(address: str, environment: Mapping[str, str]) -> str:
     return endpoint + address.removeprefix(HUB) if endpoint and address.startswith(f"{HUB}/") else address
 
 
-def _disk_fault(row: PublishedFile, folder: Path, part: Part, error: OSError) -> AnnotatorError:
-    got = DISK_FAULTS.get(error.errno or 0, "a disk error")
+def _disk_error(row: PublishedFile, folder: Path, part: PartialFile, error: OSError) -> AnnotatorError:
+    got = _DISK_ERRORS.get(error.errno or 0, "a disk error")
+    says = f"{row.file} could not be saved: {got}."
     expected = f"room for {megabytes(row.size)} in {folder}"
-    return _refusal(row, folder, f"{got} ({error.strerror or error})", expected, part)
+    return _error(row, folder, f"{got} ({error.strerror or error})", expected, says=says, part=part)
 
 
-def _refusal(row: PublishedFile, folder: Path, got: str, expected: str, part: Part | None = None) -> AnnotatorError:
-    kept = part.size_of() if part else 0
+def _error(
+    row: PublishedFile, folder: Path, got: str, expected: str, *, says: str, part: PartialFile | None = None
+) -> AnnotatorError:
+    kept = part.size() if part else 0
     again = f"{megabytes(kept)} are kept: run again to continue. " if kept else ""
     fix = f"{again}{how_to_get(row, folder, by_choice=False)}"
-    return AnnotatorError(f"download of {row.file}", got, expected, fix)
+    return AnnotatorError(f"download of {row.file}", got, expected, fix, says=says)

@@ -1,6 +1,6 @@
-"""Find the annotators' weights: in models/annotators, where other packs keep them, or on the web.
+"""Find the annotators' weights: in models/annotators, in the folders of other programs, or on the web.
 
-Only the combo entries that say "download" download anything.
+Only combo entries that start with "download" download anything.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from ...annotators.catalogue import PUBLISHED, PublishedFile, chosen_for_downloa
 from ...annotators.errors import AnnotatorError
 from .. import host
 from ..inputs import name_error
-from .downloads import Progress, download
+from .downloads import download
+from .partial_file import DownloadProgress
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where another program keeps the same files. We only read them.
+class OtherProgram:
+    """The folders in which another program keeps the same files. We only read them.
 
     Attributes:
         roots: Returns the folders to search, given the environment variables.
-        patterns: Glob patterns inside a folder; ``{owner}`` and ``{name}`` of the repository, ``{path}`` in it, our
-            ``{file}``.
+        patterns: Glob patterns inside a folder, with the fields ``{owner}`` and ``{name}`` (of the repository),
+            ``{path}`` (inside the repository) and ``{file}`` (our name of the file).
     """
 
     roots: Callable[[Mapping[str, str]], Iterable[Path]]
@@ -44,8 +45,8 @@ def _auxiliary(environment: Mapping[str, str]) -> Iterator[Path]:
 def _web_ui(_: Mapping[str, str]) -> Iterator[Path]:
     _, controlnets = host.folders_of_other_packs()
     for folder in controlnets:
-        # Next to extensions/sd-webui-controlnet/models is annotator/downloads; next to Forge's models/ControlNet is
-        # ControlNetPreprocessor.
+        # The web UI's ControlNet extension has the folders models and annotator/downloads; Forge has the folders
+        # models/ControlNet and models/ControlNetPreprocessor.
         yield folder.parent / "annotator" / "downloads"
         yield folder.parent / "ControlNetPreprocessor"
 
@@ -55,40 +56,40 @@ def _hub_caches(environment: Mapping[str, str]) -> Iterator[Path]:
     yield Path(environment.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
 
 
-CACHED = "models--{owner}--{name}/snapshots/*/{path}"
-PLACES = (
-    Place(_auxiliary, ("{owner}/{name}/{path}", CACHED, "{file}", "*/{file}", "*/*/{file}")),
-    Place(_web_ui, ("{file}", "*/{file}", "*/*/{file}")),
-    Place(_hub_caches, (CACHED,)),
+_HUB_CACHE = "models--{owner}--{name}/snapshots/*/{path}"
+_OTHER_PROGRAMS = (
+    OtherProgram(_auxiliary, ("{owner}/{name}/{path}", _HUB_CACHE, "{file}", "*/{file}", "*/*/{file}")),
+    OtherProgram(_web_ui, ("{file}", "*/{file}", "*/*/{file}")),
+    OtherProgram(_hub_caches, (_HUB_CACHE,)),
 )
 
 
 def _elsewhere(row: PublishedFile, environment: Mapping[str, str] = os.environ) -> Path | None:
-    for place in PLACES:
-        for root in place.roots(environment):
+    for program in _OTHER_PROGRAMS:
+        for root in program.roots(environment):
             if root.is_dir():
-                files = (path for pattern in _filled(place, row) for path in root.glob(pattern) if path.is_file())
+                files = (path for pattern in _filled(program, row) for path in root.glob(pattern) if path.is_file())
                 if (path := next(files, None)) is not None:
                     return path
     return None
 
 
-def _filled(place: Place, row: PublishedFile) -> list[str]:
+def _filled(program: OtherProgram, row: PublishedFile) -> list[str]:
     patterns: dict[str, None] = {}
     for repository, path in row.on_hub:
         owner, name = repository.split("/")
-        for pattern in place.patterns:
+        for pattern in program.patterns:
             patterns[pattern.format(owner=owner, name=name, path=path, file=row.file)] = None
     return list(patterns)
 
 
 @dataclass(frozen=True)
 class WeightsChoice:
-    """What the weights combo of a node offers, and what its entries mean.
+    """The entries of a node's weights combo, and the files that they name.
 
     Attributes:
-        rows: Published files that the node takes; auto takes the first one that exists.
-        unknown: Whether the node also lists files with unknown names; loading then identifies them.
+        rows: Published files that the node can use; "auto" uses the first one found.
+        unknown: True if the node also lists files with unknown names; loading then identifies them.
         catalogue: All published files, so that another node's files are not listed as unknown.
     """
 
@@ -97,13 +98,13 @@ class WeightsChoice:
     catalogue: tuple[PublishedFile, ...] = PUBLISHED
 
     def options(self) -> list[str]:
-        """List auto, the files that exist, and the published files that can be downloaded."""
+        """List "auto", the files found, and the published files that can be downloaded."""
         found = self.available()
-        there = {row.file for name in found if (row := published_as(name, self.rows))}
-        return [AUTO, *found, *(row.entry for row in self.rows if row.file not in there)]
+        found_files = {row.file for name in found if (row := published_as(name, self.rows))}
+        return [AUTO, *found, *(row.entry for row in self.rows if row.file not in found_files)]
 
     def available(self) -> dict[str, Path]:
-        """Return the files that exist, by the name shown to the user; our folders come before other programs'."""
+        """Return the files found, by the name shown to the user; our folders come before other programs'."""
         found = {}
         for name in host.annotator_names():
             path, row = host.annotator_path(name), published_as(name, self.catalogue)
@@ -127,27 +128,27 @@ class WeightsChoice:
             return error
         try:
             if entry is not None and self.chosen(entry) is None:
-                self._there(entry)
+                self._existing(entry)
         except AnnotatorError as refused:
             return str(refused)
         return True
 
-    def find(self, entry: str, progress: Progress) -> tuple[str, Path]:
-        """Return the file for an entry; download it if the entry says so and the file is not found anywhere.
+    def find(self, entry: str, progress: DownloadProgress) -> tuple[str, Path]:
+        """Return an entry's file; download it first if the entry is a download and the file is not found.
 
         Args:
-            entry: One of :meth:`options`, or of an earlier list that a saved workflow remembers.
+            entry: One of :meth:`options`; or an entry of an older list, from a saved workflow.
             progress: Called during a download.
 
         Returns:
             The file's name and its path.
 
         Raises:
-            AnnotatorError: The file does not exist, or could not be downloaded.
+            AnnotatorError: The file was not found, or could not be downloaded.
         """
         chosen = self.chosen(entry)
         if chosen is None:
-            return self._there(entry)
+            return self._existing(entry)
         path = next((path for name, path in self.available().items() if published_as(name, self.rows) is chosen), None)
         return chosen.file, path or download(chosen, host.annotator_folders()[0], progress)
 
@@ -160,14 +161,16 @@ class WeightsChoice:
         row = chosen_for_download(entry, self.catalogue)
         if row is not None and row not in self.rows:
             files = " or ".join(row.file for row in self.rows)
-            raise AnnotatorError(f"weights '{entry}'", f"weights for {row.annotator}", files, "Choose one of those.")
+            says = f"{row.file} has weights for {row.annotator}, which this annotator cannot use."
+            got = f"weights for {row.annotator}"
+            raise AnnotatorError(f"weights '{entry}'", got, files, "Choose one of those.", says=says)
         return row
 
     def fingerprint(self, entry: str | None) -> tuple[str, int, int] | None:
-        """Return path, modification time (ns) and size of an entry's file; None if it does not exist yet."""
+        """Return path, modification time (ns) and size in bytes of an entry's file; None if it is not found."""
         try:
             row = self.chosen(entry or AUTO)
-            return stamp(self._there(row.file if row else entry or AUTO)[1])
+            return stamp(self._existing(row.file if row else entry or AUTO)[1])
         except (AnnotatorError, OSError):
             return None
 
@@ -175,15 +178,18 @@ class WeightsChoice:
         """Return the fingerprints of all available files."""
         return [stamp(path) for path in self.available().values()]
 
-    def _there(self, entry: str) -> tuple[str, Path]:
+    def _existing(self, entry: str) -> tuple[str, Path]:
         found = self.available()
         for wanted in [row.file for row in self.rows] if entry == AUTO else [entry]:
             if wanted in found:
                 return wanted, found[wanted]
             # A shared workflow may name another subfolder; the same file name is enough.
-            same = [name for name in found if _plain(name) == _plain(wanted)]
+            same = [name for name in found if _file_name(name) == _file_name(wanted)]
             if same:
                 return same[0], found[same[0]]
+        says = f"The weights '{entry}' were not found on this computer."
+        if entry == AUTO:
+            says = "No weights for this annotator were found on this computer."
         missing = published_as(entry, self.rows) or self.rows[0]
         folder = host.annotator_folders()[0]
         raise AnnotatorError(
@@ -191,10 +197,11 @@ class WeightsChoice:
             "no such file",
             f"{missing.file if entry == AUTO else entry} in {folder}, or where another pack keeps it",
             how_to_get(missing, folder),
+            says=says,
         )
 
 
-def _plain(name: str) -> str:
+def _file_name(name: str) -> str:
     return name.replace("\\", "/").rpartition("/")[-1]
 
 

@@ -1,4 +1,4 @@
-"""Servers that stall, cut, dawdle, lie or never end: the right file, or none and a message, and nothing left over."""
+"""Servers that stall, cut, drip, lie or never end: the download gives the right file, or an error and no file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from . import effort
 
 pytestmark = pytest.mark.host
 CONTENT = bytes(range(256)) * 40
-# Sends what it likes, given the connection and the first byte that was asked for.
+# Sends any bytes, given the connection and the offset that the client requested.
 Act = Callable[[socket.socket, int], None]
 
 
 class Raw:
-    """A server that sends bytes as they are. `content` and `url` are those of a Site."""
+    """A server that sends raw bytes. `content` and `url` are as in a Site."""
 
     def __init__(self, act: Act) -> None:
         self.act = act
@@ -46,7 +46,7 @@ class Raw:
                     self.asked += 1
                     self.act(connection, int(wanted[1]) if wanted else 0)
                 except OSError:
-                    pass  # who asked has hung up
+                    pass  # the client has hung up
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def answer(*lines: str, body: bytes = CONTENT, status: str = "200 OK") -> bytes:
 
 
 def rest(begin: int) -> bytes:
-    """What an honest server sends."""
+    """Return what an honest server sends."""
     if not begin:
         return answer(f"Content-Length: {len(CONTENT)}")
     span = f"Content-Range: bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}"
@@ -130,19 +130,19 @@ LIES = {
 
 
 @pytest.mark.parametrize(("sent", "told"), LIES.values(), ids=LIES)
-def test_a_lie_is_told_and_leaves_no_file_of_that_name(tmp_path, sent, told):
+def test_a_false_response_is_reported_and_leaves_no_file(tmp_path, sent, told):
     with raw(lambda connection, _: connection.sendall(sent)) as server:
         with pytest.raises(AnnotatorError, match=told):
             fetch(row(server), tmp_path, timeout=1.0)
         assert "net.pth" not in left(tmp_path)
-        # Whatever the lie has left, the next download is right.
+        # Whatever partial file the response has left, the next download is right.
         server.act = lambda connection, begin: connection.sendall(rest(begin))
         assert fetch(row(server), tmp_path).read_bytes() == CONTENT
         assert left(tmp_path) == ["net.pth"]
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_body_without_end_is_given_up(tmp_path, exact):
+def test_an_endless_body_is_refused(tmp_path, exact):
     sent = []
 
     def endless(connection: socket.socket, _: int) -> None:
@@ -157,8 +157,8 @@ def test_a_body_without_end_is_given_up(tmp_path, exact):
     assert left(tmp_path) == []
 
 
-def test_a_server_that_dawdles_can_be_cancelled_at_once(tmp_path):
-    def dawdle(connection: socket.socket, _: int) -> None:
+def test_a_download_from_a_slow_server_can_be_cancelled_at_once(tmp_path):
+    def drip(connection: socket.socket, _: int) -> None:
         connection.sendall(answer(length(len(CONTENT)), body=b""))
         for byte in CONTENT[:1000]:
             connection.sendall(bytes([byte]))
@@ -170,7 +170,7 @@ def test_a_server_that_dawdles_can_be_cancelled_at_once(tmp_path):
         if done >= 3:
             raise CancelledError
 
-    with raw(dawdle) as server, pytest.raises(CancelledError):
+    with raw(drip) as server, pytest.raises(CancelledError):
         fetch(row(server), tmp_path, cancel)
     assert time.monotonic() - begun < 5
     assert left(tmp_path) == ["net.pth.part", "net.pth.part.sha256"]
@@ -178,10 +178,10 @@ def test_a_server_that_dawdles_can_be_cancelled_at_once(tmp_path):
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("ending", ["cut", "stall"])
-def test_cut_or_stalled_at_any_byte_the_file_is_whole_or_not_there(tmp_path, ending, exact):
+def test_a_download_cut_or_stalled_at_any_byte_completes(tmp_path, ending, exact):
     whole = rest(0)
     places = effort.spread(len(whole), 25 if ending == "cut" else 6, 2000)
-    if ending == "cut":  # every byte of the headers: an answer that ends there looks like an empty file
+    if ending == "cut":  # every byte of the headers: a response that ends there looks like an empty file
         places = sorted({*places, *range(len(whole) - len(CONTENT))})
     for number, place in enumerate(places):
         folder = tmp_path / str(number)
@@ -203,7 +203,7 @@ def test_cut_or_stalled_at_any_byte_the_file_is_whole_or_not_there(tmp_path, end
         assert left(folder) == ["net.pth"]
 
 
-def test_the_folders_place_is_taken(tmp_path: Path):
+def test_a_file_or_loop_in_the_folders_place_is_reported(tmp_path: Path):
     for name, make in {"file": lambda path: path.write_text("a"), "loop": lambda path: path.symlink_to(path)}.items():
         make(tmp_path / name)
         with raw(lambda connection, begin: connection.sendall(rest(begin))) as server:

@@ -16,11 +16,11 @@ def sha256(content: bytes) -> str:
 
 @dataclass
 class Site:
-    """What the server does: `content` at every path, and its faults.
+    """What the server sends: `content` at every path, and its faults.
 
-    `cuts` are numbers of bytes after which the next answers break off; `statuses` the codes of the next answers.
-    `redirect` is where all paths redirect to. `/to/...` redirects as the hub does, with hash and size beside the new
-    place, which itself states neither.
+    `cuts` are numbers of bytes after which the next responses break off; `statuses` the codes of the next responses.
+    All paths redirect to `redirect`, if it is set. `/to/...` redirects as the hub does: the redirect states hash and
+    size, and its target does not. `asked` and `headers` record the requests.
     """
 
     content: bytes
@@ -31,12 +31,13 @@ class Site:
     stall: float = 0.0
     redirect: str = ""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
     released: threading.Event = field(default_factory=threading.Event)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers of one connection."""
+    """The handler of one connection."""
 
     server: Server
 
@@ -46,6 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site = self.server.site
         site.asked.append((self.path, self.headers.get("Range")))
+        site.headers.append(dict(self.headers))
         if site.statuses:
             self.send_error(site.statuses.pop(0))
         elif site.redirect or self.path.startswith("/to/"):
@@ -82,7 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server that knows its site, and does not mind clients that hang up."""
+    """A server for one site; ignores clients that hang up."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

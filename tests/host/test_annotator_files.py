@@ -1,4 +1,4 @@
-"""Where the annotators' weights are looked for, what the combos offer, and what is said when there are none."""
+"""Where annotators look for weights, what the combos offer, and what the error says if there are none."""
 
 from __future__ import annotations
 
@@ -39,13 +39,15 @@ def refused(offer: Any, entry: str) -> str:
         found(offer, entry)
     message = str(caught.value)
     assert offer.check(entry) == message
+    sentence = message.partition("\n")[0]
+    assert sentence.endswith((" found on this computer.", " which this annotator cannot use."))
     return message
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
 
 
-def test_the_folder_is_registered_when_the_pack_is_loaded(inside_comfyui):
+def test_loading_the_pack_registers_the_folder(inside_comfyui):
     import folder_paths
     from t2i_adapter_pack.nodes import host
 
@@ -125,7 +127,7 @@ def test_files_of_other_packs_are_used_in_place(places, monkeypatch, where):
     assert [path for path in places.rglob("*") if path.is_file()] == [path]
 
 
-def test_the_hubs_cache_knows_a_file_by_its_repository(places):
+def test_a_file_in_the_hubs_cache_is_found_by_its_repository(places):
     snapshots = places / "hub home" / "hub" / "models--Intel--zoedepth-nyu-kitti" / "snapshots"
     path = put(snapshots, "abc", "model.safetensors")
     offer = weights("depth")
@@ -133,13 +135,13 @@ def test_the_hubs_cache_knows_a_file_by_its_repository(places):
     assert not any(option.startswith("download: zoedepth-nyu-kitti") for option in offer.options())
 
 
-def test_our_own_folder_goes_before_those_of_others(places):
+def test_our_folder_comes_before_those_of_other_packs(places):
     put(places, "custom_nodes/comfyui_controlnet_aux/ckpts/lllyasviel/Annotators/table5_pidinet.pth")
     own = put(places, "models", "annotators", "table5_pidinet.pth")
     assert found(weights("sketch"), "auto") == ("table5_pidinet.pth", own)
 
 
-def test_auto_takes_the_first_of_the_rows_wherever_it_is(places):
+def test_auto_uses_the_first_row_found_anywhere(places):
     from t2i_adapter_pack.nodes.annotation.weight_files import WeightsChoice
 
     large = put(places, "models", "annotators", "dpt-large.safetensors")
@@ -167,7 +169,7 @@ def test_a_replaced_file_changes_the_fingerprint(places):
 
 
 @pytest.mark.parametrize("entry", ["auto", "table5_pidinet.pth", "my_own.pth"])
-def test_a_missing_file_is_not_downloaded_but_explained(places, entry):
+def test_a_missing_file_is_reported_and_not_downloaded(places, entry):
     message = refused(weights("sketch"), entry)
     for part in (
         entry,
@@ -180,7 +182,7 @@ def test_a_missing_file_is_not_downloaded_but_explained(places, entry):
         assert part in message
 
 
-def test_the_file_that_is_asked_for_is_the_one_explained(places):
+def test_the_error_explains_the_requested_file(places):
     assert "Choose 'download: sk_model2.pth (17 MB)'" in refused(weights("lineart"), "sk_model2.pth")
 
 
@@ -195,25 +197,25 @@ def test_weights_of_another_annotator_are_refused(places):
 @pytest.mark.parametrize(
     "name", ["../secret.pth", "{root}/secret.pth", "..", ".", "", "/", "download: ../secret.pth ("]
 )
-def test_no_name_leads_out_of_the_folders(places, name):
+def test_names_outside_of_the_folders_are_refused(places, name):
     put(places, "models", "secret.pth")
     put(places, "secret.pth")
     (places / "models" / "annotators").mkdir()
     refused(weights("sketch"), name.format(root=places))
 
 
-def test_an_entry_that_another_node_gives_is_seen_when_it_runs(places):
+def test_a_linked_entry_is_checked_at_run_time(places):
     assert weights("sketch").check(None) is True
 
 
-def test_a_download_entry_is_no_error_before_it_runs(places):
+def test_a_download_entry_passes_the_check(places):
     assert weights("sketch").check("download: table5_pidinet.pth (2.9 MB)") is True
 
 
 # --- downloads by choice ----------------------------------------------------------------------------------------------
 
 
-def test_choosing_a_download_fetches_once_and_stays_a_valid_choice(places, monkeypatch):
+def test_a_chosen_download_runs_once_and_stays_a_valid_entry(places, monkeypatch):
     from dataclasses import replace
 
     from t2i_adapter_pack.annotators.catalogue import published_for

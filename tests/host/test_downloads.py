@@ -1,10 +1,11 @@
-"""Downloads: whole and checked or not there at all, resumed, and clear about what went wrong."""
+"""Downloads are complete and verified or absent, are resumed, and report what went wrong."""
 
 from __future__ import annotations
 
 import errno
 import io
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ NAME = "net.pth"
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch) -> None:
-    """The server is on this machine, whatever the machine's own settings."""
+    """Reach the test server directly, whatever proxy this machine uses."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -39,7 +40,7 @@ def folder(tmp_path) -> Path:
 
 
 def published(site: Site, *paths: str, **changes: Any) -> Any:
-    """A row of the catalogue whose file is on the server."""
+    """Return a catalogue row whose file is on the server."""
     from t2i_adapter_pack.annotators.catalogue import PublishedFile
 
     addresses = tuple(site.url + path for path in paths or ("/net.pth",))
@@ -54,12 +55,13 @@ def fetch(row: Any, folder: Path, progress: Any = lambda *_: None, timeout: floa
 
 
 def refused(row: Any, folder: Path, **values: Any) -> str:
-    """The message of the error, which always says how to come by the file otherwise."""
+    """Return the error message; it begins with a plain sentence and says how else to get the file."""
     from t2i_adapter_pack.annotators.errors import AnnotatorError
 
     with pytest.raises(AnnotatorError) as caught:
         fetch(row, folder, **values)
     message = str(caught.value)
+    assert re.match(rf"{NAME} (could|was) not .+\.\n", message)
     for part in (NAME, "3.0 MB", row.addresses[0], str(folder), "Canny needs no file"):
         assert part in message
     return message
@@ -69,11 +71,11 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# --- whole ------------------------------------------------------------------------------------------------------------
+# --- complete ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/net.pth", "/to/net.pth"])
-def test_a_file_arrives_whole_and_alone(site, folder, path):
+def test_a_download_leaves_the_complete_file_only(site, folder, path):
     told: list[tuple[int, int]] = []
     target = fetch(published(site, path), folder, lambda *numbers: told.append(numbers))
     assert target == folder / NAME
@@ -83,14 +85,23 @@ def test_a_file_arrives_whole_and_alone(site, folder, path):
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
-def test_a_file_that_is_there_is_not_fetched_again(site, folder):
+def test_no_token_is_sent(site, folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    fetch(published(site, "/to/net.pth"), folder)
+    assert len(site.headers) == 2
+    for headers in site.headers:
+        assert {name.lower() for name in headers} <= {"accept-encoding", "connection", "host", "user-agent"}
+        assert "hf_secret" not in str(headers)
+
+
+def test_an_existing_file_is_not_downloaded_again(site, folder):
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"the user's")
     assert fetch(published(site), folder).read_bytes() == b"the user's"
     assert site.asked == []
 
 
-def test_an_endpoint_stands_in_for_the_hub_alone(site, folder):
+def test_hf_endpoint_replaces_the_hub_only(site, folder):
     from t2i_adapter_pack.annotators.catalogue import HUB
 
     hub = replace(published(site), addresses=(f"{HUB}/a/b/resolve/main/net.pth",))
@@ -110,7 +121,7 @@ def test_the_next_address_is_tried(site, folder):
 
 
 @pytest.mark.parametrize("path", ["/net.pth", "/to/net.pth"])
-def test_where_no_hash_is_published_the_servers_own_is_checked(site, folder, path):
+def test_without_a_published_hash_the_servers_hash_is_checked(site, folder, path):
     row = published(site, path, sha256=None, exact=False)
     site.stated = sha256(CONTENT)
     assert fetch(row, folder).read_bytes() == CONTENT
@@ -120,18 +131,18 @@ def test_where_no_hash_is_published_the_servers_own_is_checked(site, folder, pat
     assert left(folder) == []
 
 
-def test_a_file_that_nobody_states_a_hash_of_is_refused(site, folder):
+def test_a_file_without_any_hash_is_refused(site, folder):
     assert "states no sha256" in refused(published(site, sha256=None), folder)
     assert left(folder) == []
 
 
-def test_another_file_is_deleted(site, folder):
+def test_a_wrong_file_is_deleted(site, folder):
     site.content = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     assert sha256(CONTENT) in refused(published(site), folder)
     assert left(folder) == []
 
 
-def test_another_size_or_stated_hash_is_refused_before_anything_is_fetched(site, folder):
+def test_a_wrong_stated_size_or_hash_is_refused_before_downloading(site, folder):
     told: list[Any] = []
     site.content = CONTENT[:-1]
     row = published(site)
@@ -143,23 +154,23 @@ def test_another_size_or_stated_hash_is_refused_before_anything_is_fetched(site,
     assert told == []
 
 
-# --- broken off -------------------------------------------------------------------------------------------------------
+# --- interrupted ------------------------------------------------------------------------------------------------------
 
 
-def test_a_cut_download_goes_on_where_it_broke_off(site, folder):
+def test_a_cut_download_resumes_at_the_same_byte(site, folder):
     site.cuts = [1_000_000, 500_000]
     assert fetch(published(site), folder).read_bytes() == CONTENT
     assert [wanted for _, wanted in site.asked] == [None, "bytes=1000000-", "bytes=1500000-"]
     assert left(folder) == [NAME]
 
 
-def test_a_server_without_ranges_sends_all_of_it_again(site, folder):
+def test_without_range_support_the_download_restarts(site, folder):
     site.cuts, site.ranges = [1_000_000], False
     assert fetch(published(site), folder).read_bytes() == CONTENT
     assert left(folder) == [NAME]
 
 
-def test_a_download_that_is_cut_again_and_again_leaves_only_a_part(site, folder):
+def test_a_download_cut_on_every_attempt_leaves_only_a_part(site, folder):
     site.cuts = [100, 100, 100]
     message = refused(published(site), folder)
     assert "broke off after 300 of 3000000 bytes" in message
@@ -175,7 +186,7 @@ class CancelledError(Exception):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_cancelled_download_goes_on_the_next_time(site, folder, ranges):
+def test_a_cancelled_download_resumes_next_time(site, folder, ranges):
     def cancel(done: int, _: int) -> None:
         if done > 1_500_000:
             raise CancelledError
@@ -192,7 +203,7 @@ def test_a_cancelled_download_goes_on_the_next_time(site, folder, ranges):
 
 
 @pytest.mark.parametrize("note", [sha256(b"another"), None, "é"])
-def test_a_part_of_another_file_is_not_gone_on_with(site, folder, note):
+def test_a_part_of_another_file_is_not_resumed(site, folder, note):
     folder.mkdir(parents=True)
     (folder / f"{NAME}.part").write_bytes(b"x" * 1000)
     if note is not None:
@@ -202,14 +213,14 @@ def test_a_part_of_another_file_is_not_gone_on_with(site, folder, note):
 
 
 @pytest.mark.parametrize("size", [len(CONTENT), len(CONTENT) + 5])
-def test_a_part_that_is_too_long_begins_again(site, folder, size):
+def test_a_part_that_is_too_long_is_discarded(site, folder, size):
     folder.mkdir(parents=True)
     (folder / f"{NAME}.part").write_bytes(b"x" * size)
     (folder / f"{NAME}.part.sha256").write_text(sha256(CONTENT))
     assert fetch(published(site), folder).read_bytes() == CONTENT
 
 
-def test_a_damaged_part_is_found_out_and_deleted(site, folder):
+def test_a_damaged_part_is_detected_and_deleted(site, folder):
     folder.mkdir(parents=True)
     (folder / f"{NAME}.part").write_bytes(b"x" * 1000)
     (folder / f"{NAME}.part.sha256").write_text(sha256(CONTENT))
@@ -217,12 +228,12 @@ def test_a_damaged_part_is_found_out_and_deleted(site, folder):
     assert left(folder) == []
 
 
-# --- other places -----------------------------------------------------------------------------------------------------
+# --- redirects --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:9/net.pth", "http://localhost/net.pth", "ftp://127.0.0.1/net.pth",
                                    "file:///etc/passwd", "//127.0.0.1:9/net.pth"])  # fmt: skip
-def test_a_redirect_to_anything_but_https_or_the_same_server_is_refused(site, folder, place):
+def test_redirects_are_refused_unless_https_or_same_server(site, folder, place):
     site.redirect = place
     message = refused(published(site), folder)
     assert "is not https" in message or "answered 302" in message  # urllib itself refuses files
@@ -236,53 +247,53 @@ def test_a_redirect_to_anything_but_https_or_the_same_server_is_refused(site, fo
     ("http://hub.example/net.pth", False),
     ("HTTPS://store.example/net.pth", True),
 ])  # fmt: skip
-def test_from_https_a_redirect_leads_to_https_alone(place, followed):
+def test_redirects_from_https_must_lead_to_https(place, followed):
     from email.message import Message
     from urllib.request import Request
 
-    from t2i_adapter_pack.nodes.annotation import downloads
+    from t2i_adapter_pack.nodes.annotation.http_source import AddressUnusableError, RedirectRecorder
 
-    redirects, asked = downloads._Redirects(), Request("https://hub.example/net.pth")
+    redirects, asked = RedirectRecorder(), Request("https://hub.example/net.pth")
     body = io.BytesIO()
     if followed:
         assert redirects.redirect_request(asked, body, 302, "Found", Message(), place).full_url == place
     else:
-        with pytest.raises(downloads._Unusable, match="not https"):
+        with pytest.raises(AddressUnusableError, match="not https"):
             redirects.redirect_request(asked, body, 302, "Found", Message(), place)
         assert body.closed
 
 
-# --- what can go wrong ------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("status", "asked"), [(404, 1), (403, 1), (401, 1), (503, 3), (429, 3)])
-def test_an_http_error_is_named(site, folder, status, asked):
+def test_an_http_error_is_reported(site, folder, status, asked):
     site.statuses = [status] * 3
     assert f"answered {status}" in refused(published(site), folder)
     assert len(site.asked) == asked
     assert left(folder) == []
 
 
-def test_offline_is_named(site, folder):
+def test_an_unreachable_server_is_reported(site, folder):
     row = published(site, addresses=("http://127.0.0.1:9/net.pth",))
     assert "could not be reached" in refused(row, folder)
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", "on"])
-def test_the_offline_switch_is_obeyed(site, folder, value):
+def test_hf_hub_offline_forbids_downloads(site, folder, value):
     assert "HF_HUB_OFFLINE" in refused(published(site), folder, HF_HUB_OFFLINE=value)
     assert site.asked == []
     assert not folder.exists()
 
 
-def test_a_silent_server_is_given_up(site, folder):
+def test_a_silent_server_times_out(site, folder):
     site.cuts, site.stall = [1000, 1000, 1000], 10.0
     message = refused(published(site), folder, timeout=0.2)
     assert "TimeoutError" in message
     assert left(folder) == [f"{NAME}.part", f"{NAME}.part.sha256"]
 
 
-def test_a_full_disk_is_named_before_anything_is_fetched(site, folder, monkeypatch):
+def test_a_full_disk_is_reported_before_downloading(site, folder, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
     message = refused(published(site), folder)
@@ -290,7 +301,7 @@ def test_a_full_disk_is_named_before_anything_is_fetched(site, folder, monkeypat
     assert left(folder) == []
 
 
-def test_a_disk_that_fills_up_is_named(site, folder, monkeypatch):
+def test_a_disk_that_fills_up_is_reported(site, folder, monkeypatch):
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -299,7 +310,7 @@ def test_a_disk_that_fills_up_is_named(site, folder, monkeypatch):
     assert NAME not in left(folder)
 
 
-def test_a_folder_that_may_not_be_written_to_is_named(site, folder, monkeypatch):
+def test_a_read_only_folder_is_reported(site, folder, monkeypatch):
     def read_only(*_: Any, **__: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -307,13 +318,13 @@ def test_a_folder_that_may_not_be_written_to_is_named(site, folder, monkeypatch)
     assert "a folder that may not be written to" in refused(published(site), folder)
 
 
-def test_a_file_where_the_folder_should_be_is_named(site, tmp_path):
+def test_a_file_in_the_folders_place_is_reported(site, tmp_path):
     (tmp_path / "annotators").write_text("a file")
     assert "a disk error" in refused(published(site), tmp_path / "annotators")
 
 
 @pytest.mark.parametrize("name", ["../net.pth", "a/net.pth", "a\\net.pth", ".."])
-def test_names_are_never_paths(site, folder, name):
+def test_file_names_with_folders_are_refused(site, folder, name):
     from t2i_adapter_pack.annotators.errors import AnnotatorError
 
     with pytest.raises(AnnotatorError, match="a name with folders in it"):
