@@ -1,1 +1,1 @@
-"""The workshop: what makes, measures and shows the pack. Nothing here is published."""
+"""The workshop: tools that test, measure and demonstrate the pack. Nothing here is published."""

@@ -1,7 +1,7 @@
-"""Everything that is run in this project: `python3 run.py <session>`, or `nox -s <session>` where nox is installed.
+"""The project's commands: `python3 run.py <session>`, or `nox -s <session>` if nox is installed.
 
-The sessions share one environment of about 5 GB, which `tasks/setup.py` makes, checks and repairs; nox itself would
-make one for each.
+All sessions share one environment of about 5 GB, which `tasks/setup.py` creates, checks and repairs. nox itself would
+create one per session.
 """
 
 import json
@@ -21,28 +21,28 @@ nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).absolute().parents[1]
 LAUNCH = ROOT / "dev" / "tasks" / "launch.py"
-# Python keeps what it compiles here, and writes nothing beside the sources, ComfyUI's neither. Kept nowhere, as many
-# containers have it, each start of ComfyUI would compile thousands of files again: two fifths of its time.
+# Python writes its bytecode here, not beside our or ComfyUI's sources. Without stored bytecode, the default in many
+# containers, each start of ComfyUI would compile thousands of files again, which takes two fifths of its time.
 BYTECODE = ROOT / ".comfyui" / "bytecode"
 KEEP_BYTECODE = {"PYTHONPYCACHEPREFIX": str(BYTECODE), "PYTHONDONTWRITEBYTECODE": None}
-# Each process runs whole files of tests. One more than cores, since some wait for a server or a browser; more than
-# four would want too much memory.
+# Each process runs whole test files. One process more than cores, since some wait for a server or a browser; more
+# than four would need too much memory.
 PROCESSES = min(4, (os.cpu_count() or 1) + 1)
 SIDE_BY_SIDE = ("-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder")
-# Ctrl-C must leave a running server the time to end.
+# Seconds that a running server has to stop after Ctrl-C.
 PATIENCE = 30.0
-# The tests that run with the oldest ComfyUI too: where the pack meets it. `tests-oldest` runs all of them.
+# Tests that `tests` also runs with the oldest ComfyUI: those of the pack's interface to it. `tests-oldest` runs all.
 SEAMS = (
     "areas", "base_check", "contract", "contract_changes", "control", "isolation", "loader", "masks", "memory",
     "newer_hosts", "nodes", "packing", "parity", "roles", "sizes", "stack", "style", "weights",
 )  # fmt: skip
-# Of each that runs for several families, the one where the middle block is patched too, which is what 0.20.1 brought.
+# Of tests that run for several families, only SDXL: its middle block is patched too, which 0.20.1 made possible.
 MIDDLE_TOO = "SDXL or not SD"
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Draw pictures with the real ComfyUI, without and with an adapter."""
+    """Generate pictures in the real ComfyUI, without and with an adapter."""
     launch(session, set_up(session), "dev.demo.main", *session.posargs)
 
 
@@ -63,11 +63,11 @@ def templates(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run ruff and every test, mypy among them; first, some inside the oldest ComfyUI too, unless tests are named."""
+    """Run ruff and all tests, including mypy; unless tests are named, run some with the oldest ComfyUI first."""
     place = set_up(session, *([] if session.posargs else ["--oldest"]))
-    # Of the temporary files of earlier tests.
+    # Bytecode of earlier tests' temporary files.
     shutil.rmtree(BYTECODE.joinpath(*Path(tempfile.gettempdir()).absolute().parts[1:]), ignore_errors=True)
-    troubles = []  # told at the end: one run shows everything that is wrong
+    troubles = []  # reported at the end, so that one run shows all failures
     try:
         check(session, place)
     except CommandFailed:
@@ -86,26 +86,26 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="tests-oldest")
 def tests_oldest(session: nox.Session) -> None:
-    """Run the tests inside ComfyUI with the oldest one that the pack works with."""
+    """Run the tests inside the oldest supported ComfyUI."""
     run_oldest(session, set_up(session, "--oldest"), *(session.posargs or [*SIDE_BY_SIDE, "tests/host"]))
 
 
 @nox.session(name="tests-frontend")
 def tests_frontend(session: nox.Session) -> None:
-    """Run the browser's tests with the newest frontend that the pack was seen to work with."""
+    """Run the browser tests with the newest frontend that the pack was tested with."""
     place = set_up(session, "--frontend")
     run(session, place, script(place, "pytest"), *(session.posargs or ["tests/browser"]))
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz every parser, ten minutes each, and attack at length: `python3 run.py fuzz -- --minutes 1 pose` for less."""
+    """Fuzz every parser for ten minutes, then run the long attacks: `python3 run.py fuzz -- --minutes 1 pose`."""
     launch(session, set_up(session), "dev.tasks.fuzz", *session.posargs)
 
 
 @nox.session
 def registry(session: nox.Session) -> None:
-    """Check what would be published, with the registry's own tool."""
+    """Validate the archive to publish with the registry's own tool."""
     session.chdir(ROOT)
     launcher = (sys.executable, str(LAUNCH), "dev.tasks.registry")
     session.run(*launcher, *session.posargs, env=KEEP_BYTECODE, external=True, log=False)
@@ -121,19 +121,19 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure, and write benchmarks/RESULTS.md."""
+    """Run the benchmarks and write benchmarks/RESULTS.md."""
     launch(session, set_up(session), "dev.benchmarks.main", *session.posargs)
 
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Check and measure on a card, in ten minutes; `-- --device cpu` shows that all of it runs, at small sizes."""
+    """Test and benchmark on a GPU in ten minutes; `-- --device cpu` runs the same code at small sizes."""
     launch(session, set_up(session), "dev.benchmarks.gpu.main", *session.posargs)
 
 
 @nox.session
 def fidelity(session: nox.Session) -> None:
-    """Measure how well adapters are obeyed, and write docs/fidelity.md."""
+    """Measure how well pictures follow their conditions, and write docs/fidelity.md."""
     launch(session, set_up(session), "dev.benchmarks.fidelity.main", *session.posargs)
 
 
@@ -145,7 +145,7 @@ def miniature(session: nox.Session) -> None:
 
 
 def set_up(session: nox.Session, *options: str) -> dict[str, str]:
-    """Make sure of ComfyUI and the environment; return where they are."""
+    """Install ComfyUI and the environment if needed; return their paths."""
     session.chdir(ROOT)  # nox starts in this file's folder
     session.run(sys.executable, str(LAUNCH), "dev.tasks.setup", *options, env=KEEP_BYTECODE, external=True, log=False)
     place: dict[str, str] = json.loads((ROOT / ".comfyui" / "setup.json").read_text(encoding="utf-8"))
@@ -153,7 +153,7 @@ def set_up(session: nox.Session, *options: str) -> dict[str, str]:
 
 
 def check(session: nox.Session, place: dict[str, str]) -> None:
-    """Run ruff on everything. mypy keeps one core busy, so a test runs it (tests/dev/tasks/test_types.py)."""
+    """Run ruff on everything. mypy is slow, so it runs beside other tests (tests/dev/tasks/test_types.py)."""
     run(session, place, script(place, "ruff"), "check", ".")
     run(session, place, script(place, "ruff"), "format", "--check", ".")
 
@@ -175,7 +175,7 @@ def run_oldest(session: nox.Session, place: dict[str, str], *arguments: str) -> 
 
 
 def run(session: nox.Session, place: dict[str, str], *command: str) -> None:
-    """Run a command with the paths of ComfyUI and, where another than its own was got, of the frontend."""
+    """Run a command with ComfyUI's path in its environment, and the path of a newer frontend if there is one."""
     frontend = {"T2I_FRONTEND": place["frontend"]} if "frontend" in place else {}
     session.run(
         *command,

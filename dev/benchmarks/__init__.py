@@ -1,1 +1,1 @@
-"""Ratios of this pack to the bare model, to ComfyUI's own T2IAdapter and to diffusers, measured side by side."""
+"""Benchmarks of this pack against the bare model, ComfyUI's own T2IAdapter and diffusers, measured side by side."""

@@ -1,7 +1,7 @@
-"""Account for exactly the operations that a variant adds to a step: their time, and the tensors that they allocate.
+"""Measure the operations that a variant adds to a step: their time, and the tensors that they allocate.
 
-Ours are the wrappers around ComfyUI's calls, less what they wrap, the patches, and `get_control` of our ControlNet.
-Core's are `get_control` and the adds of `apply_control`.
+Ours are the wrappers around ComfyUI's calls (without the wrapped calls), the patches, and `get_control` of our
+ControlNet. Core's are `get_control` and the additions in `apply_control`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .measure import synchronise
 
 @dataclass(frozen=True)
 class Cost:
-    """What a variant's own operations took in one step.
+    """The cost of a variant's own operations in one step.
 
     Attributes:
-        host: seconds of Python and, on the CPU, of computing.
-        device: seconds of a GPU; 0 on the CPU.
-        tensors: storages allocated.
-        nbytes: bytes of them.
+        host: Seconds on the host: Python and, on the CPU, computing.
+        device: Seconds on the GPU; 0 on the CPU.
+        tensors: Number of storages allocated.
+        nbytes: Their size in bytes.
     """
 
     host: float
@@ -37,7 +37,7 @@ class Cost:
 
 
 class Account(TorchDispatchMode):
-    """Adds up what happens inside `own`, less what happens inside `foreign`."""
+    """Adds up the cost of calls inside `own`, without those inside `foreign`."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Account(TorchDispatchMode):
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
-        """Count what happens here; nothing twice where calls nest."""
+        """Count the operations in this block; nested calls are counted once."""
         if self.active:
             yield
             return
@@ -71,7 +71,7 @@ class Account(TorchDispatchMode):
 
     @contextlib.contextmanager
     def foreign(self) -> Iterator[None]:
-        """Leave out what happens here."""
+        """Exclude the operations in this block."""
         self._switch(False)
         try:
             yield
@@ -96,7 +96,7 @@ class Account(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         if self.active:
-            # Views and in-place operations give back a storage that came in.
+            # Views and in-place operations return the storage of an input.
             known = {_storage(value) for value in torch.utils._pytree.tree_leaves((args, kwargs)) if _is(value)}
             made = {_storage(value): value for value in torch.utils._pytree.tree_leaves(result) if _is(value)}
             fresh = [value for storage, value in made.items() if storage not in known]
@@ -115,7 +115,7 @@ def _storage(tensor: torch.Tensor) -> int:
 
 
 class _Foreign:
-    """An executor of ComfyUI's whose calls are not ours."""
+    """An executor of ComfyUI whose calls are excluded."""
 
     def __init__(self, executor: Any, account: Account) -> None:
         self._executor, self._account = executor, account
@@ -156,7 +156,7 @@ def _controlled(original: Callable[..., Any], account: Account) -> Callable[...,
 
 @contextlib.contextmanager
 def accounting(account: Account) -> Iterator[None]:
-    """Watch the operations of both variants. Adapters must be applied inside, since wrappers are bound then."""
+    """Count the operations of both variants. Apply adapters inside this block, since wrappers are bound then."""
     import comfy.controlnet
     from comfy.ldm.modules.diffusionmodules import openaimodel
 

@@ -1,4 +1,4 @@
-"""What an adapter allocates per step, what it holds during a run, and the peak of a process that samples with it."""
+"""Allocations per step, memory held during a run, and peak memory of a process that samples with an adapter."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def run(options: Options) -> report.Section:
     size = _size(options)
     model = models.unet(scale)
     tables = [_per_step(model, scale, size), _held(model, scale, size)]
-    # The processes must have the machine's memory for themselves.
+    # Free memory before the measuring processes start.
     del model
     gc.collect()
     tables.append(_peaks(options, size))
     notes = (
-        "Allocations: storages that the variant's own operations make in a step after the first, at constant weights "
-        "(counted by a TorchDispatchMode; views and in-place operations make none).",
-        "Held: distinct storages of features, residuals and caches while sampling, on every device together.",
-        "Peak: of the whole process on the CPU (resident), of torch's allocator on a GPU; the least of the processes. "
-        "On the CPU it counts the pages of the mapped file, which the system may take back; core copies them.",
+        "Allocations: storages that a variant's own operations allocate in a step after the first, at constant weights "
+        "(counted by a TorchDispatchMode; views and in-place operations allocate none).",
+        "Held: distinct storages of features, residuals and caches while sampling, summed over all devices.",
+        "Peak: resident memory of the process on the CPU, of torch's allocator on a GPU; the minimum of all processes. "
+        "On the CPU this includes the pages of the mapped file, which the system can reclaim; core copies them.",
     )
     title = f"Allocations and memory, {scale.family} at {size}×{size}"
     return report.Section(options.key("allocations"), title, tables, notes)
@@ -67,7 +67,7 @@ def _held(model: Any, scale: models.Scale, size: int) -> report.Table:
 
 
 def _held_by(variant: str, model: Any, scale: models.Scale, size: int) -> int:
-    """Sample, and return the bytes that the variant holds in the middle of a step, its clones included."""
+    """Sample, and return the bytes that the variant holds in the middle of a step, including clones."""
     import comfy.controlnet
 
     from ...adapter_models import stack
@@ -129,6 +129,6 @@ def _peaks(options: Options, size: int) -> report.Table:
 
 def _peak(options: Options, variant: str, size: int) -> int:
     asked = {"variant": variant, "family": options.family, "tiny": options.quick, "size": size, "steps": STEPS}
-    # What else a process allocates differs a little from one to the next; the least is the cleanest.
+    # Other allocations vary slightly between processes; the minimum has the least noise.
     repeats = 1 if options.quick or options.device.type == "cuda" else 2
     return min(int(probe.ask("sample", options.device, asked, fresh=not options.quick)["peak"]) for _ in range(repeats))

@@ -1,4 +1,4 @@
-"""The networks that draw lines: ours and controlnet_aux's, with the same weights and the same pictures."""
+"""The line networks: ours and controlnet_aux's, with the same weights and pictures."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .photographs import photographs, pictures
 
 PEER = "controlnet_aux"
 GOAL = 1 / 1.3
-# Side of the pictures, how many of them at once, least number of rounds.
+# Side of the pictures, batch size, minimum number of rounds.
 CASES = ((512, 1, 6), (512, 8, 6), (1024, 1, 6), (1024, 8, 3))
 QUICK = ((64, 2, 2),)
 NOTES = (
-    "Float32, one thread, photographs. Ours is the whole annotator, checks included; theirs is the network and what "
-    "makes lines of its output, without resizing and without the way to Pillow and back.",
-    "Peak: what the process grows by at most during one call, weights not counted.",
+    "Float32, one thread, photographs. Ours is the whole annotator, including checks; theirs is the network and the "
+    "conversion of its output to lines, without resizing and without conversion to Pillow and back.",
+    "Peak: the largest growth of the process during one call, without the weights.",
 )
 
 
@@ -39,12 +39,12 @@ class Network:
     """One network in both implementations.
 
     Attributes:
-        name: of its row.
-        load: ours, from the content of a weights file.
-        draw: ours: network and pictures -> lines.
-        module: where theirs is.
-        make: theirs, from that module, with random weights.
-        lines: theirs: network and pictures -> lines.
+        name: Name of its row.
+        load: Builds our network from a weights file's content.
+        draw: Ours: network and pictures -> lines.
+        module: Name of their module.
+        make: Builds their network from that module, with random weights.
+        lines: Theirs: network and pictures -> lines.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Network:
 
 
 def _hed_lines(network: torch.nn.Module, images: Tensor) -> Tensor:
-    """Do what controlnet_aux does picture by picture, for a whole batch: kinder than its own way."""
+    """Do for a whole batch what controlnet_aux does picture by picture, which favours it."""
     sides = [functional.interpolate(side, images.shape[-2:], mode="bilinear") for side in network(images * 255)]
     return torch.sigmoid(torch.stack(sides).mean(0))
 
@@ -83,10 +83,10 @@ NETWORKS = (
 
 
 def run(options: Options) -> Iterator[report.Section]:
-    """Draw the same photographs by turns, one at a time and in a batch, on one thread of a CPU.
+    """Time both on the same photographs by turns, one at a time and in a batch, on one CPU thread.
 
     Yields:
-        The results so far, after each case: all of them together take an hour and more.
+        The results so far, after each case: all cases together take more than an hour.
     """
     title = "Line annotators, against controlnet_aux"
     if importlib.util.find_spec(PEER) is None:
@@ -120,16 +120,16 @@ def run(options: Options) -> Iterator[report.Section]:
 def measure(
     network: Network, case: tuple[int, int], device: torch.device, patience: Patience
 ) -> tuple[dict[str, list[float]], dict[str, int], float]:
-    """Let both draw the same pictures by turns.
+    """Time both networks on the same pictures by turns.
 
     Args:
-        network: which one.
-        case: side of the pictures, and how many of them at once.
-        device: where to compute.
-        patience: when to stop.
+        network: The network.
+        case: Side of the pictures, and batch size.
+        device: Device to compute on.
+        patience: When to stop.
 
     Returns:
-        Seconds a call and bytes of peak memory of each, and the largest difference of what they draw.
+        Seconds per call and bytes of peak memory of each, and the largest difference between the outputs.
     """
     torch.manual_seed(0)
     size, batch = case
@@ -145,7 +145,7 @@ def measure(
 
     drawn: dict[str, Tensor] = {}
     with torch.inference_mode():
-        # What each sets up once is no part of its peak.
+        # One-time set-up is not part of the peak.
         corner = images[..., :64, :64]
         network.draw(ours, corner), network.lines(theirs, corner)
         draw = {name: lambda name=name: drawn.update({name: work[name]()}) for name in work}  # type: ignore[misc]
@@ -156,7 +156,7 @@ def measure(
 
 
 def peer(name: str) -> Any:
-    """Import one module of controlnet_aux; its package itself imports and warns about much else."""
+    """Import one module of controlnet_aux without its package, which imports and warns about much more."""
     if PEER not in sys.modules:
         spec = importlib.util.find_spec(PEER)
         package = types.ModuleType(PEER)

@@ -20,15 +20,15 @@ from .photographs import Bytes, photographs, pictures
 
 @dataclass(frozen=True)
 class Case:
-    """An annotator and what makes the same pixels elsewhere.
+    """An annotator, and another library's function with the same result.
 
     Attributes:
-        name: for the table.
-        library: who makes the same pixels.
-        ours: pictures (B, 3, H, W) to the same.
-        theirs: bytes (H, W, 3) to bytes (H, W) or (H, W, 3).
-        goal: of ours / theirs.
-        as_node: whether the goal is for theirs as a node, rather than from bytes to bytes.
+        name: Name in the table.
+        library: Name of the other library.
+        ours: Maps pictures (B, 3, H, W) to pictures.
+        theirs: Maps bytes (H, W, 3) to bytes (H, W) or (H, W, 3).
+        goal: Largest acceptable ratio ours / theirs.
+        as_node: True if the goal is for theirs as a node, not from bytes to bytes.
     """
 
     name: str
@@ -51,9 +51,9 @@ def run(options: Options) -> report.Section:
                 for batch in batches:
                     _measure(case, size, batch, options, table)
     notes = (
-        "Ours goes from floating point pictures to floating point pictures, as nodes have them; the other library from "
-        "bytes to bytes, one picture after the other, and *as a node* with the way from floating point and back.",
-        "Both with one thread. Peak: what the process grows by at most during one call.",
+        "Ours maps float pictures to float pictures, as nodes do; the other library maps "
+        "bytes to bytes, one picture at a time; *as a node* includes the conversion from float and back.",
+        "Both use one thread. Peak: the largest growth of the process during one call.",
     )
     return report.Section(options.key("annotators"), "Weight-free annotators", [table], notes)
 

@@ -1,4 +1,4 @@
-"""What each kind of control costs per step, next to the bare model: masks, schedules, sides, areas and more."""
+"""Cost per step of each kind of control relative to the bare model: masks, schedules, sides, areas and more."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _mask(job: models.Job) -> torch.Tensor:
 
 
 def _areas(job: models.Job) -> models.Job:
-    """Two halves with a prompt each: the calls of the UNet are smaller, and more."""
+    """Two halves with one prompt each: more calls of the UNet, each smaller."""
     side = job.size // 8
     halves = [[text, {**more, "area": (side, side // 2, 0, left), "strength": 1.0}]
               for left in (0, side // 2) for text, more in job.positive]  # fmt: skip
@@ -67,7 +67,7 @@ def _stack(job: models.Job) -> models.Job:
     return job
 
 
-# Name -> what it is measured against, and how it comes of that. Areas make other calls of the UNet than a bare run.
+# Name -> its baseline, and how to build it from that. Areas call the UNet differently than a bare run.
 FEATURES: dict[str, tuple[str, Make]] = {
     "one adapter": ("bare", _apply),
     "strength and range": ("bare", lambda job: _apply(job, strength=0.7, start_percent=0.1, end_percent=0.9)),
@@ -84,7 +84,7 @@ BARE: dict[str, Make] = {"bare": lambda job: job, "two areas, bare": _areas}
 
 
 def run(options: Options) -> report.Section:
-    """Take turns with single steps of each, then account for each one's own operations."""
+    """Time single steps by turns, then measure each variant's own operations."""
     scale = models.Scale(options.device, options.family, options.quick)
     size = 64 if options.quick else 1024 if options.family == "SDXL" else 512
     plain = models.job("bare", models.unet(scale), scale, size)
@@ -98,8 +98,8 @@ def run(options: Options) -> report.Section:
         wall = report.spread(summarise(ratios(walls[name], walls[against])))
         table.add(name, wall, f"{1e3 * own:.2f}", f"{exact:.4f}", f"≤ {GOAL}", report.holds(exact, GOAL))
     notes = (
-        "Every schedule changes its weight at every step, so every step makes new residuals.",
-        "The two areas are measured against a bare run with the same two areas.",
+        "Every schedule changes its weight at every step, so every step computes new residuals.",
+        "The baseline of the two areas is a bare run with the same areas.",
     )
     return report.Section(options.key("features"), f"Cost of each control, {scale.family}", [table], notes)
 

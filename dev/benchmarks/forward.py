@@ -33,7 +33,7 @@ def run(options: Options) -> report.Section:
         tables += [figures, compared]
     notes = (
         "*ours, float32 file* is the network as loaded from a float32 file, with ComfyUI's layers casting each weight "
-        "as they compute. A run needs one forward per picture, so this is no cost per step.",
+        "as they compute. A run needs one forward per picture, so this is not a cost per step.",
     )
     return report.Section(options.key("forward"), f"Adapter forward, full {scale.family} adapter", tables, notes)
 
@@ -73,7 +73,7 @@ def _diffusers(scale: models.Scale, dtype: torch.dtype) -> torch.nn.Module:
         adapter_type="full_adapter_xl" if scale.family == "SDXL" else "full_adapter",
     )
     models.randomise(network, 1)
-    # Module.to, past the warning of diffusers' own about precisions that no adapter has.
+    # Module.to directly, to avoid diffusers' warning about precisions.
     return torch.nn.Module.to(network, scale.device, dtype).eval()
 
 
@@ -87,5 +87,5 @@ NETWORKS: dict[str, Callable[[models.Scale, torch.dtype], torch.nn.Module]] = {
     "diffusers": _diffusers,
     "core": _core,
 }
-# diffusers comes with the test tools, and is left out where it is not installed.
+# diffusers is one of the test tools; it is skipped if it is not installed.
 RIVALS = ("diffusers", "core") if importlib.util.find_spec("diffusers") else ("core",)

@@ -1,4 +1,4 @@
-"""How often an adapter's network runs: what of it a queued run may reuse."""
+"""How often an adapter's network runs, and when a queued run reuses its features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .options import Options
 
 SIZE = 64
 STEPS = 2
-# run, forwards that are needed, and what it has other than the first: seed, strength, prompt, picture
+# name of the run, forwards needed, and its differences from the first run: seed, strength, prompt, picture
 RUNS = (
     ("a run", 1, (0, 1.0, 1, 0)),
     ("a second run with another seed", 0, (1, 1.0, 1, 0)),
@@ -22,7 +22,7 @@ RUNS = (
 
 
 class Count:
-    """How often a network's forward ran since the last look."""
+    """Counts the forwards of a network."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self.calls = 0
@@ -32,14 +32,14 @@ class Count:
         self.calls += 1
 
     def take(self) -> int:
-        """Return the count and begin again."""
+        """Return the count and reset it."""
         calls, self.calls = self.calls, 0
         return calls
 
 
 def run(options: Options) -> report.Section:
     """Queue the runs one after the other, as a user would."""
-    # Tiny always: the count does not depend on the size.
+    # Always tiny: the count does not depend on the size.
     scale = models.Scale(options.device, options.family, tiny=True)
     model = models.unet(scale)
     ours, core = models.our_adapter(scale), models.core_adapter(scale)

@@ -1,6 +1,6 @@
-"""Count how often a computation waits for the device to tell the host a value.
+"""Count how often the host waits for a value from the device.
 
-On a GPU CUDA itself tells. The CPU has nothing to wait for, so there the operations that would wait are counted.
+On a GPU, CUDA reports the waits. The CPU never waits, so there we count the operations that would wait on a GPU.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# float(), int(), bool() and item() of a tensor end in the first, in inference mode in one of the next two; the others
-# need to know how many or whether.
+# float(), int(), bool() and item() of a tensor call the first, in inference mode one of the next two. The others have
+# an output size or a branch that depends on values.
 WAITING = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique_dim", "_unique2")
 # These read the memory of a tensor on the CPU without an operation.
 READING = (torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.cpu)
@@ -44,7 +44,7 @@ class _Methods(TorchFunctionMode):
 
 @contextlib.contextmanager
 def counting(device: torch.device) -> Iterator[Callable[[], int]]:
-    """Count while the block runs; yield what tells the count so far."""
+    """Count while the block runs; yield a function that returns the count so far."""
     with _on_cuda() if device.type == "cuda" else _on_cpu() as count:
         yield count
 

@@ -1,4 +1,4 @@
-"""Loading an adapter file: time and memory, against reading the same file with safetensors or torch alone."""
+"""Loading an adapter file: time and memory, against reading the file with only safetensors or torch."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ WAYS = {
 
 
 def run(options: Options) -> report.Section:
-    """Load in fresh processes, by turns, from a warm cache of the system."""
+    """Load in fresh processes, by turns, with the file in the system's cache."""
     scale = models.Scale(options.device, options.family, options.quick)
     with tempfile.TemporaryDirectory() as folder:
         pickle = Path(folder, "adapter.pth")
         torch.save(models.adapter_weights(scale), pickle)
         tables = [table for path in (models.adapter_file(scale), pickle) for table in _measure(path, options)]
     notes = (
-        "`load_file` maps the file and reads nothing of it: its time is that of opening a file. Ours reads every "
-        "weight into memory of its own, so that a file cut while in use ends nothing, and refuses NaN; so the fair "
+        "`load_file` maps the file without reading it: its time is the time of opening a file. Ours reads every "
+        "weight into its own memory, so that truncating the file later is harmless, and rejects NaN; so the fair "
         "comparison is *copied*. *Read once* leaves the weights mapped.",
-        "Memory is what the process grew by at most, mapped pages included.",
+        "Memory is the largest growth of the process, including mapped pages.",
     )
     return report.Section(options.key("load"), f"Loading a {scale.family} adapter", tables, notes)
 
 
 def _measure(path: Path, options: Options) -> list[report.Table]:
     size = path.stat().st_size
-    # ComfyUI's own loader does not map a pickle of this kind any differently; it is shown for scale.
+    # Shown for scale: ComfyUI's own loader maps such a pickle in the same way.
     ways = [name for name in WAYS if not options.quick or name in ("ours", "copied", "read once", "mapped")]
     memory: dict[str, list[float]] = {name: [] for name in ways}
 

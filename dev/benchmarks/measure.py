@@ -1,4 +1,4 @@
-"""Take turns, and say how sure a ratio is."""
+"""Measure variants by turns, and estimate the uncertainty of ratios."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import torch
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of one quantity.
+    """Summary of the samples of one quantity.
 
     Attributes:
-        median: their median.
-        low: first quartile.
-        high: third quartile.
-        bottom: lower end of the 95 % confidence interval of the median.
-        top: its upper end.
-        count: how many they are.
+        median: Median.
+        low: First quartile.
+        high: Third quartile.
+        bottom: Lower end of the 95 % confidence interval of the median.
+        top: Upper end of that interval.
+        count: Number of samples.
     """
 
     median: float
@@ -39,10 +39,10 @@ class Summary:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Return the median of some figures with its spread.
+    """Return the median of samples with its spread.
 
-    The interval of the median comes from the order of the figures alone (binomial), so outliers, which a busy machine
-    makes, do not widen it.
+    The interval of the median depends only on the order of the samples (binomial), so outliers from a busy machine do
+    not widen it.
     """
     ordered = sorted(values)
     count = len(ordered)
@@ -57,18 +57,18 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Divide figures that were taken in the same round."""
+    """Divide samples of the same round."""
     return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told; nothing on the CPU."""
+    """Wait until the GPU has finished; does nothing on the CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds that some work takes, the device's part included."""
+    """Return the seconds that some work takes, including work on the device."""
     synchronise(device)
     started = time.perf_counter()
     work()
@@ -78,7 +78,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch and OpenCV compute in one thread meanwhile: libraries share work out differently."""
+    """Limit torch and OpenCV to one thread in this block: libraries distribute work differently."""
     import cv2
 
     before = torch.get_num_threads(), cv2.getNumThreads()
@@ -96,10 +96,10 @@ class Patience:
     """When to stop measuring.
 
     Attributes:
-        rounds: least number of rounds.
-        most: greatest number of rounds.
-        seconds: no new round begins after this time.
-        precision: stop when every ratio's median is known this well (half of its 95 % interval).
+        rounds: Minimum number of rounds.
+        most: Maximum number of rounds.
+        seconds: No new round starts after this time.
+        precision: Stop when half of the 95 % interval of every ratio's median is below this.
     """
 
     rounds: int
@@ -111,12 +111,12 @@ class Patience:
 def interleave(
     turns: Mapping[str, Callable[[], float]], patience: Patience, pairs: Sequence[tuple[str, str]] = ()
 ) -> dict[str, list[float]]:
-    """Measure variants by turns, so that a slow minute of the machine meets all of them.
+    """Measure variants by turns, so that a slow minute of the machine affects all of them.
 
     Args:
-        turns: what measures each variant once and returns seconds.
-        patience: when to stop.
-        pairs: (above, below): the ratios whose precision decides when it is enough.
+        turns: Functions that measure each variant once and return seconds.
+        patience: When to stop.
+        pairs: Ratios (numerator, denominator) whose precision decides when to stop.
 
     Returns:
         Seconds of each variant, one per round.
@@ -127,7 +127,7 @@ def interleave(
     for number in range(patience.most):
         shift = number % len(names)
         order = names[shift:] + names[:shift]
-        # Every other round backwards, so that no variant always follows the same one.
+        # Reverse every other round, so that no variant always follows the same one.
         for name in order if number % 2 == 0 else reversed(order):
             found[name].append(turns[name]())
         if number + 1 < patience.rounds:

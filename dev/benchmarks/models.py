@@ -1,4 +1,4 @@
-"""Random models of the published sizes inside the real ComfyUI, and the ways to give them an adapter."""
+"""Random models of the published sizes in the real ComfyUI, and the variants of applying an adapter."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Scale:
     """What to measure.
 
     Attributes:
-        device: where to compute.
-        family: which UNet and adapter.
-        tiny: for smoke runs, where the code's way is the point and not the figures.
-        narrow: by how much narrower than the published ones the networks are.
-        precision: of the UNet; None for what ComfyUI chooses.
+        device: Device to compute on.
+        family: Family of the UNet and the adapter.
+        tiny: Tiny networks for smoke runs, whose figures are meaningless.
+        narrow: Factor by which the networks are narrower than the published ones.
+        precision: Precision of the UNet; None for ComfyUI's choice.
     """
 
     device: torch.device
@@ -59,7 +59,7 @@ class Scale:
 
 
 def start_comfyui(device: str) -> torch.device:
-    """Make the real ComfyUI importable in this process, before anything imports it.
+    """Make the real ComfyUI importable in this process; call it before any import of ComfyUI.
 
     Args:
         device: ``cpu`` or ``cuda``.
@@ -70,12 +70,12 @@ def start_comfyui(device: str) -> torch.device:
     path = os.environ.get("COMFYUI_PATH")
     if not path or not Path(path, "comfy").is_dir():
         sys.exit(f"benchmarks: got COMFYUI_PATH={path}; expected ComfyUI's folder. Use `python3 run.py benchmarks`.")
-    # torch's counters do not see what dynamic VRAM allocates, and its patcher wants weights that it has read itself.
+    # torch's counters miss allocations of dynamic VRAM, and its patcher requires weights that it has read itself.
     return in_process.start(Path(path), Path(_scratch()), ["--disable-dynamic-vram"], cpu=device == "cpu")
 
 
 def randomise(module: torch.nn.Module, seed: int) -> None:
-    """Give every parameter numbers that keep activations near one; ComfyUI's layers come uninitialised."""
+    """Initialise every parameter so that activations stay near one; ComfyUI's layers are uninitialised."""
     first = next(module.parameters())
     generator = torch.Generator(first.device).manual_seed(seed)
     with torch.no_grad():
@@ -90,8 +90,8 @@ def unet(scale: Scale, *, whole: bool = False) -> Any:
     """Make a MODEL with a random UNet of SD1.5's or SDXL's structure.
 
     Args:
-        scale: its size.
-        whole: attention in all its places, in a tiny one too.
+        scale: Its size.
+        whole: Include attention in all its places, even in a tiny model.
     """
     import comfy.model_management
     import comfy.model_patcher
@@ -101,7 +101,7 @@ def unet(scale: Scale, *, whole: bool = False) -> Any:
     depth = [0, 0, 2, 2, 10, 10] if xl else [1, 1, 1, 1, 1, 1, 0, 0]
     if scale.tiny and not whole:
         depth = [0, 0, 0, 0, 0, 1] if xl else [0, 0, 0, 0, 0, 1, 0, 0]
-    # The decoder mirrors the encoder, with one block more in each level.
+    # The decoder mirrors the encoder, with one more block in each level.
     mirrored = [d for level in range(0, len(depth), 2) for d in (*depth[level : level + 2], depth[level + 1])]
     described = comfy.supported_models.SDXL if xl else comfy.supported_models.SD15
     shape = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": scale.width}
@@ -135,7 +135,7 @@ def adapter_weights(scale: Scale) -> dict[str, torch.Tensor]:
 
 @functools.cache
 def adapter_file(scale: Scale) -> Path:
-    """Write the weights as a file, kept until the process ends."""
+    """Write the weights to a file that is deleted when the process ends."""
     from safetensors.torch import save_file
 
     path = Path(_scratch(), f"{scale.family} {scale.width}.safetensors")
@@ -198,7 +198,7 @@ def apply_core(prompts: Sequence[Any], control: Any, image: torch.Tensor, streng
 
 @dataclass(frozen=True)
 class Job:
-    """Something to sample: a MODEL and two prompts; ``batch`` pictures at once."""
+    """A MODEL and two prompts to sample with; ``batch`` pictures at once."""
 
     model: Any
     positive: Any
@@ -222,7 +222,7 @@ class Job:
 
 
 def job(variant: str, model: Any, scale: Scale, size: int, batch: int = 1) -> Job:
-    """Make what one of VARIANTS samples. Every adapter of a stack is one of its own, as with four files."""
+    """Build the setup of one of VARIANTS. Each adapter of a stack is a separate network, as with four files."""
     prompts = (prompt(scale, 1), prompt(scale, 2))
     name, _, times = variant.partition(" ×")
     for number in range(int(times or 1) if name != "bare" else 0):

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks was asked for."""
+"""The options of a benchmark run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Options:
     """The choices of the command line.
 
     Attributes:
-        device: where to compute.
-        quick: tiny models and few rounds: shows that it works, measures nothing.
-        family: which UNet and adapter.
-        patience: factor of the time that measuring may take.
+        device: Device to compute on.
+        quick: Use tiny models and few rounds, to test the code only.
+        family: Family of the UNet and the adapter.
+        patience: Factor of the time for measuring.
     """
 
     device: torch.device
@@ -25,7 +25,7 @@ class Options:
     patience: float = 1.0
 
     def key(self, name: str) -> str:
-        """Return the name of a benchmark's section, which another device or family does not replace."""
+        """Return the name of a benchmark's section; it differs by device and family."""
         parts = [
             name,
             self.device.type,

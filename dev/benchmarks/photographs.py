@@ -1,4 +1,4 @@
-"""The photographs that annotators are measured on: those of scikit-image, which comes with the test tools."""
+"""Photographs for measuring annotators: those of scikit-image, one of the test tools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def photographs(size: int, count: int) -> list[Bytes]:
-    """Return photographs as squares of one size, each (size, size, 3); from the fifth on they come again."""
+    """Return photographs as squares, each (size, size, 3); they repeat from the fifth on."""
     import cv2
     import skimage.data
 
@@ -23,5 +23,5 @@ def photographs(size: int, count: int) -> list[Bytes]:
 
 
 def pictures(found: list[Bytes], device: torch.device) -> torch.Tensor:
-    """Return photographs as annotators take them: (B, 3, size, size) in 0 to 1."""
+    """Return photographs as annotators expect them: (B, 3, size, size) in [0, 1]."""
     return torch.from_numpy(np.stack(found)).movedim(-1, 1).contiguous().float().div(255).to(device)

@@ -1,4 +1,4 @@
-"""Measurements that need a fresh process: this module is both who asks for them and the process that takes them."""
+"""Measurements that need a fresh process: this module starts the process, and is its main module."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ LIMIT = 1800.0
 
 
 def ask(what: str, device: torch.device, asked: Mapping[str, Any], *, fresh: bool = True) -> dict[str, Any]:
-    """Take a measurement of MEASUREMENTS in a fresh process.
+    """Run one of MEASUREMENTS in a fresh process.
 
     Args:
-        what: its name.
-        device: where the process computes.
-        asked: its arguments.
-        fresh: False measures in this process, which is quick and worthless.
+        what: Its name.
+        device: Device that the process computes on.
+        asked: Its arguments.
+        fresh: False measures in this process, which is quick but meaningless.
 
     Returns:
-        What it measured.
+        The result.
     """
     if not fresh:
         return MEASUREMENTS[what](device, **asked)
@@ -47,7 +47,7 @@ def ask(what: str, device: torch.device, asked: Mapping[str, Any], *, fresh: boo
 
 
 def main(arguments: list[str]) -> int:
-    """Measure once, and print it as JSON."""
+    """Measure once, and print the result as JSON."""
     what, device, asked = arguments
     found = models.start_comfyui(device)
     print(MARK + json.dumps(MEASUREMENTS[what](found, **json.loads(asked))), flush=True)
@@ -58,7 +58,7 @@ def _sample(device: torch.device, variant: str, family: str, tiny: bool, size: i
     scale = models.Scale(device, family, tiny)
     models.adapter_file(scale)
     job = models.job(variant, models.unet(scale), scale, size)
-    # What making random weights takes is no part of it.
+    # Making random weights is not part of the measurement.
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     forget_peak()
@@ -69,7 +69,7 @@ def _sample(device: torch.device, variant: str, family: str, tiny: bool, size: i
 def _train(device: torch.device, variant: str, plan: dict[str, Any], steps: int) -> dict[str, Any]:
     from .training_loops import LOOPS, Plan
 
-    # What is imported and set up once is no part of it.
+    # Imports and one-time set-up are not part of the measurement.
     with contextlib.ExitStack() as stack:
         LOOPS[variant](stack, Plan(device, 64, 1, plan["precision"], tiny=True), None).step()
     gc.collect()
@@ -83,13 +83,13 @@ def _train(device: torch.device, variant: str, plan: dict[str, Any], steps: int)
             loop.step()
         if device.type == "cuda":
             return {"peak": torch.cuda.max_memory_allocated(device)}
-        # In a process that is not fresh there may be room left from before.
+        # A process that is not fresh may have free memory from before.
         return {"peak": max(1, peak_memory() - before)}
 
 
 def _load(device: torch.device, way: str, path: str) -> dict[str, Any]:
     work = LOADS[way]()
-    # torch makes its threads when it first adds something up; no load in ComfyUI pays for that.
+    # torch starts its threads at the first reduction; in ComfyUI that has happened before any load.
     torch.ones(2**20).sum()
     forget_peak()
     before = resident()
@@ -153,7 +153,7 @@ def _copied() -> Callable[[str], Any]:
     return load
 
 
-# Each imports what it needs, so that no import is timed, and returns what to time.
+# Each function does its imports, so that they are not timed, and returns the function to time.
 LOADS: dict[str, Callable[[], Callable[[str], Any]]] = {
     "ours": _ours,
     "ours, library only": _library,
@@ -166,14 +166,14 @@ MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {"sample": _sample, "lo
 
 
 def forget_peak() -> None:
-    """Make the system begin the peak of resident memory again, where it can (Linux)."""
+    """Reset the peak of resident memory, if the system can (Linux)."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text("5", encoding="ascii")
 
 
 def extra_memory(work: Callable[[], object]) -> int:
-    """Return by how many bytes the resident memory grows at most while some work is done."""
+    """Return the largest growth of resident memory during some work, in bytes."""
     gc.collect()
     _give_back()
     forget_peak()
@@ -183,7 +183,7 @@ def extra_memory(work: Callable[[], object]) -> int:
 
 
 def device_peak(work: Callable[[], object], device: torch.device) -> int:
-    """Return the bytes that a GPU's allocator holds at most while some work is done; on a CPU, what memory grows by."""
+    """Return the peak of a GPU's allocator during some work, in bytes; on a CPU, the growth of resident memory."""
     if device.type != "cuda":
         return extra_memory(work)
     gc.collect()
@@ -195,23 +195,23 @@ def device_peak(work: Callable[[], object], device: torch.device) -> int:
 
 
 def _give_back() -> None:
-    """Return free memory to the system (glibc): work that uses it again would seem to take none."""
+    """Return free memory to the system (glibc): work that reuses it would seem to need none."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
 
 
 def peak_memory() -> int:
-    """Return the greatest resident memory so far, in bytes."""
+    """Return the peak of resident memory so far, in bytes."""
     peak = _status("VmHWM")
     if peak is not None:
         return peak
-    # macOS counts bytes.
+    # macOS reports bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def resident() -> int:
-    """Return the resident memory now, in bytes."""
+    """Return the current resident memory in bytes."""
     now = _status("VmRSS")
     return peak_memory() if now is None else now
 

@@ -17,14 +17,14 @@ import torch
 
 from .measure import Summary
 
-TITLE = "# Benchmark results\n\nMade by `benchmarks`; how to read them: [README.md](README.md).\n"
-# Distributions that some figures compare with.
+TITLE = "# Benchmark results\n\nWritten by `benchmarks`; how to read them: [README.md](README.md).\n"
+# Distributions that are compared with.
 COMPARED = ("diffusers", "opencv-python-headless", "pillow", "controlnet-aux")
 
 
 @dataclass
 class Table:
-    """Rows under a heading. `holds` of a row is its last cell, where the table has goals."""
+    """Rows under a heading. If the table has goals, the last cell of a row is `holds`."""
 
     head: tuple[str, ...]
     rows: list[tuple[str, ...]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Section:
     notes: Sequence[str] = ()
 
     def markdown(self, machine: str) -> str:
-        """Return the section between the marks by which a later run finds it."""
+        """Return the section between marks that let a later run find it."""
         parts = [f"## {self.title}", machine, *(table.markdown() for table in self.tables)]
         parts += ["\n".join(f"- {note}" for note in self.notes)] if self.notes else []
         return f"{_begin(self.key)}\n" + "\n\n".join(parts) + f"\n{_end(self.key)}\n"
@@ -68,17 +68,17 @@ def _end(key: str) -> str:
 
 
 def write(section: Section, machine: str, path: Path) -> None:
-    """Put a section into the results file, in place of its older self; the others stay."""
+    """Write a section into the results file; it replaces its older version, and the others stay."""
     text = path.read_text(encoding="utf-8") if path.is_file() else TITLE
     new = section.markdown(machine)
     old = re.compile(f"{re.escape(_begin(section.key))}.*?{re.escape(_end(section.key))}\n", re.DOTALL)
-    # A function, because backslashes in a replacement text would be read as escapes.
+    # A function, because re.sub would read backslashes in a replacement text as escapes.
     text = old.sub(lambda _: new, text) if old.search(text) else f"{text}\n{new}"
     path.write_text(text, encoding="utf-8")
 
 
 def verdict(figure: Summary, goal: float) -> str:
-    """Say whether a goal (at most) holds, as far as the figures can tell."""
+    """Return whether a measured figure meets its goal (an upper bound), considering the noise."""
     if figure.top <= goal:
         return "yes"
     if figure.bottom > goal:
@@ -87,26 +87,26 @@ def verdict(figure: Summary, goal: float) -> str:
 
 
 def holds(value: float, goal: float) -> str:
-    """Say whether an exact figure reaches its goal (at most)."""
+    """Return whether an exact figure meets its goal (an upper bound)."""
     return "yes" if value <= goal else "no"
 
 
 def spread(figure: Summary, digits: int = 3) -> str:
-    """Write a median with its quartiles and how well it is known."""
+    """Format a median with its quartiles and uncertainty."""
     sure = "unknown" if math.isinf(figure.sure) else f"±{figure.sure:.{digits}f}"
     return f"{figure.median:.{digits}f} ({figure.low:.{digits}f}–{figure.high:.{digits}f}; {sure}; n={figure.count})"
 
 
 def megabytes(count: float) -> str:
-    """Write a number of bytes."""
+    """Format a number of bytes."""
     return f"{count / 1e6:.1f} MB"
 
 
 def machine(device: torch.device) -> str:
-    """Describe what the figures were measured on."""
+    """Describe the machine and the software of the measurement."""
     try:
         from comfyui_version import __version__ as comfyui
-    except ImportError:  # a ComfyUI that was copied without its outermost files
+    except ImportError:  # a ComfyUI that was copied without its top-level files
         comfyui = "of unknown version"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return (
@@ -117,7 +117,7 @@ def machine(device: torch.device) -> str:
 
 
 def _others() -> str:
-    """Name what the pack is compared with, as far as it is installed."""
+    """Return the installed distributions that are compared with, and their versions."""
     found = ""
     for name in COMPARED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

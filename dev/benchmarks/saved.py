@@ -1,4 +1,4 @@
-"""What autograd keeps for the backward pass."""
+"""Memory that autograd keeps for the backward pass."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import nn
 
 
 class Kept:
-    """Storages that were kept, each counted once.
+    """The storages that autograd keeps, each counted once.
 
     Args:
-        weights: Storages that exist anyway, and are left out.
+        weights: Storages to exclude, since they exist anyway.
     """
 
     def __init__(self, weights: set[int]) -> None:
@@ -22,7 +22,7 @@ class Kept:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes they are."""
+        """Their size in bytes."""
         return sum(self.sizes.values())
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -35,10 +35,10 @@ class Kept:
 
 @contextlib.contextmanager
 def saved_bytes(*networks: nn.Module) -> Iterator[Kept]:
-    """Count what one forward keeps.
+    """Count the storages that one forward keeps.
 
     Args:
-        networks: Those whose weights are left out.
+        networks: Networks whose weights are excluded.
     """
     kept = Kept({weight.untyped_storage()._cdata for net in networks for weight in net.parameters()})
     with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):

@@ -1,4 +1,4 @@
-"""The time that ComfyUI takes to import the pack, as ComfyUI prints it when it starts."""
+"""The time to import the pack, as ComfyUI prints it at start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ STARTS = 5
 LIMIT = 300.0
 TIMER = "t2i_import_timer"
 MARK = "imported in "
-# ComfyUI prints tenths of a second. This custom node lets ComfyUI load the pack in the same way, and prints more.
+# ComfyUI prints tenths of a second. This custom node makes ComfyUI load the pack in the same way, and prints more
+# digits.
 TIMER_SOURCE = f'''
 import time
 from comfy_api.latest import ComfyExtension
@@ -38,11 +39,11 @@ async def comfy_entrypoint():
 
 
 def run(options: Options) -> report.Section:
-    """Start ComfyUI some times with the pack, and some times with the timer that loads it."""
+    """Start ComfyUI several times with the pack, and several times with the timer that loads it."""
     comfyui = Path(os.environ["COMFYUI_PATH"])
     with tempfile.TemporaryDirectory() as folder:
         with_pack, with_timer = _with_pack(Path(folder, "pack")), _with_timer(Path(folder, "timer"))
-        # Python compiles the pack once, and keeps that beside it or, with PYTHONPYCACHEPREFIX, by its path.
+        # Python stores the pack's bytecode beside it or, with PYTHONPYCACHEPREFIX, by its path.
         first = _printed(_start(comfyui, with_pack))
         printed, precise = [], []
         if not options.quick:
@@ -58,10 +59,10 @@ def run(options: Options) -> report.Section:
         figure = summarise(printed)
         table.add("the same, later starts", report.spread(figure, 1), f"≤ {GOAL}", report.holds(figure.median, GOAL))
         figure = summarise(precise)
-        table.add("the same call of ComfyUI's, timed", report.spread(figure), f"≤ {GOAL}", report.verdict(figure, GOAL))
+        table.add("the same call of ComfyUI, timed", report.spread(figure), f"≤ {GOAL}", report.verdict(figure, GOAL))
     notes = [
         "Real starts: `main.py --cpu --quick-test-for-ci` with a base directory that links the pack. The first start "
-        "compiles the pack; where Python may not keep that (PYTHONDONTWRITEBYTECODE), every start is a first one."
+        "compiles the pack; if Python stores no bytecode (PYTHONDONTWRITEBYTECODE), every start is a first one."
     ]
     return report.Section(options.key("startup"), "Import by ComfyUI", [table], notes)
 

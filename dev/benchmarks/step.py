@@ -1,4 +1,4 @@
-"""The time of a sampling step: bare, with our adapters, with ComfyUI's own."""
+"""The time of a sampling step: bare, with our adapters, and with ComfyUI's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .measure import Patience, interleave, ratios, summarise
 from .options import Options
 from .turns import SteppedRun
 
-# above, below, goal (at most); no goal where the figure only informs. What shall be equal may differ by half a percent.
+# numerator, denominator, goal (an upper bound, or None for information only). Equal times may differ by half a percent.
 RATIOS: tuple[tuple[str, str, float | None], ...] = (
     ("ours", "bare", 1.01),
     ("ours", "core", 1.0),
@@ -26,7 +26,7 @@ RATIOS: tuple[tuple[str, str, float | None], ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of it to measure."""
+    """Sizes and limits of the measurement."""
 
     sizes: tuple[int, ...]
     steps_per_turn: int
@@ -35,7 +35,7 @@ class Plan:
 
 
 def plan(options: Options) -> Plan:
-    """Choose by device: a step takes milliseconds on a GPU and seconds on a CPU."""
+    """Return the plan for a device: a step takes milliseconds on a GPU and seconds on a CPU."""
     pixels = (1024,) if options.family == "SDXL" else (256, 512)
     if options.quick:
         return Plan((64,), 1, Patience(2, 2, 0.0))
@@ -45,7 +45,7 @@ def plan(options: Options) -> Plan:
 
 
 def run(options: Options) -> report.Section:
-    """Measure steps by turns, then account for each variant's own operations."""
+    """Time steps by turns, then measure each variant's own operations."""
     chosen = plan(options)
     scale = models.Scale(options.device, options.family, options.quick)
     model = models.unet(scale)
@@ -56,14 +56,14 @@ def run(options: Options) -> report.Section:
         tables += [_ratios(walls, own, size), _own(walls, own, size)]
     notes = (
         "Ratio of neighbouring steps: median (quartiles; half of the median's 95 % interval; rounds).",
-        "By accounting: (step of the bare model + own operations of the one) / (the same of the other).",
+        "By accounting: (bare step + own operations of the first) / (bare step + own operations of the second).",
     )
     name = f"{scale.family}-sized random UNet, {str(scale.dtype).removeprefix('torch.')}, CFG, euler"
     return report.Section(options.key("step"), f"Step time: {name}", tables, notes)
 
 
 def measure(model: Any, scale: models.Scale, size: int, chosen: Plan) -> dict[str, list[float]]:
-    """Let steps of all variants take turns; return seconds per step."""
+    """Time steps of all variants by turns; return seconds per step."""
     jobs = {name: models.job(name, model, scale, size, chosen.batch) for name in models.VARIANTS}
     with contextlib.ExitStack() as stack:
         runs = {name: stack.enter_context(SteppedRun(job, chosen.steps_per_turn)) for name, job in jobs.items()}
@@ -72,14 +72,14 @@ def measure(model: Any, scale: models.Scale, size: int, chosen: Plan) -> dict[st
 
 
 def account(variant: str, model: Any, scale: models.Scale, size: int, *, tensors: bool = False) -> list[Cost]:
-    """Sample with the variant's own operations watched; return the cost of each step after the first.
+    """Sample and measure the variant's own operations; return the cost of each step after the first.
 
     Args:
-        variant: one of models.VARIANTS.
-        model: the bare MODEL.
-        scale: its scale.
-        size: of the picture, in pixels.
-        tensors: count allocations, which slows the operations down: the times are worthless then.
+        variant: One of models.VARIANTS.
+        model: The bare MODEL.
+        scale: Its scale.
+        size: Side of the picture in pixels.
+        tensors: Count allocations, which slows the operations down and makes the times meaningless.
     """
     watched = Account(scale.device)
     with accounting(watched):
@@ -90,7 +90,7 @@ def account(variant: str, model: Any, scale: models.Scale, size: int, *, tensors
 
 
 def seconds(costs: list[Cost]) -> float:
-    """Return what a variant's own operations take per step, on the slower of host and device."""
+    """Return the time of a variant's own operations per step, on the slower of host and device."""
     return statistics.median(max(cost.host, cost.device) for cost in costs)
 
 

@@ -1,4 +1,4 @@
-"""A step of training: ours, and the loop of diffusers' T2I-Adapter script, on the same weights and batches."""
+"""A training step: ours, and that of diffusers' T2I-Adapter script, on the same weights and batches."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from .options import Options
 from .saved import saved_bytes
 from .training_loops import FROZEN, LOOPS, SCRIPT, Loop, Plan
 
-# above, below, goal of the time (at most), goal of the memory (at most): 1.3 times the steps, 0.8 times the memory.
+# numerator, denominator, upper bounds of time and memory ratio: 1.3 times the steps, 0.8 times the memory.
 RATIOS: tuple[tuple[str, str, float | None, float | None], ...] = (
     ("ours", SCRIPT, 1 / 1.3, 0.8),
     ("ours", FROZEN, None, None),
     ("ours, checkpointing", "ours", None, None),
 )
-# What is measured by turns. Not all at once: each UNet of diffusers has gigabytes of its own.
+# Groups to measure by turns. Not all at once: each UNet of diffusers needs gigabytes.
 GROUPS = (("ours", "ours, checkpointing", SCRIPT), ("ours", FROZEN))
-# Steps of a process whose memory is measured: the optimiser has its state after the first.
+# Steps of a process whose memory is measured: the first creates the optimiser's state.
 STEPS = 2
 
 
 def plans(options: Options) -> tuple[Plan, ...]:
-    """Choose by device: without a GPU bf16 is computed so slowly that only narrow networks come to an end."""
+    """Return the plan for a device: without a GPU, bf16 is so slow that only narrow networks finish."""
     if options.quick:
         return tuple(Plan(options.device, 64, 1, name, tiny=True) for name in ("fp32", "bf16"))
     if options.device.type == "cuda":
@@ -39,18 +39,18 @@ def plans(options: Options) -> tuple[Plan, ...]:
 
 
 def run(options: Options) -> report.Section:
-    """Let steps take turns, then account for them."""
+    """Time steps by turns, then count operations and memory."""
     tables: list[report.Table] = []
     for plan in plans(options):
         tables += measure(plan, options)
         gc.collect()
     notes = (
         f"*{SCRIPT}* is the inner loop of `train_t2i_adapter_sdxl.py` for SD1.5, without its VAE: its UNet is never "
-        f"frozen, so gradients of all its weights are computed and kept. *{FROZEN}* is the same loop without that.",
-        "*kept for backward*: bytes that autograd keeps of one forward, weights left out. *operations*: those of "
+        f"frozen, so gradients of all its weights are computed and kept. *{FROZEN}* is this loop with a frozen UNet.",
+        "*kept for backward*: bytes that autograd keeps of one forward, without weights. *operations*: those of "
         "convolutions, products and attention in a step, counted by torch. Neither depends on the machine.",
-        "*peak memory*: what training adds to a fresh process in which all is imported: weights, their gradients, the "
-        "optimiser, and what is kept.",
+        "*peak memory*: memory that training adds to a fresh process after all imports: weights, their gradients, the "
+        "optimiser's state, and tensors kept for the backward pass.",
     )
     title = "Training step: random SD1.5-shaped UNet, full adapter, batch of 1"
     return report.Section(options.key("train"), title, tables, notes)
@@ -87,7 +87,7 @@ def _together(
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step needs on any machine: bytes kept for its backward pass, operations, and the loss that it gave."""
+    """Machine-independent cost of a step: bytes kept for its backward pass, and operations; and its loss."""
 
     kept: int
     operations: int
@@ -132,6 +132,6 @@ def _goals(name: str, groups: Sequence[Mapping[str, list[float]]], peaks: Mappin
 
 
 def _same(plan: Plan, costs: Mapping[str, Cost]) -> report.Table:
-    table = report.Table(("check", "ours", "diffusers"), caption="That both do the same job")
+    table = report.Table(("check", "ours", "diffusers"), caption="Check that both do the same work")
     table.add(f"loss of the same batch, {plan.precision}", f"{costs['ours'].loss:.6f}", f"{costs[SCRIPT].loss:.6f}")
     return table

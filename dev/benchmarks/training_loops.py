@@ -1,4 +1,4 @@
-"""Training loops to compare: ours, and that of diffusers' T2I-Adapter script in our words."""
+"""Training loops to compare: ours, and a reimplementation of diffusers' T2I-Adapter script."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Plan:
     """What to train.
 
     Attributes:
-        device: where to compute.
-        size: of the pictures, in pixels.
-        narrow: by how much narrower than SD1.5 the networks are.
-        precision: a name of :data:`..training.settings.PRECISIONS`; the UNet has it too.
-        tiny: for smoke runs.
-        family: which UNet and adapter.
-        checkpointing: compute what a backward pass needs again, instead of keeping it; in every loop.
+        device: Device to compute on.
+        size: Side of the pictures in pixels.
+        narrow: Factor by which the networks are narrower than SD1.5.
+        precision: A name in :data:`..training.settings.PRECISIONS`; also the UNet's precision.
+        tiny: Tiny networks for smoke runs.
+        family: Family of the UNet and the adapter.
+        checkpointing: Use gradient checkpointing in every loop.
     """
 
     device: torch.device
@@ -57,13 +57,13 @@ class Plan:
 
     @property
     def settings(self) -> Settings:
-        """What both train with."""
+        """The settings of both loops."""
         return Settings(10**6, 1, RATE, precision=self.precision, clip=CLIP, weight_decay=DECAY)
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A training loop: ``step`` makes one step and returns its loss; ``networks`` are those that it calls."""
+    """A training loop: ``step`` makes one step and returns its loss; ``networks`` are the networks it calls."""
 
     step: Callable[[], float]
     networks: tuple[nn.Module, ...]
@@ -86,14 +86,14 @@ def _prompts(plan: Plan, generator: torch.Generator) -> dict[str, Tensor]:
         from comfy.ldm.modules.diffusionmodules.openaimodel import Timestep
 
         pooled = torch.randn(EXAMPLES, POOLED, generator=generator)
-        # What ComfyUI makes of the sizes that the script hands over as numbers.
+        # ComfyUI's embedding of the sizes that the script passes as numbers.
         sizes = Timestep(SIZE_WIDTH)(_sizes(plan)[0]).flatten().expand(EXAMPLES, -1)
         prompts["y"] = torch.cat([pooled, sizes], dim=1)
     return prompts
 
 
 def _sizes(plan: Plan) -> Tensor:
-    """Return SDXL's six numbers, (1, 6): the photo's size, where it was cut, and the size of the picture."""
+    """Return SDXL's six numbers, (1, 6): original size, crop position, and target size."""
     return torch.tensor([[plan.size, plan.size, 0, 0, plan.size, plan.size]], dtype=torch.float32)
 
 
@@ -119,8 +119,8 @@ def _ours(stack: contextlib.ExitStack, plan: Plan, model: Any, *, checkpointing:
 def _script(_: contextlib.ExitStack, plan: Plan, model: Any, *, frozen: bool = False) -> Loop:
     """Make the script's loop.
 
-    Source: huggingface/diffusers ``examples/t2i_adapter/train_t2i_adapter_sdxl.py``, its steps in our words: features
-    as residuals inside of the blocks, AdamW, gradients clipped; in bf16 the UNet is converted and the adapter autocast.
+    Source: huggingface/diffusers ``examples/t2i_adapter/train_t2i_adapter_sdxl.py``, reimplemented: features
+    as residuals inside the blocks, AdamW, gradients clipped; in bf16 the UNet is converted and the adapter autocast.
     """
     from diffusers import DDPMScheduler, T2IAdapter
 
@@ -173,7 +173,7 @@ def _added(plan: Plan, prompts: Mapping[str, Tensor], dtype: torch.dtype) -> dic
 
 
 def _unet_config(plan: Plan) -> dict[str, Any]:
-    """Return what diffusers' UNet differs in from its defaults, which are SD1.5's."""
+    """Return the UNet's differences from diffusers' defaults, which are SD1.5's."""
     scale = plan.scale
     shape = {"sample_size": plan.size // 8, "cross_attention_dim": scale.context}
     if plan.family == "SD":
@@ -203,13 +203,13 @@ def _diffusers_unet(plan: Plan, model: Any) -> nn.Module:
     else:
         weights = model.model.diffusion_model.state_dict()
         names = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
-        # The table has names of skip connections that only some blocks have, and two for an embedding of SDXL's.
+        # The table contains skip connections that only some blocks have, and two names for an embedding of SDXL.
         known = unet.state_dict().keys() & {theirs for theirs, core in names.items() if core in weights}
         unet.load_state_dict({theirs: weights[names[theirs]] for theirs in known})
     return nn.Module.to(unet, plan.device, plan.scale.dtype)
 
 
-# Each takes a stack for what has to be closed, the plan, and the MODEL whose weights it gets; None for its own.
+# Each takes an exit stack, the plan, and the MODEL whose weights it uses, or None for random weights.
 LOOPS: dict[str, Callable[[contextlib.ExitStack, Plan, Any], Loop]] = {
     "ours": _ours,
     "ours, checkpointing": lambda stack, plan, model: _ours(stack, plan, model, checkpointing=True),

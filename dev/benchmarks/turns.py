@@ -1,7 +1,7 @@
 """Sampling runs that advance by a few steps at a time, so that steps of several runs can take turns.
 
-A step of SD1.5 takes seconds on a CPU. Runs one after the other would be minutes apart, in which the machine changes;
-steps one after the other are neighbours.
+A step of SD1.5 takes seconds on a CPU. Whole runs would be minutes apart, during which the machine's speed changes;
+alternating steps are close together.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import torch
 from .measure import synchronise
 from .models import Job
 
-# A run is ended from outside, so its schedule only has to be long enough.
+# A run is stopped from outside, so its schedule only has to be long enough.
 STEPS = 1000
 PATIENCE = 1800.0
 
 
 class _EndedError(Exception):
-    """Ends a sampling run through its callback."""
+    """Raised in a sampling run's callback to end it."""
 
 
 class SteppedRun:
-    """A sampling run in a thread of its own, which only ever moves while :meth:`turn` waits for it.
+    """A sampling run in its own thread, which advances only while :meth:`turn` waits for it.
 
     Args:
-        job: what to sample.
-        steps: how many steps a turn has.
+        job: What to sample.
+        steps: Steps per turn.
     """
 
     def __init__(self, job: Job, steps: int) -> None:
@@ -45,7 +45,7 @@ class SteppedRun:
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> SteppedRun:
-        # The first turn loads the models and computes the features: it is no measurement.
+        # The first turn loads the models and computes the features, so it is not measured.
         self.thread.start()
         self.turn()
         return self
@@ -56,7 +56,7 @@ class SteppedRun:
         self.thread.join(PATIENCE)
 
     def turn(self) -> float:
-        """Make some steps and return the seconds that one took."""
+        """Make some steps and return the seconds per step."""
         self.go.release()
         if not self.done.acquire(timeout=PATIENCE):
             raise TimeoutError(f"step: got no step in {PATIENCE:.0f} s; expected one.")
@@ -68,16 +68,16 @@ class SteppedRun:
         self.go.acquire()
         try:
             self.job.sample(STEPS, self._after_step)
-            raise RuntimeError(f"step: got to the end of {STEPS} steps; expected to be ended before.")
+            raise RuntimeError(f"step: got to the end of {STEPS} steps; expected to be stopped earlier.")
         except _EndedError:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again where the turn is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again in turn()
             self.error = error
             self.done.release()
 
     def _after_step(self, *_: Any) -> None:
         self.made += 1
-        # The callback comes in the middle of a step, always at the same place, so that turns are whole steps.
+        # The callback is always called at the same place in a step, so turns are whole steps.
         if self.made > 1 and (self.made - 1) % self.steps:
             return
         synchronise(self.device)

@@ -1,1 +1,1 @@
-"""The demo: pictures from the real ComfyUI, without and with a T2I-Adapter, side by side."""
+"""The demo: pictures drawn in the real ComfyUI without and with a T2I-Adapter, side by side."""

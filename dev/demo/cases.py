@@ -1,4 +1,4 @@
-"""What the demo draws: prompts with their sketches, from scenes that no training has seen or from the user."""
+"""The demo's prompts and sketches, from held-out scenes or from the user."""
 
 import io
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Case:
     """One prompt and its sketch.
 
     Args:
-        prompt: the text.
-        sketch: white lines on black.
+        prompt: The text.
+        sketch: White lines on black.
     """
 
     prompt: str
@@ -41,7 +41,7 @@ def from_scenes(drawn: scenes.Scenes, size: int) -> list[Case]:
     """
     field = scenes.distances(drawn, size)
     if size != scenes.SIZE:
-        # Distances count in the miniature's pixels: bring them to this picture's.
+        # Convert distances from the miniature's pixels to this picture's.
         lines = conditions.sketch(field * (size / scenes.SIZE), LINE / 2)
     else:
         lines = conditions.sketch(field)

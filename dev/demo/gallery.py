@@ -28,7 +28,7 @@ Column = tuple[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Kit:
-    """What every sheet draws with.
+    """The model and the scenes of all sheets.
 
     Attributes:
         studio: The miniature in ComfyUI.
@@ -74,7 +74,7 @@ def strengths(kit: Kit) -> list[Column]:
 
 
 def levels(kit: Kit) -> list[Column]:
-    """The coarse levels alone against the fine ones."""
+    """Only the coarse levels, and only the fine ones."""
     from ...nodes.weights import T2IAdapterWeights
 
     names = ("uniform", "coarse only", "fine only")
@@ -84,7 +84,7 @@ def levels(kit: Kit) -> list[Column]:
 
 
 def times(kit: Kit) -> list[Column]:
-    """Each third of the steps alone."""
+    """Only one third of the steps each."""
     from ...nodes.weights import T2IAdapterSchedule
 
     def part(start: float, end: float) -> torch.Tensor:
@@ -103,7 +103,7 @@ def times(kit: Kit) -> list[Column]:
 
 
 def masks(kit: Kit) -> list[Column]:
-    """A mask that lets the adapter act on the left half alone."""
+    """A mask that restricts the adapter to the left half."""
     left = torch.zeros(1, scenes.SIZE, scenes.SIZE)
     left[:, :, : scenes.SIZE // 2] = 1.0
     seen = left[..., None].expand(SCENES, -1, -1, 3)
@@ -117,7 +117,7 @@ def masks(kit: Kit) -> list[Column]:
 
 
 def together(kit: Kit) -> list[Column]:
-    """Sketch and colour, alone and together; the prompts name no colours."""
+    """Sketch and colour, separate and together; the prompts name no colours."""
     bare = kit.studio.model
     sketch = kit.apply(bare, "sketch")
     drawn = {"sketch": sketch, "colour": kit.apply(bare, "color"), "both": kit.apply(sketch, "color")}
@@ -126,7 +126,7 @@ def together(kit: Kit) -> list[Column]:
 
 
 def sides(kit: Kit) -> list[Column]:
-    """The positive side of the guidance alone."""
+    """Only the positive side of the guidance."""
     from ...nodes.weights import T2IAdapterWeights
 
     def one(positive: float, negative: float) -> torch.Tensor:
@@ -142,7 +142,7 @@ def sides(kit: Kit) -> list[Column]:
 
 
 def features(kit: Kit) -> list[Column]:
-    """What the sketch adapter makes of each sketch, level by level."""
+    """The sketch adapter's features of each sketch, level by level."""
     from ...nodes.info import PreviewT2IAdapterFeatures
 
     adapter, hints = kit.adapter("sketch"), kit.hint("sketch")
@@ -152,7 +152,7 @@ def features(kit: Kit) -> list[Column]:
 
 
 def regions(kit: Kit) -> list[Column]:
-    """Two areas side by side, each with a prompt and a sketch of its own."""
+    """Two areas side by side, each with its own prompt and sketch."""
     nodes, side = kit.studio.nodes, scenes.SIZE
     hints = kit.hint("sketch")
     texts = prompts.texts(prompts.word_rows(kit.drawn))
@@ -202,10 +202,10 @@ SHEETS: dict[str, Callable[[Kit], list[Column]]] = {
 
 
 def sheet(columns: list[Column]) -> Image.Image:
-    """Lay pictures out: a column per variant with its name above, a row per scene.
+    """Arrange pictures: one column per variant, labelled with its name, and one row per scene.
 
     Args:
-        columns: Names and pictures (B, H, W, 3), all columns alike in size.
+        columns: Names and pictures (B, H, W, 3), all of one size.
     """
     rows, height, width = columns[0][1].shape[:3]
     cell = (CELL * width // height, CELL)
@@ -222,9 +222,9 @@ def sheet(columns: list[Column]) -> Image.Image:
 
 
 def main(arguments: list[str]) -> int:
-    """Draw the sheets that were asked for."""
+    """Draw the chosen sheets."""
     parser = argparse.ArgumentParser(prog="gallery", description="Draw the contact sheets of docs/control.md.")
-    parser.add_argument("--only", action="append", choices=tuple(SHEETS), help="draw this one; may be given again")
+    parser.add_argument("--only", action="append", choices=tuple(SHEETS), help="draw this one; can be repeated")
     parser.add_argument("--out", type=Path, default=OUT, help="folder (default: docs/control)")
     asked = parser.parse_args(arguments)
     generate.use_comfyui(os.environ.get("COMFYUI_PATH"))

@@ -37,9 +37,9 @@ class Drawn:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the demo; return 0 when it has drawn every picture."""
+    """Run the demo; return 0 if it has drawn every picture."""
     options = parse(arguments)
-    # A polite end from outside must end the server too.
+    # SIGTERM must stop the server too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return show(options)
@@ -56,8 +56,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 run.py demo --",
         description="Draws pictures with the real ComfyUI, without and with a T2I-Adapter. Without options it uses a "
-        "tiny model that lies in this repository. With a checkpoint and an adapter of your own, the same two workflow "
-        "files run with these names put in their place.",
+        "tiny model in this repository. With your own checkpoint and adapter, the same two workflow "
+        "files run with these names inserted.",
     )
     parser.add_argument("--serve", action="store_true", help="leave ComfyUI running afterwards, until Ctrl-C")
     parser.add_argument("--checkpoint", default=MINIATURE, help="an SD1.5 checkpoint: a file, or a name ComfyUI lists")
@@ -78,7 +78,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Start ComfyUI, draw, save, report; keep serving when asked to."""
+    """Start ComfyUI, draw, save and report; keep serving if --serve is given."""
     begun = time.monotonic()
     comfyui = Path(os.environ["COMFYUI_PATH"])
     base = base_directory.prepare(options.base, comfyui)
@@ -111,10 +111,10 @@ def show(options: argparse.Namespace) -> int:
 
 
 def choose_cases(options: argparse.Namespace) -> tuple[list[cases.Case], scenes.Scenes | None]:
-    """Return what to draw, and the scenes to measure against where there are any."""
+    """Return the cases to draw, and the scenes to measure against, if there are any."""
     if options.sketch is not None:
         return cases.from_file(options.sketch, options.prompt), None
-    # The first that no training has seen: they are not chosen for looking good.
+    # The first held-out scenes, not selected for good looks.
     drawn = measure.held_out(SCENES)
     if options.checkpoint == MINIATURE:
         return cases.from_scenes(drawn, scenes.SIZE), drawn
@@ -122,7 +122,7 @@ def choose_cases(options: argparse.Namespace) -> tuple[list[cases.Case], scenes.
 
 
 def offer(name: str, base: Path) -> str:
-    """Return the name under which ComfyUI lists a model; a file is offered to it first."""
+    """Return the name under which ComfyUI lists a model; a file is linked into its folders first."""
     file = Path(name).expanduser()
     return base_directory.offer(file, base) if file.is_file() else name
 

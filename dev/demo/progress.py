@@ -1,4 +1,4 @@
-"""Show how far the demo is: one line that is written over in a terminal, one line per picture elsewhere."""
+"""Show the demo's progress: one updated line in a terminal, one line per picture elsewhere."""
 
 import shutil
 import sys
@@ -9,7 +9,7 @@ class Progress:
     """Progress over a number of pictures.
 
     Args:
-        total: how many pictures there will be.
+        total: Number of pictures.
     """
 
     def __init__(self, total: int) -> None:
@@ -44,12 +44,12 @@ class Progress:
         self.line(f"[{self.done:2}/{self.total}] {self.name} ({time.monotonic() - self.begun:.1f} s)")
 
     def overwrite(self, text: str) -> None:
-        """Show a passing state, in a terminal only."""
+        """Show a temporary line, in a terminal only."""
         if self.live:
             width = shutil.get_terminal_size().columns - 1
             print("\r" + text[:width].ljust(width), end="", flush=True)
 
     def line(self, text: str) -> None:
-        """Show something that stays."""
+        """Show a permanent line."""
         self.overwrite("")
         print(("\r" if self.live else "") + text, flush=True)

@@ -1,4 +1,4 @@
-"""Say how well the pictures obey their sketches."""
+"""Report how well the pictures follow their sketches."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from PIL import Image
 
 from ..miniature import measure, scenes
 
-NOT_MEASURED = "Not measured: what the sketch means exactly is known for the miniature's own scenes only."
+NOT_MEASURED = "Not measured: the exact shapes behind a sketch are known only for the miniature's own scenes."
 
 
 def text(without: Sequence[Image.Image], with_adapter: Sequence[Image.Image], truth: scenes.Scenes | None) -> str:
-    """Return a table of measures, or why there is none.
+    """Return a table of measures, or the reason why there is none.
 
     Args:
         without: pictures drawn without the adapter.
@@ -22,10 +22,10 @@ def text(without: Sequence[Image.Image], with_adapter: Sequence[Image.Image], tr
     if truth is None:
         return NOT_MEASURED
     rows = (
-        ("silhouette: pixels that differ from the background as drawn", measure.silhouette_iou),
-        ("shapes: the asked colour at the drawn place", measure.shape_iou),
+        ("silhouette: overlap of the foreground with the drawn shapes", measure.silhouette_iou),
+        ("shapes: the requested colour at the drawn place", measure.shape_iou),
     )
-    lines = [f"How well the sketch was obeyed, mean of {len(without)} (1 is exact):  without   with"]
+    lines = [f"How well pictures follow their sketches, mean of {len(without)} (1 is exact):  without   with"]
     for name, function in rows:
         values = [float(function(tensor(pictures), truth).mean()) for pictures in (without, with_adapter)]
         lines.append(f"  {name:<62} {values[0]:6.2f} {values[1]:6.2f}")

@@ -17,7 +17,7 @@ def make(rows: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
     """Return the sheet.
 
     Args:
-        rows: per row its label and one picture for each of `COLUMNS`.
+        rows: For each row its label, and one picture for each of `COLUMNS`.
     """
     width = GAP + len(COLUMNS) * (CELL + GAP)
     sheet = Image.new("RGB", (width, HEAD + len(rows) * (CELL + LABEL + GAP)), PAPER)
@@ -46,7 +46,7 @@ def enlarge(picture: Image.Image) -> Image.Image:
 def fit_text(
     draw: ImageDraw.ImageDraw, text: str, width: int
 ) -> tuple[str, ImageFont.ImageFont | ImageFont.FreeTypeFont]:
-    """Return a text, cut where it must be, and a font in which it fits a width."""
+    """Return a text, shortened if necessary, and a font in which it fits a width."""
     font = ImageFont.load_default(15)
     while draw.textlength(text, font) > width:
         text = text[:-4] + "…"

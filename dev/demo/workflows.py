@@ -22,12 +22,12 @@ def put(workflow: Workflow, values: dict[tuple[str, str], Any]) -> Workflow:
     """Return a copy of a workflow with some inputs changed.
 
     Args:
-        workflow: in API format; unchanged.
-        values: new values by the title of a node and the name of its input. Titles that the workflow lacks are left
-            out, so that one set of values serves the workflows without and with an adapter.
+        workflow: In API format; not modified.
+        values: New values by node title and input name. Titles missing from the workflow are ignored, so that one set
+            of values fits the workflows without and with an adapter.
 
     Raises:
-        KeyError: when a node of that title has no such input.
+        KeyError: A node with that title has no such input.
     """
     result = copy.deepcopy(workflow)
     for node in result.values():

@@ -1,1 +1,1 @@
-"""Pictures of the documentation, and the programs that make them."""
+"""Programs that draw the documentation's pictures."""

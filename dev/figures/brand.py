@@ -27,10 +27,10 @@ class Shape:
     """A closed outline.
 
     Attributes:
-        points: x to the right and y down, in heights of the picture; the middle of its width is 0.
-        top: Its colour at its upper end.
-        bottom: Its colour at its lower end.
-        drawn: Whether the sketch has its outline.
+        points: x to the right and y down, in units of the picture's height; x = 0 is the middle.
+        top: Colour at the upper end.
+        bottom: Colour at the lower end.
+        drawn: True if the sketch shows the outline.
     """
 
     points: tuple[Point, ...]
@@ -44,12 +44,12 @@ class Product:
     """A picture to make.
 
     Attributes:
-        name: Its file.
+        name: File name.
         size: Width and height in pixels.
-        middle: Where sketch and colour meet, at half height, in heights from the middle of the width.
-        line: Width of the sketch's lines, in heights.
-        corner: Radius of its corners, in heights.
-        title: Text on the sketch, or nothing.
+        middle: Where sketch and colour meet at half height, in heights from the middle.
+        line: Line width of the sketch, in heights.
+        corner: Radius of the corners, in heights.
+        title: Text on the sketch, or empty.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Product:
     title: str = ""
 
 
-# The registry wants a square of at most 400 pixels, and 21:9.
+# The registry requires a square icon of at most 400 pixels, and a 21:9 banner.
 PRODUCTS = (
     Product("icon.png", (400, 400), 0.0, 0.011, corner=0.18),
     Product("banner.png", (1260, 540), 0.05, 0.007, title="T2I-Adapter"),
@@ -170,7 +170,7 @@ def draw(product: Product) -> Image.Image:
 
 
 def gradient(shape: Shape, size: tuple[int, int]) -> Image.Image:
-    """Return a picture that goes from a shape's upper to its lower colour over the part of it that can be seen."""
+    """Return a gradient from a shape's upper to its lower colour over its visible part."""
     heights = [min(max(y, 0.0), 1.0) for _, y in shape.points]
     places = np.linspace(0, 1, size[1])
     share = np.clip((places - min(heights)) / max(max(heights) - min(heights), 1e-6), 0, 1)[:, None, None]
@@ -179,7 +179,7 @@ def gradient(shape: Shape, size: tuple[int, int]) -> Image.Image:
 
 
 def meeting(product: Product, size: tuple[int, int]) -> Image.Image:
-    """Return how much of each pixel is in colour: none left of a slanted seam, all right of it."""
+    """Return the share of colour of each pixel: 0 left of a slanted seam, 1 right of it."""
     y, x = np.mgrid[: size[1], : size[0]] / size[1]
     distance = x - size[0] / size[1] / 2 - product.middle + 0.35 * (y - 0.5)
     share = np.clip(distance / 0.16 + 0.5, 0, 1)

@@ -1,6 +1,6 @@
 """Make the pictures of the help pages in web/docs: `python dev/tasks/launch.py dev.figures.help_pictures`.
 
-They are real results: panels of the sheet of annotators, and the first scenes of the sheets in docs/control, which
+They show real results: panels of the annotators' sheet, and the first scenes of the sheets in docs/control, which
 `python3 run.py gallery` draws.
 """
 
@@ -16,7 +16,7 @@ from ..tasks import paths
 from . import sheet_annotators
 
 OUT = paths.ROOT / "web" / "docs" / "pictures"
-# Rows of a sheet of the gallery: a page needs no more scenes.
+# Rows of a gallery sheet to keep: enough scenes for a page.
 SCENES = 2
 # Every user downloads the pictures, and ComfyUI shows them in a narrow panel.
 WIDEST, QUALITY = 900, 70
@@ -27,9 +27,9 @@ class Strip:
     """Panels of the sheet of annotators, side by side.
 
     Attributes:
-        name: Of the picture.
-        titles: Of the panels, of :data:`sheet_annotators.PANELS`.
-        photograph: Of the subject, of :data:`sheet_annotators.SUBJECTS`.
+        name: Name of the picture.
+        titles: Titles of the panels, from :data:`sheet_annotators.PANELS`.
+        photograph: Photograph of the subject, from :data:`sheet_annotators.SUBJECTS`.
     """
 
     name: str

@@ -26,14 +26,14 @@ SHOWN = 0.5
 
 @dataclass(frozen=True)
 class Subject:
-    """A photograph with what no annotator without weights can find in it, told by hand.
+    """A photograph, with hand-made labels for what needs a network to find.
 
     Attributes:
-        photograph: name in skimage.data.
-        left: where its square begins, in parts of what is cut off.
-        areas: label and polygon of each area, in parts of the side, back to front.
-        near: depth of each area, 1 the nearest.
-        body: the 18 joints of OpenPose in parts of the side; empty where nobody is.
+        photograph: Name in skimage.data.
+        left: Left edge of its square, as a fraction of the cropped width.
+        areas: Label and polygon of each area, in fractions of the side, back to front.
+        near: Depth of each area; 1 is nearest.
+        body: The 18 joints of OpenPose in fractions of the side; empty if there is no person.
     """
 
     photograph: str
@@ -93,7 +93,7 @@ def painted(subject: Subject, _: torch.Tensor) -> torch.Tensor | None:
 
 
 def depth(mode: str) -> Pictures:
-    """Depth of the areas with the photograph's own shading, as a stand-in for a network's."""
+    """Depth of the areas with the photograph's shading, in place of a network's depth."""
 
     def made(subject: Subject, photograph: torch.Tensor) -> torch.Tensor:
         disparity = torch.zeros(1, 1, SIDE, SIDE)
@@ -118,7 +118,7 @@ def pose(style: str) -> Pictures:
 
 
 def of_picture(annotate: Callable[[torch.Tensor], torch.Tensor]) -> Pictures:
-    """What needs only the photograph."""
+    """Panels that need only the photograph."""
     return lambda _, photograph: annotate(photograph)
 
 
@@ -153,14 +153,14 @@ PANELS: tuple[tuple[str, Pictures], ...] = (
 def main(arguments: list[str]) -> int:
     """Write the sheet."""
     found = [panels(subject) for subject in SUBJECTS]
-    # Every subject begins a row.
+    # Every subject starts a row.
     shown = [panel for each in found for panel in (*each, *[None] * (-len(each) % COLUMNS))]
     lay_out(shown, COLUMNS).save(Path(arguments[0]) if arguments else OUT, quality=85)
     return 0
 
 
 def lay_out(shown: Sequence[Panel | None], columns: int) -> Image.Image:
-    """Put panels in rows, each with its title above."""
+    """Arrange panels in rows, each with its title above."""
     side = round(SIDE * SHOWN)
     rows = -(-len(shown) // columns)
     sheet = Image.new("RGB", (columns * (side + GAP) + GAP, rows * (side + TITLE + GAP) + GAP), (32, 32, 36))
@@ -176,7 +176,7 @@ def lay_out(shown: Sequence[Panel | None], columns: int) -> Image.Image:
 
 
 def panels(subject: Subject) -> list[Panel]:
-    """What the annotators make of one subject."""
+    """The annotators' panels of one subject."""
     photograph = Image.fromarray(getattr(skimage.data, subject.photograph)())
     short = min(photograph.size)
     left, top = (round(subject.left * (side - short)) for side in photograph.size)

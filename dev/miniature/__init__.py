@@ -1,1 +1,1 @@
-"""A tiny Stable-Diffusion-shaped model with its T2I-Adapters: made, measured and used here, never shipped to users."""
+"""A tiny model shaped like Stable Diffusion, and its T2I-Adapters: for tests and demos, not shipped to users."""

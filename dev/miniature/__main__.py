@@ -1,7 +1,7 @@
 """Run a command of this folder: `python dev/miniature train | measure | sheet [options]`.
 
-The folder is loaded as a package of its own, so that the repository's root never gets onto `sys.path`, where its
-`nodes/` would hide ComfyUI's `nodes.py`.
+The folder is loaded as a separate package, so that the repository's root is never on `sys.path`, where its `nodes/`
+would shadow ComfyUI's `nodes.py`.
 """
 
 import importlib
@@ -18,7 +18,7 @@ def main() -> None:
     folder = Path(__file__).resolve().parent
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         raise SystemExit(f"usage: python {folder.name} {{{','.join(COMMANDS)}}} [options]; --help after a command")
-    # Running a folder puts it first on the path: its module names must not hide anybody else's.
+    # Running a folder puts it first on the path, where its modules would shadow others.
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
     spec = importlib.util.spec_from_file_location(
         PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]

@@ -1,4 +1,4 @@
-"""Train the miniature's adapters with the pack's own nodes, in the real ComfyUI, and with no other code."""
+"""Train the miniature's adapters in the real ComfyUI, using only the pack's nodes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class AdapterPlan:
     """How one adapter is trained.
 
     Attributes:
-        kind: What it is shown.
-        pictures: How many scenes it learns from.
-        steps: For how long.
-        batch: Pictures in a step.
-        rate: The learning rate.
-        ema: Decay of the average of the weights.
-        seed: Decides the scenes, the batches and the first weights.
-        begin: The kind of a finished adapter that it begins with; None for random weights.
+        kind: Its condition.
+        pictures: Number of training scenes.
+        steps: Number of training steps.
+        batch: Batch size.
+        rate: Learning rate.
+        ema: Decay of the moving average of the weights.
+        seed: Seed of the scenes, the batches and the initial weights.
+        begin: Condition of a trained adapter to start from; None for random weights.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class AdapterPlan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The inputs of Train T2I-Adapter that stay the same throughout the run."""
+        """The inputs of Train T2I-Adapter that are constant during the run."""
         return {
             "batch_size": self.batch,
             "learning_rate": self.rate,
@@ -73,16 +73,16 @@ PLANS = (
 
 @torch.inference_mode()
 def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) -> Path:
-    """Create, train and save one adapter; an interrupted run goes on.
+    """Create, train and save one adapter; an interrupted run resumes.
 
     Args:
         studio: the miniature in ComfyUI.
-        plan: how.
-        weights: folder for the finished file.
-        work: ComfyUI's output folder meanwhile, with the run's checkpoints.
+        plan: Its settings.
+        weights: Folder for the result.
+        work: ComfyUI's output folder during training, with the run's checkpoints.
 
     Returns:
-        The file.
+        The path of the result.
     """
     load_pack()
     train = importlib.import_module("t2i_adapter_pack.nodes.train")
@@ -109,7 +109,7 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
 
 
 def finished(weights: Path, plan: AdapterPlan) -> Any:
-    """Load the adapter that another one begins with.
+    """Load the adapter that training starts from.
 
     Raises:
         FileNotFoundError: It is not trained yet.
@@ -122,7 +122,7 @@ def finished(weights: Path, plan: AdapterPlan) -> Any:
 
 
 def steps_made(plan: AdapterPlan) -> int:
-    """Return how many steps an earlier, interrupted run has made; the node refuses to be asked for fewer."""
+    """Return the number of steps of an earlier, interrupted run; the node refuses fewer."""
     runs = importlib.import_module("t2i_adapter_pack.nodes.training.run")
     state = runs.load_state(runs.Saving(plan.run_name).folder)
     return len(state["losses"]) if state else 0

@@ -1,4 +1,4 @@
-"""The files: one checkpoint that ComfyUI's stock loader reads with the companion's help, and adapters as published."""
+"""The files: one checkpoint, which ComfyUI's loader reads with the companion, and adapters in the published layout."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ UNET, TEXT, VAE = "model.diffusion_model.", "cond_stage_model.transformer.", "fi
 TOKENS = "cond_stage_model.token_ids"
 CHECKPOINT = "miniature.safetensors"
 SECOND = "second.safetensors"
-# What the pack calls the kinds of adapters.
+# The pack's names of the conditions.
 CONDITIONS = {"sketch": "sketch", "color": "color", "seg": "segmentation"}
 
 State = dict[str, torch.Tensor]
 
 
 def adapter_file(kind: str) -> str:
-    """Name the file of an adapter: `sketch`, `color` or `seg`."""
+    """Return the file name of an adapter: `sketch`, `color` or `seg`."""
     return f"t2iadapter_{kind}_miniature.safetensors"
 
 
@@ -33,7 +33,7 @@ def half(state: State) -> State:
 
 
 def write(state: State, file: Path, metadata: dict[str, str] | None = None) -> None:
-    """Save a state; an old file stays whole until the new one is complete."""
+    """Save a state; an old file is replaced only when the new one is complete."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".tmp")
     save_file(state, fresh, metadata)

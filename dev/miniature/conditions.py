@@ -8,7 +8,7 @@ from torch.nn import functional
 from .scenes import KINDS, SLOTS, Scenes, labels
 
 CELLS = 8
-# Background black, then the first Pascal-VOC colours: the way T2I-Adapter's segmentation maps are coloured.
+# Black for the background, then the first Pascal-VOC colours, as in T2I-Adapter's segmentation maps.
 SEGMENT_RGB: tuple[tuple[int, int, int], ...] = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
 
 
@@ -54,7 +54,7 @@ def palette(picture: torch.Tensor, cells: int = CELLS, sampling: str = "area") -
 
 
 def segmentation(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
-    """Colour each pixel by the kind of the shape in front there; background black. Returns (B, 3, H, W)."""
+    """Colour each pixel by the kind of its frontmost shape, black for the background; returns (B, 3, H, W)."""
     classes = torch.cat((torch.zeros_like(scenes.count)[:, None], scenes.kind + 1), dim=1)
     front = labels(field)
     classes = torch.gather(classes, 1, front.flatten(1)).view(front.shape)
@@ -63,5 +63,5 @@ def segmentation(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
 
 
 def depth(field: torch.Tensor) -> torch.Tensor:
-    """Shade by order, nearer is brighter: background 0, the shape in slot i (i + 1) / 3. Returns (B, 3, H, W)."""
+    """Shade by depth order: background 0, the shape in slot i (i + 1) / 3, nearer is brighter; (B, 3, H, W)."""
     return (labels(field)[:, None].float() / SLOTS).expand(-1, 3, -1, -1).contiguous()

@@ -1,6 +1,6 @@
-"""Make pictures with the real ComfyUI: its loaders, text encoding, KSampler and decoding, and its ControlNet nodes.
+"""Draw pictures in the real ComfyUI: with its loaders, text encoder, KSampler, decoder and ControlNet nodes.
 
-The adapters go through ComfyUI core here, not through this pack, so that what is measured is the files themselves.
+The adapters are applied by ComfyUI core, not by this pack, so that the measurement concerns the files only.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Studio:
     """The miniature loaded in ComfyUI.
 
     Args:
-        comfyui: ComfyUI's folder, or None for the variable COMFYUI_PATH.
-        weights: folder with the checkpoint and the adapters.
-        checkpoint: name of the checkpoint.
+        comfyui: ComfyUI's folder; None for the variable COMFYUI_PATH.
+        weights: Folder with the checkpoint and the adapters.
+        checkpoint: Name of the checkpoint.
     """
 
     def __init__(self, comfyui: str | None, weights: Path, checkpoint: str = CHECKPOINT) -> None:
@@ -72,7 +72,7 @@ class Studio:
 
     @staticmethod
     def write_into(folder: Path) -> None:
-        """Make a folder ComfyUI's output folder."""
+        """Set ComfyUI's output folder."""
         import folder_paths
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Studio:
     def generate(
         self, scenes: Scenes, kind: str | None = None, strength: float = 1.0, colour_words: bool = True
     ) -> torch.Tensor:
-        """Make one picture per scene from its prompt and, with a kind of adapter, from its exact condition.
+        """Draw one picture per scene from its prompt and, with an adapter, its exact condition.
 
         Args:
             scenes: B scenes.
@@ -125,12 +125,12 @@ class Studio:
 
     @torch.inference_mode()
     def round_trip(self, images: torch.Tensor) -> torch.Tensor:
-        """Encode and decode pictures (B, H, W, 3): the best that any latent could give."""
+        """Encode and decode pictures (B, H, W, 3): the upper bound of quality."""
         parts = (self.vae.decode(self.vae.encode(part)).cpu() for part in images.split(BATCH))
         return torch.cat(list(parts)).clone()
 
     def rows(self, scenes: Scenes) -> Iterator[tuple[str, torch.Tensor]]:
-        """Make every row of the table: its name and the pictures."""
+        """Yield the rows of the table: name and pictures."""
         yield "the scenes themselves", truth(scenes)
         yield "VAE round trip (the ceiling)", self.round_trip(truth(scenes))
         yield "no adapter", self.generate(scenes)

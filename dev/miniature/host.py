@@ -13,16 +13,16 @@ PACK = "t2i_adapter_pack"
 
 
 def use_comfyui(path: str | None = None) -> Path:
-    """Put ComfyUI first on `sys.path`, set for the CPU where there is no GPU.
+    """Put ComfyUI first on `sys.path`, configured for the CPU if there is no GPU.
 
     Args:
-        path: ComfyUI's folder; without it, the environment variable COMFYUI_PATH.
+        path: ComfyUI's folder; None for the environment variable COMFYUI_PATH.
 
     Returns:
         The folder.
 
     Raises:
-        FileNotFoundError: no ComfyUI there.
+        FileNotFoundError: The folder is not ComfyUI.
     """
     folder = Path(path or os.environ.get("COMFYUI_PATH", "")).resolve()
     if not (folder / "comfy" / "ldm").is_dir():
@@ -32,7 +32,7 @@ def use_comfyui(path: str | None = None) -> Path:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     if not torch.cuda.is_available():
-        # Must be set before anything imports comfy.model_management, which looks for a device at once.
+        # Must be set before the first import of comfy.model_management, which selects a device on import.
         import comfy.cli_args
 
         comfy.cli_args.args.cpu = True
@@ -40,7 +40,7 @@ def use_comfyui(path: str | None = None) -> Path:
 
 
 def load_pack() -> None:
-    """Make the pack importable as `t2i_adapter_pack`, unless it is already: its folder may be called anything."""
+    """Make the pack importable as `t2i_adapter_pack`, unless it is already: its folder can have any name."""
     if PACK not in sys.modules:
         package = types.ModuleType(PACK)
         package.__path__ = [str(Path(__file__).resolve().parents[2])]

@@ -1,4 +1,4 @@
-"""What an adapter of the miniature learns from, as ComfyUI's sockets carry it: the inputs of Train T2I-Adapter."""
+"""Training data of the miniature's adapters as ComfyUI values: the inputs of Train T2I-Adapter."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .checkpoint import CHECKPOINT, read_parts
 if TYPE_CHECKING:
     from .generate import Studio
 
-CHUNK = 64  # pictures at a time: what is painted in between must not weigh more than what is kept
-PARTLY = 0.04  # chance of each word to be left out or made vague
+CHUNK = 64  # pictures per chunk: intermediate pictures must not need more memory than the results
+PARTLY = 0.04  # probability of each word to be dropped or made vague
 
 
 Hint = Callable[[scenes.Scenes, torch.Generator], torch.Tensor]
 
 
 def sketch_hint(drawn: scenes.Scenes, generator: torch.Generator) -> torch.Tensor:
-    """Sketches with lines one to three pixels wide, so that other pens work too; (B, 1, 128, 128)."""
+    """Sketches with lines one to three pixels wide, for robustness; (B, 1, 128, 128)."""
     width = 0.5 + torch.rand((len(drawn), 1, 1, 1), generator=generator, device=drawn.seed.device)
     return conditions.sketch(scenes.distances(drawn), width)
 
@@ -73,23 +73,23 @@ class Lessons(NamedTuple):
 
 @torch.inference_mode()
 def lessons(studio: Studio, kind: str, count: int, seed: int = 0) -> Lessons:
-    """Make lessons: latents by the miniature's own narrow encoder, prompts by ComfyUI's CLIP Text Encode.
+    """Make training data: latents by the miniature's narrow encoder, prompts by ComfyUI's CLIP Text Encode.
 
-    Sketches have pens of several widths, palettes are of two kinds, and some prompts name no colours, as
-    `ADAPTERS` has it. None is empty: Train T2I-Adapter drops whole prompts itself.
+    Sketches have several line widths, palettes are of two kinds, and some prompts name no colours (`ADAPTERS`). No
+    prompt is empty: Train T2I-Adapter drops whole prompts itself.
 
     Args:
         studio: the miniature in ComfyUI.
         kind: `sketch`, `color` or `seg`.
         count: N. A palette takes 200 KB, a sketch 65 KB.
-        seed: which scenes, pens and words; no held-out scene is among them.
+        seed: Seed of scenes, line widths and words; held-out scenes are never used.
 
     Returns:
         The lessons.
     """
     condition = ADAPTERS[kind]
     generator = torch.Generator().manual_seed(seed)
-    # ComfyUI's VAE Encode gives the same, seven times slower: its class is wider, and the rest of it is zeros.
+    # ComfyUI's VAE Encode gives the same result seven times slower: its class is wider, padded with zeros.
     device = studio.device
     vae = stages.loaded_vae(read_parts(studio.weights / CHECKPOINT)[0], device)
     latents, images, texts = [], [], []
@@ -107,5 +107,5 @@ def lessons(studio: Studio, kind: str, count: int, seed: int = 0) -> Lessons:
 
 
 def first_seed(count: int, seed: int) -> int:
-    """Return the seed of the first scene of some lessons."""
+    """Return the seed of the first scene of a set of lessons."""
     return stages.POOL_SEED + seed * count

@@ -1,4 +1,4 @@
-"""One training loop for every part: resumable, counted in steps, and on a GPU replayed as one CUDA graph per step."""
+"""The training loop of all parts: resumable, counted in steps, and on a GPU replayed as one CUDA graph per step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Batch = tuple[torch.Tensor, ...]
 Draw = Callable[[int, torch.Generator], Batch]
 Loss = Callable[..., torch.Tensor]
 
-EAGER_STEPS = 3  # steps before a graph is captured, so that every library has chosen its kernels
+EAGER_STEPS = 3  # eager steps before a graph is captured, in which libraries choose their kernels
 LOG_EVERY = 500
 SAVE_EVERY = 1000
-WORSE = 1.8  # a mean loss this many times the best one is no longer noise
+WORSE = 1.8  # a mean loss above this many times the best one means divergence
 ADAM_EPS = 1e-7  # above the rounding noise of gradients that are zero by construction (see stages.fit_denoiser)
 
 
@@ -45,11 +45,11 @@ class Fit:
     """A module in training: its optimiser, moving average, step count, and their file.
 
     Args:
-        module: what to train, on its device.
-        plan: steps and rates.
-        draw: makes the batch of a step from the step and a generator seeded for it; always the same shapes.
-        loss: batch -> scalar; must use nothing but the batch and the module.
-        file: where the state is kept between runs.
+        module: Module to train, on its device.
+        plan: Steps and rates.
+        draw: Makes a step's batch from its number and a generator seeded for it; the shapes are constant.
+        loss: Batch -> scalar; may use only the batch and the module.
+        file: File of the state between runs.
     """
 
     def __init__(self, module: nn.Module, plan: Plan, draw: Draw, loss: Loss, file: Path) -> None:
@@ -58,7 +58,7 @@ class Fit:
         self.device = self.params[0].device
         self.average = [param.detach().clone() for param in self.params]
         self.on_gpu = self.device.type == "cuda"
-        # A rate in a tensor can change under a captured graph; a plain number could not.
+        # A tensor, since a captured graph can't see a changed Python number.
         rate = torch.tensor(plan.rate, device=self.device) if self.on_gpu else plan.rate
         self.optimiser = torch.optim.AdamW(
             self.params, lr=rate, eps=ADAM_EPS, weight_decay=0.01, capturable=self.on_gpu, fused=self.on_gpu
@@ -80,7 +80,7 @@ class Fit:
         self.step = state["step"]
 
     def save(self) -> None:
-        """Write the state; the old file stays whole until the new one is complete."""
+        """Write the state; the old file is replaced only when the new one is complete."""
         state = {
             "step": self.step,
             "module": self.module.state_dict(),
@@ -100,7 +100,7 @@ class Fit:
         self._loss.copy_(loss.detach())
 
     def _take(self, batch: Batch, eager: bool) -> None:
-        """Make one optimiser step, by hand or by replaying the captured one with the new batch."""
+        """Make one optimiser step, eagerly or by replaying the captured graph with the new batch."""
         if eager or not self.on_gpu:
             self._advance(batch)
             return
@@ -118,13 +118,13 @@ class Fit:
         """Train to the plan's end, or to step `stop_at`, and save.
 
         Returns:
-            Whether the plan's end is reached.
+            True if the plan's end is reached.
 
         Raises:
-            FloatingPointError: the loss is no longer a number, or far worse than it was: training has come apart.
+            FloatingPointError: The loss is NaN or far above its best value: training has diverged.
         """
         last = self.plan.steps if stop_at is None else min(stop_at, self.plan.steps)
-        # Graphs are captured on a side stream; the eager steps before must run on one too.
+        # Graphs are captured on a side stream, so the eager steps before must run on one too.
         stream = torch.cuda.stream(torch.cuda.Stream()) if self.on_gpu else contextlib.nullcontext()
         generator = torch.Generator(self.device)
         total, begun, first = torch.zeros_like(self._loss), time.perf_counter(), self.step

@@ -1,6 +1,6 @@
 """How well pictures follow their scene: pure functions on (B, H, W, 3) pictures, and the table of `miniature measure`.
 
-Every measure returns one number per scene, (B,). Pictures are [0, 1], of the size 128×128 unless a measure says else.
+Every measure returns one number per scene, (B,). Pictures are in [0, 1], 128×128 unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from torch.nn import functional
 from .conditions import CELLS
 from .scenes import HELD_OUT, KINDS, RGB, SIZE, SLOTS, Scenes, distance, distances, draw_scenes, labels, paint
 
-PRESENT = 64  # pixels that make a colour present: a tenth of the smallest shape
-MATCH = 0.5  # least overlap with any template for a patch to count as a shape
+PRESENT = 64  # pixels from which a colour counts as present: a tenth of the smallest shape
+MATCH = 0.5  # minimum overlap with a template for a patch to count as a shape
 _GRID = 64
 _SIZES = (18.0, 21.0, 24.0, 27.0, 30.0, 33.0, 36.0, 39.0, 42.0)
 _TURNS = (-0.28, -0.14, 0.0, 0.14, 0.28)
 
 
 def held_out(count: int, start: int = 0) -> Scenes:
-    """Return scenes that no part was trained on: numbers `start` to `start + count` of the held-out range."""
+    """Return held-out scenes `start` to `start + count`, on which no part was trained."""
     return draw_scenes(torch.arange(HELD_OUT + start, HELD_OUT + start + count))
 
 
@@ -32,7 +32,7 @@ def truth(scenes: Scenes) -> torch.Tensor:
 
 
 def nearest(images: torch.Tensor) -> torch.Tensor:
-    """Name each pixel by the nearest of the eight colours; (B, H, W, 3) -> (B, H, W) long."""
+    """Return the index of the nearest of the eight colours for each pixel; (B, H, W, 3) -> (B, H, W) long."""
     table = torch.tensor(RGB, device=images.device)
     return torch.cdist(images[..., :3].flatten(1, 2).float(), table).argmin(dim=2).view(images.shape[:3])
 
@@ -43,13 +43,13 @@ def _iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def silhouette_iou(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
-    """Overlap of what is not background-coloured with the scene's shapes; (B,)."""
+    """Return the overlap of the foreground with the scene's shapes; (B,)."""
     shown = nearest(images) != scenes.background[:, None, None]
     return _iou(shown, labels(distances(scenes, images.shape[1])) > 0)
 
 
 def shape_iou(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
-    """Overlap of each shape's colour with that shape's visible part, mean over the scene's shapes; (B,)."""
+    """Return the overlap of each shape's colour with its visible part, mean over the scene's shapes; (B,)."""
     shown, front = nearest(images), labels(distances(scenes, images.shape[1]))
     total = torch.zeros(len(scenes), device=images.device)
     for slot in range(SLOTS):
@@ -68,7 +68,7 @@ def palette_l1(images: torch.Tensor, scenes: Scenes, cells: int = CELLS) -> torc
 
 
 def colours_present(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
-    """Share of the asked colours, background's included, that are anywhere in the picture; (B,)."""
+    """Return the share of requested colours, including the background's, that are in the picture; (B,)."""
     shown = nearest(images).flatten(1)
     found = ((shown == scenes.background[:, None]).sum(dim=1) >= PRESENT).float()
     for slot in range(SLOTS):
@@ -78,7 +78,7 @@ def colours_present(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
 
 
 def _templates() -> torch.Tensor:
-    """Draw every kind at every size and turn, in the middle of a small grid; (kinds, sizes × turns, 64, 64)."""
+    """Draw every kind at every size and angle, centred in a small grid; (kinds, sizes × angles, 64, 64)."""
     grid = torch.cartesian_prod(torch.arange(len(KINDS)).float(), torch.tensor(_SIZES), torch.tensor(_TURNS))
     centre = torch.full((len(grid), 2), SIZE / 2.0)
     inside = distance(grid[:, 0].long(), centre, grid[:, 1], grid[:, 2], _GRID) < 0
@@ -86,11 +86,11 @@ def _templates() -> torch.Tensor:
 
 
 def _best_kind(patch: torch.Tensor, unseen: torch.Tensor, spectrum: torch.Tensor) -> tuple[int, float]:
-    """Find the kind whose template, anywhere, overlaps a patch best.
+    """Find the kind whose template overlaps a patch best, at any position.
 
     Args:
         patch: (64, 64) 0 or 1.
-        unseen: (64, 64) 1 where another asked colour may hide this shape; it counts neither for nor against.
+        unseen: (64, 64) 1 where another requested colour may cover this shape; these pixels are ignored.
         spectrum: conjugate transforms of `_templates`.
 
     Returns:
@@ -105,8 +105,11 @@ def _best_kind(patch: torch.Tensor, unseen: torch.Tensor, spectrum: torch.Tensor
 
 
 def binding(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
-    """Share of the scene's shapes that have their own colour, wherever they are: the patch of each asked colour is
-    matched with templates of every kind, size and turn, and must be most like the kind asked for; (B,)."""
+    """Return the share of the scene's shapes that have their own colour, at any position; (B,).
+
+    The patch of each requested colour is matched with templates of every kind, size and angle; the best match must be
+    the requested kind.
+    """
     spectrum = torch.fft.rfft2(_templates()).conj()
     shown = nearest(functional.adaptive_avg_pool2d(images[..., :3].permute(0, 3, 1, 2).float(), _GRID).movedim(1, 3))
     out = torch.zeros(len(scenes))
@@ -119,7 +122,7 @@ def binding(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
 
 
 def main(argv: list[str]) -> None:
-    """Print the table of measures for a folder of weights, made with the real ComfyUI."""
+    """Print the table of measures of a folder of weights, with pictures from the real ComfyUI."""
     parser = argparse.ArgumentParser(prog="miniature measure", description="Measure the miniature in ComfyUI.")
     parser.add_argument("--comfyui", help="ComfyUI's folder; default: the variable COMFYUI_PATH")
     parser.add_argument("--weights", type=Path, default=Path(__file__).resolve().parent / "weights")

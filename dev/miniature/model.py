@@ -1,6 +1,6 @@
-"""The miniature's parts, built from ComfyUI's own classes so that what is trained is what the stock nodes run.
+"""The miniature's parts, built from ComfyUI's own classes so that training and the stock nodes run the same code.
 
-`host.use_comfyui` must have been called before anything here is built.
+Call `host.use_comfyui` before building anything here.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ TEXT_CONFIG: dict[str, object] = {
     "max_position_embeddings": LENGTH,
     "eos_token_id": 49407,
 }
-VAE_WIDTHS = (24, 36)  # encoder, decoder; ComfyUI's class is 64 wide, and the rest of it is zeros
+VAE_WIDTHS = (24, 36)  # widths of encoder and decoder; ComfyUI's class is 64 wide, padded with zeros
 LATENT_SCALE = 0.18215
-NORM_GROUPS = 32  # of every norm in ComfyUI's UNet
+NORM_GROUPS = 32  # groups of every norm in ComfyUI's UNet
 
 
 def initialise(module: nn.Module) -> None:
-    """Give every layer torch's usual start: ComfyUI's layers skip it, since they expect a file's weights."""
+    """Initialise every layer as torch does; ComfyUI's layers skip that, since they expect weights from a file."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.Conv2d.reset_parameters(layer)
@@ -74,10 +74,10 @@ def build_unet() -> nn.Module:
 
 
 def _freeze_what_the_norm_removes(block: nn.Module) -> None:
-    """Keep at zero what is added per channel just before a norm of one channel per group: it takes that out again.
+    """Freeze at zero the biases just before a norm with one channel per group, which removes them again.
 
-    Its gradient is nothing but rounding noise, which Adam scales up to full steps, until the sum rounds the picture
-    away.
+    Their gradient is only rounding noise, which Adam scales up to full steps until rounding errors destroy the
+    picture.
     """
     for parameter in (block.in_layers[2].bias, *block.emb_layers[1].parameters()):
         nn.init.zeros_(parameter)
@@ -85,7 +85,7 @@ def _freeze_what_the_norm_removes(block: nn.Module) -> None:
 
 
 class TextEncoder(nn.Module):
-    """ComfyUI's CLIP text model, run layer by layer because its own layers add in place; only the known words' rows.
+    """ComfyUI's CLIP text model with only the known words' rows; run layer by layer, since its layers add in place.
 
     State keys are those of ComfyUI's `CLIPTextModel`, with `len(WORDS)` rows in the token embedding.
     """
@@ -122,7 +122,7 @@ def causal_attention(
 
 
 def build_vae(widths: tuple[int, int] = VAE_WIDTHS) -> nn.Module:
-    """Build ComfyUI's TAESD with narrower layers (encoder, decoder); wider again as zeros in the checkpoint."""
+    """Build ComfyUI's TAESD with narrower layers (encoder, decoder); the checkpoint pads them with zeros."""
     from comfy.taesd.taesd import TAESD
 
     vae = TAESD(latent_channels=4)

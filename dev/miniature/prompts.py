@@ -66,13 +66,13 @@ def word_rows(scenes: Scenes) -> torch.Tensor:
 
 
 def without_colours(rows: torch.Tensor) -> torch.Tensor:
-    """Take the colour words out of word rows (B, L); returns new rows of the same shape."""
+    """Remove the colour words from word rows (B, L); returns new rows of the same shape."""
     first = ROW[COLOURS[0]]
     return torch.where((rows >= first) & (rows < first + len(COLOURS)), ABSENT, rows)
 
 
 def tokens(rows: torch.Tensor) -> torch.Tensor:
-    """Close up word rows (B, L) into what the tokenizer would give: start, words, then end up to length 77.
+    """Pack word rows (B, L) as the tokenizer would: start, words, then end tokens up to length 77.
 
     Returns:
         (B, 77) long, rows of `WORDS` (not CLIP ids).
@@ -93,7 +93,7 @@ def texts(rows: torch.Tensor) -> list[str]:
 
 
 def drop_words(rows: torch.Tensor, draws: torch.Tensor, empty: float, colourless: float, partly: float) -> torch.Tensor:
-    """Thin out prompts at random, so that the model also learns short, vague and empty ones.
+    """Shorten prompts at random, so that the model also learns short, vague and empty ones.
 
     Args:
         rows: word rows (B, L).

@@ -1,6 +1,6 @@
 """Pictures of coloured shapes drawn by a program: scenes by seed, their picture and their layout.
 
-A scene follows from its own seed alone, on every device and in every batch, so a picture can be named by a number.
+A scene depends only on its seed, not on device or batch, so a number identifies a picture.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ RGB: tuple[tuple[float, float, float], ...] = (
     (0.97, 0.97, 0.97),
     (0.05, 0.05, 0.06),
 )
-# Of each kind: number of points, inner radius as a share of the outer, radius as a share of the scene's, upright turn.
+# For each kind: number of points, inner radius relative to the outer, radius relative to the scene's, upright angle.
 _OUTLINE: tuple[tuple[float, float, float, float], ...] = (
     (0.0, 1.0, 0.90, 0.0),
     (4.0, math.cos(math.pi / 4), 1.12, math.pi / 4),
     (3.0, 0.5, 1.15, -math.pi / 2),
     (5.0, 0.45, 1.20, -math.pi / 2),
 )
-# Of each kind, the radius of the circle inside as a share of the scene's: what rounding leaves as wide as it was.
+# For each kind, the radius of the inscribed circle relative to the scene's, which rounding leaves unchanged.
 _INNER = tuple(inner * share for _, inner, share, _ in _OUTLINE)
 ROUNDED = 0.4  # share of a shape's radius that becomes a border with round corners
-SMALLEST, LARGEST, CROWDED = 20.0, 42.0, 6.0  # radius in pixels, and how much smaller the largest is per other shape
-REACH = 0.8  # of the radius: how far a centre stays from the border, so that tips and corners may lie outside
+SMALLEST, LARGEST, CROWDED = 20.0, 42.0, 6.0  # radius in pixels; reduction of the largest per additional shape
+REACH = 0.8  # minimum distance of a centre from the border, relative to the radius: tips may lie outside
 _CANDIDATES = 8
 _COLUMNS = 1 + len(COLOURS) + len(KINDS) + SLOTS + _CANDIDATES * SLOTS * 3
 
@@ -49,7 +49,7 @@ class Scenes:
 
     Shapes: seed, count, background (B,); kind, colour (B, 3) long; centre (B, 3, 2) as x, y and radius (B, 3) in
     pixels of a 128 px picture; angle (B, 3) in radians. No two shapes of a scene share a kind or a colour, and none
-    has the background's colour, so the prompt says everything that a layout leaves open.
+    has the background's colour, so prompt and layout together determine the picture.
     """
 
     seed: torch.Tensor
@@ -77,7 +77,7 @@ class Scenes:
 
 
 def hash_uniform(seed: torch.Tensor, columns: int) -> torch.Tensor:
-    """Draw uniform numbers in [0, 1) that follow from the seed alone.
+    """Draw uniform numbers in [0, 1) that depend only on the seed.
 
     Args:
         seed: (B,) long, 0 to 2**32 - 1.
@@ -119,7 +119,7 @@ def draw_scenes(seed: torch.Tensor) -> Scenes:
 
 
 def _place(number: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose of several layouts (B, K, 3, 3) the first whose shapes overlap little, else the least crowded one."""
+    """Choose among layouts (B, K, 3, 3) the first with little overlap, else the least crowded one."""
     largest = LARGEST - CROWDED * (count.float() - 1.0)
     radius = SMALLEST + number[..., 0] * (largest[:, None, None] - SMALLEST)
     reach = radius * REACH
@@ -169,7 +169,7 @@ def distance(
 
 
 def distances(scenes: Scenes, size: int = SIZE) -> torch.Tensor:
-    """Return signed distances (B, 3, size, size) in 128-px pixels; slots that are not drawn lie far away."""
+    """Return signed distances (B, 3, size, size) in 128-px pixels; slots that are not drawn get a large distance."""
     flat = distance(
         scenes.kind.flatten(), scenes.centre.flatten(0, 1), scenes.radius.flatten(), scenes.angle.flatten(), size
     ).view(-1, SLOTS, size, size)
@@ -197,9 +197,9 @@ def paint(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
 
 
 def paint_rounded(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
-    """Colour scenes in another style, of plump shapes without tips; as `paint`.
+    """Paint scenes like `paint`, in another style: plump shapes without tips.
 
-    The style has to be one that the VAE knows: it makes shades flat again, and a model can't be seen to learn them.
+    The VAE must be able to reproduce the style. It flattens shading, so a style of shades could not be learned.
     """
     inner = torch.tensor(_INNER, device=field.device)[scenes.kind]
     core = replace(scenes, radius=scenes.radius * (1.0 - ROUNDED))
@@ -208,7 +208,7 @@ def paint_rounded(scenes: Scenes, field: torch.Tensor) -> torch.Tensor:
 
 
 def labels(field: torch.Tensor) -> torch.Tensor:
-    """Say which shape is in front: `distances` (B, 3, H, W) -> (B, H, W) long, 0 background, 1 to 3 the slot + 1."""
+    """Return the frontmost shape: `distances` (B, 3, H, W) -> (B, H, W) long, 0 background, 1 to 3 the slot + 1."""
     out = torch.zeros(field.shape[0], *field.shape[-2:], dtype=torch.long, device=field.device)
     for slot in range(SLOTS):
         out = torch.where(field[:, slot] < 0, slot + 1, out)

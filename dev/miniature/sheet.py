@@ -11,7 +11,7 @@ from .measure import held_out, truth
 
 
 def main(argv: list[str]) -> None:
-    """Write one picture: per scene a row with the scene, no adapter, then each condition and what it made."""
+    """Write one picture: per scene a row with the scene, no adapter, and each condition with its result."""
     here = Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(prog="miniature sheet", description="Contact sheet of held-out scenes.")
     parser.add_argument("--comfyui", help="ComfyUI's folder; default: the variable COMFYUI_PATH")

@@ -1,4 +1,4 @@
-"""What the VAE and the denoiser learn from: pictures, and their latents with prompts."""
+"""Training data of the VAE and the denoiser: pictures, and their latents with prompts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .checkpoint import State, half
 from .loop import Fit, Plan
 
 LATENT_NOISE = 0.05
-COLOUR_START = 1000  # steps over which the VAE's latents are led to begin as the mean colour of each patch
-POOL_SEED = 1 << 24  # seeds below belong to the VAE's pictures
+COLOUR_START = 1000  # steps during which the VAE's latents are pulled towards the mean colour of each patch
+POOL_SEED = 1 << 24  # smaller seeds are used for the VAE's pictures
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Pool:
 
 
 def fit_vae(plan: Plan, device: torch.device, file: Path) -> Fit:
-    """Set up the VAE: pictures in, pictures out, with slightly noisy latents so that it forgives the denoiser."""
+    """Set up the VAE as an autoencoder with slightly noisy latents, so that it tolerates the denoiser's errors."""
     torch.manual_seed(plan.seed)
     vae = model.build_vae().to(device, memory_format=torch.channels_last)
     vae.vae_scale.requires_grad_(False)
@@ -56,7 +56,7 @@ def fit_vae(plan: Plan, device: torch.device, file: Path) -> Fit:
 
 @torch.no_grad()
 def finished_vae(state: State, device: torch.device) -> State:
-    """Round a trained VAE to fp16 and set its scale and shift, so that SD1's latents come out at deviation 1."""
+    """Round a trained VAE to fp16 and set scale and shift, so that latents in SD1's convention have deviation 1."""
     state = half(state)
     vae = loaded_vae(state, device)
     latent = encode(vae, scenes.draw_scenes(torch.arange(1024, device=device)))
@@ -122,8 +122,8 @@ def noisy(
 def fit_denoiser(plan: Plan, pool: Pool, device: torch.device, file: Path, begin: State | None = None) -> Fit:
     """Set up the denoiser: velocity prediction at uniform times, prompts thinned out at random.
 
-    It computes in fp32 (TF32 products on a GPU): bf16 rounds too much away in a UNet this narrow. It begins with random
-    weights, or with those of another denoiser.
+    It computes in fp32 (TF32 products on a GPU), since bf16 is too coarse for so narrow a UNet. It starts from random
+    weights, or from those of another denoiser.
     """
     torch.manual_seed(plan.seed)
     denoiser = Denoiser()

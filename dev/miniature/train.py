@@ -1,11 +1,11 @@
 """Train everything, in one command: `python dev/miniature train --comfyui /path/to/ComfyUI`.
 
 Parts, in order: the VAE, the UNet with its text encoder, the adapters for sketch, colour and segmentation. A part whose
-file exists is not trained again, and an interrupted part goes on from its last saved step, so the same command
-finishes what was begun. At the end it prints the table of measures for what it made.
+file exists is skipped, and an interrupted part resumes at its last saved step, so the same command finishes an
+interrupted run. At the end it prints the table of measures.
 
-`--only second` makes a second model instead: the same one trained further on pictures in another style, to see whether
-the adapters serve it too.
+`--only second` trains a second model instead: the first one fine-tuned on pictures in another style, to test whether
+the adapters work with it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECOND_POOL = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Where one run reads and writes, and how much of the full recipe it makes."""
+    """The folders of a run, and its share of the full training."""
 
     weights: Path
     work: Path
@@ -53,12 +53,12 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="miniature train", description="Train the miniature and its adapters.")
     parser.add_argument("--comfyui", help="ComfyUI's folder; default: the variable COMFYUI_PATH")
     parser.add_argument("--weights", type=Path, default=HERE / "weights", help="folder for the finished files")
-    parser.add_argument("--work", type=Path, default=Path(".miniature"), help="folder for the states in between")
+    parser.add_argument("--work", type=Path, default=Path(".miniature"), help="folder for intermediate states")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="share of each part's steps, and of the pool")
     parser.add_argument("--batch", type=int, help="another batch size for the VAE and the UNet")
     parser.add_argument(
-        "--only", choices=(*PLANS, *(plan.kind for plan in adapters.PLANS)), help="train this part and no other"
+        "--only", choices=(*PLANS, *(plan.kind for plan in adapters.PLANS)), help="train only this part"
     )
     parser.add_argument("--stop-at", type=int, help="stop the VAE or the UNet at this step")
     parser.add_argument("--no-table", action="store_true", help="do not measure at the end")
@@ -88,13 +88,13 @@ def plan_job(options: argparse.Namespace) -> Job:
 
 
 def finish(fit: Fit, job: Job) -> State | None:
-    """Run a part; its averaged weights once it is complete, None if it was told to stop before."""
+    """Train a part; return its averaged weights if it is complete, None if it was stopped before."""
     done = fit.run(job.stop_at)
     return fit.averaged() if done else None
 
 
 def vae_state(job: Job) -> State | None:
-    """Return the finished VAE, trained now if there is none; None if it was told to stop before its end."""
+    """Return the trained VAE; train it first if it is missing. None if it was stopped before its end."""
     file = job.work / "vae.safetensors"
     if file.exists():
         return load_file(file)
@@ -106,7 +106,7 @@ def vae_state(job: Job) -> State | None:
 
 
 def make_checkpoint(job: Job) -> bool:
-    """Train the VAE and the denoiser if their file is missing; False if told to stop before they were complete."""
+    """Train the VAE and the denoiser if their file is missing; False if stopped before they are complete."""
     file = job.weights / checkpoint.CHECKPOINT
     if file.exists():
         return True
@@ -122,7 +122,7 @@ def make_checkpoint(job: Job) -> bool:
 
 
 def make_second(job: Job) -> bool:
-    """Train the finished denoiser further on plump shapes, into a file of its own; False if told to stop before."""
+    """Fine-tune the denoiser on plump shapes, into a separate file; False if stopped before its end."""
     file = job.weights / checkpoint.SECOND
     if file.exists():
         return True
@@ -147,7 +147,7 @@ def make_adapters(job: Job, folder: Path) -> None:
 
 
 def train(job: Job, folder: Path) -> bool:
-    """Train what is missing, in order; False if that wasn't all."""
+    """Train what is missing, in order; False if something is still incomplete."""
     if job.only == SECOND:
         make_second(job)
         return False

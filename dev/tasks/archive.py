@@ -1,7 +1,7 @@
-"""Make the archive that the registry gets: `python dev/tasks/launch.py dev.tasks.archive out.zip`.
+"""Write the archive that is uploaded to the registry: `python dev/tasks/launch.py dev.tasks.archive out.zip`.
 
-Holds what `comfy node publish` would upload: what git tracks, less what `.comfyignore` names. So its size and content
-can be checked without the registry's own tool.
+It contains what `comfy node publish` would upload: the files that git tracks, without those in `.comfyignore`. So size
+and content can be checked without the registry's own tool.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 from . import paths
 
 IGNORED = ".comfyignore"
-# Both programs read these as git reads .gitignore; git itself does it here.
+# .comfyignore has the syntax of .gitignore, so git itself can evaluate it.
 LIST = ["git", "-c", "safe.directory=*", "-c", "core.quotePath=false", "ls-files", "-z"]
 
 
@@ -21,7 +21,7 @@ class ArchiveError(RuntimeError):
 
 
 def main(arguments: list[str]) -> int:
-    """Write the archive, and say what is in it."""
+    """Write the archive and list its files."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.exit(f"archive: got {' '.join(arguments) or 'no arguments'}; expected one, the file to write.")
     target = Path(arguments[0])
@@ -34,13 +34,13 @@ def main(arguments: list[str]) -> int:
 
 
 def published(root: Path) -> list[str]:
-    """List what is published, by its path below the root with forward slashes.
+    """List the published files by their path relative to the root, with forward slashes.
 
     Args:
         root: a git checkout with a `.comfyignore`.
 
     Raises:
-        ArchiveError: when this is no git checkout: then the registry's tool would publish everything that lies there.
+        ArchiveError: root is not a git checkout; the registry's tool would then publish every file in it.
     """
     tracked = listed(root, "--cached")
     ignored = listed(root, "--cached", "--ignored", f"--exclude-from={IGNORED}")

@@ -1,4 +1,4 @@
-"""Lay out a folder for ComfyUI's --base-directory, so that no ComfyUI, ours or the user's, is ever written into."""
+"""Prepare a folder for ComfyUI's --base-directory, so that no ComfyUI folder, ours or the user's, is written to."""
 
 import json
 import struct
@@ -7,7 +7,7 @@ from pathlib import Path
 from . import links, paths
 
 FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models/checkpoints", "models/controlnet")
-# Folders of a user's own ComfyUI that are offered beside ours, by ComfyUI's folder key.
+# Model folders of the user's own ComfyUI that are added to ours: (ComfyUI's folder key, folder).
 MODEL_FOLDERS = (
     ("checkpoints", "checkpoints"),
     ("clip_vision", "clip_vision"),
@@ -25,7 +25,7 @@ def prepare(base: Path, comfyui: Path) -> Path:
 
     Args:
         base: the folder to make.
-        comfyui: ComfyUI's folder, whose own models are offered too.
+        comfyui: ComfyUI's folder; its own models are listed too.
 
     Returns:
         base.
@@ -43,7 +43,7 @@ def prepare(base: Path, comfyui: Path) -> Path:
 
 
 def offer(weights: Path, base: Path) -> str:
-    """Make a model file appear in the folder where its loader looks.
+    """Link a model file into the folder where its loader looks.
 
     Args:
         weights: a checkpoint or adapter file.
@@ -58,7 +58,7 @@ def offer(weights: Path, base: Path) -> str:
 
 
 def is_checkpoint(weights: Path) -> bool:
-    """Tell a whole model from an adapter: by its tensors' names, else (a pickle) by its size."""
+    """Return whether a file is a whole model: by its tensor names, or by its size if it is a pickle."""
     if weights.suffix != ".safetensors":
         return weights.stat().st_size > 1_500_000_000
     with weights.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Find a Chromium for the tests of ComfyUI's page; on a throw-away machine, install one."""
+"""Find a Chromium for the browser tests; on a CI machine, install one."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ PLACES = (
     "C:/Program Files/Google/Chrome/Application/chrome.exe",
 )
 ADVICE = (
-    "browser: got no Chromium; expected one on PATH, or its path in CHROMIUM_PATH. Tests of the page are left out. "
+    "browser: got no Chromium; expected one on PATH, or its path in CHROMIUM_PATH. The browser tests are deselected. "
     "Install it (Debian: `apt-get install chromium`) to run them."
 )
 
 
 def main(arguments: list[str]) -> int:
-    """Say which browser the tests of the page will use, and get one first where that is ours to do."""
+    """Print which browser the tests will use; install one first if that is allowed."""
     if find(os.environ) is None and may_install(os.environ):
         install()
     print(find(os.environ) or ADVICE, flush=True)
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
 
 
 def find(environ: Mapping[str, str]) -> Path | None:
-    """Return the browser: CHROMIUM_PATH, else one on PATH, else one at its usual place, else None."""
+    """Return the browser from CHROMIUM_PATH, PATH or the usual places, in this order, or None."""
     named = environ.get("CHROMIUM_PATH")
     candidates = [named] if named else [*COMMANDS, *PLACES]
     found = filter(None, (shutil.which(name, path=environ.get("PATH")) for name in candidates))
@@ -35,13 +35,13 @@ def find(environ: Mapping[str, str]) -> Path | None:
 
 
 def may_install(environ: Mapping[str, str]) -> bool:
-    """Tell whether this machine is a CI's own: elsewhere nothing is written outside of the checkout."""
+    """Return whether this is a CI machine. Elsewhere, nothing outside of the checkout is changed."""
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     return bool(environ.get("CI")) and is_root and shutil.which("apt-get", path=environ.get("PATH")) is not None
 
 
 def install() -> None:
-    """Install Debian's Chromium. When that fails, apt-get has said why, and there is none."""
+    """Install Debian's Chromium. If that fails, apt-get prints why."""
     print("Installing Chromium with apt-get ...", flush=True)
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):

@@ -1,7 +1,7 @@
 """List the installed packages, and those with missing or changed files. Run by the environment's own Python.
 
 Reads {"expected": [name==version, ...]} or {} from stdin; writes {"packages": [...], "damaged": [...]} to stdout.
-Stands alone, so that it works in an environment where everything else is broken.
+Imports only the standard library, so that it works in a broken environment.
 """
 
 import csv
@@ -12,7 +12,7 @@ from importlib import metadata
 
 
 def main() -> None:
-    """Answer the question on stdin."""
+    """Read the request from stdin and write the reply to stdout."""
     expected = json.load(sys.stdin).get("expected", [])
     installed = {pin(dist): dist for dist in metadata.distributions() if dist.metadata["Name"]}
     gone = [name for name in expected if name not in installed]
@@ -21,18 +21,18 @@ def main() -> None:
 
 
 def pin(dist: metadata.Distribution) -> str:
-    """Return a pip argument for exactly this release, without the local label that an index may not offer."""
+    """Return a pip argument for this exact release, without the local label, which indexes may not offer."""
     return f"{dist.metadata['Name']}=={dist.version.split('+')[0]}"
 
 
 def is_damaged(dist: metadata.Distribution) -> bool:
-    """Tell whether a file that pip installed is missing or has another size."""
+    """Return whether a file that pip installed is missing or has another size."""
     record = dist.read_text("RECORD")
     if record is None:
         return True
     base = str(dist.locate_file(""))
     for row in csv.reader(record.splitlines()):
-        # Byte code is written again by Python itself, and has no size in the record.
+        # Python rewrites bytecode itself, and the record states no size for it.
         if len(row) != 3 or row[0].endswith(".pyc"):
             continue
         try:

@@ -1,4 +1,4 @@
-"""Queue a workflow on a running ComfyUI server and bring back what it made."""
+"""Queue a workflow on a running ComfyUI server and fetch its results."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 Workflow = dict[str, dict[str, Any]]
-# Called with a node's id and how far it is: steps done, steps in all.
+# Called with a node's id, the number of steps done, and the total.
 Progress = Callable[[str, int, int], None]
 
 TIMEOUT = 600.0
@@ -23,11 +23,11 @@ class WorkflowError(RuntimeError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a workflow made.
+    """The results of a workflow.
 
-    Args:
-        outputs: per output node, what it reported (texts, names of files).
-        images: per output node, its pictures as the bytes of PNG files.
+    Attributes:
+        outputs: Texts and file names that each output node reported, by node id.
+        images: Pictures of each output node as PNG bytes, by node id.
     """
 
     outputs: dict[str, dict[str, Any]]
@@ -46,7 +46,7 @@ def run(
         progress: called as nodes advance.
 
     Returns:
-        What the output nodes made.
+        The results of the output nodes.
 
     Raises:
         WorkflowError: when the server refuses the workflow, a node fails, or the connection ends.
@@ -89,7 +89,7 @@ def _refusal(text: str, workflow: Workflow) -> str:
     try:
         answer = json.loads(text)
     except ValueError:
-        return f"workflow: got an answer that is no JSON; expected a queued prompt.\n{text}"
+        return f"workflow: got a reply that is not JSON; expected a queued prompt.\n{text}"
     error = answer.get("error", {})
     reasons = [" ".join(filter(None, (error.get("message"), error.get("details"))))]
     for node, found in answer.get("node_errors", {}).items():
@@ -115,7 +115,7 @@ async def _wait(socket: "aiohttp.ClientWebSocketResponse[Any]", prompt: str, pro
         elif kind == "execution_interrupted":
             raise WorkflowError(f"node {data.get('node_id')} ({data.get('node_type')}): got interrupted.")
         elif kind == "executing" and data.get("node") is None:
-            return  # sent last, when the history is written
+            return  # sent last, after the history is written
     raise WorkflowError("workflow: got the end of the connection; expected the end of the workflow.")
 
 

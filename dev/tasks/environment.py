@@ -1,4 +1,4 @@
-"""Make, check and repair the environment that the commands share."""
+"""Create, check and repair the environment that the commands share."""
 
 import json
 import os
@@ -21,8 +21,8 @@ INSTALLING = "installing"
 def ensure(environment: Path, requirements: Sequence[Path]) -> Path:
     """Return the Python of an environment in which the requirement files are installed.
 
-    A finished environment carries a stamp. With the same stamp, and every installed file in its place, nothing is done.
-    Damaged packages are installed again; an unfinished installation, or another Python, starts afresh.
+    A complete environment has a stamp. If the stamp matches and all installed files exist, nothing is done. Damaged
+    packages are reinstalled. An incomplete installation, or one for another Python, is replaced.
 
     Args:
         environment: the environment's folder.
@@ -64,7 +64,7 @@ def script_of(environment: Path, name: str) -> Path:
 
 
 def fingerprint_python() -> str:
-    """Return what makes installed packages unusable when it changes."""
+    """Return the properties of Python that installed packages depend on."""
     return f"{platform.python_implementation()} {sys.version_info[0]}.{sys.version_info[1]} {platform.machine()}"
 
 
@@ -75,7 +75,7 @@ def fingerprint(requirements: Sequence[Path]) -> str:
 
 
 def starts(python: Path) -> bool:
-    """Tell whether this Python exists, runs, and has a working pip."""
+    """Return whether this Python exists, runs, and has a working pip."""
     try:
         return subprocess.run([python, "-c", "import pip"], capture_output=True, check=False).returncode == 0
     except OSError:
@@ -83,7 +83,7 @@ def starts(python: Path) -> bool:
 
 
 def create(environment: Path) -> None:
-    """Make an empty environment, in place of what is there."""
+    """Create an empty environment; an existing one is deleted."""
     shutil.rmtree(environment, ignore_errors=True)
     environment.parent.mkdir(parents=True, exist_ok=True)
     print(f"Creating an environment in {environment} ...", flush=True)
@@ -96,7 +96,7 @@ def create(environment: Path) -> None:
 
 def install(python: Path, arguments: Sequence[str]) -> None:
     """Run pip install in the environment."""
-    # Python compiles what it imports anyway; all of these packages would take minutes, and few of their files are used.
+    # Python compiles modules on import; compiling all packages now would take minutes, for files mostly unused.
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", *arguments]
     if subprocess.run(command, check=False).returncode != 0:
         raise SetupError(
@@ -106,19 +106,19 @@ def install(python: Path, arguments: Sequence[str]) -> None:
 
 
 def packages(python: Path) -> list[str]:
-    """Return what is installed, as name==version."""
+    """Return the installed packages as name==version."""
     found: list[str] = run_check(python, {})["packages"]
     return found
 
 
 def inspect(python: Path, expected: Sequence[str]) -> list[str]:
-    """Return the packages of which a file is missing or has another size, as pip arguments."""
+    """Return the packages with missing or changed files, as pip arguments."""
     damaged: list[str] = run_check(python, {"expected": list(expected)})["damaged"]
     return damaged
 
 
 def run_check(python: Path, question: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Ask the environment's own Python about its packages (see check_packages.py)."""
+    """Run check_packages.py in the environment's own Python."""
     command = [str(python), str(paths.TASKS / "check_packages.py")]
     answer = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, check=False)
     if answer.returncode != 0:
@@ -131,7 +131,7 @@ def run_check(python: Path, question: dict[str, list[str]]) -> dict[str, list[st
 
 
 def read_stamp(environment: Path) -> dict[str, Any]:
-    """Return the environment's stamp, empty where there is none."""
+    """Return the environment's stamp, or an empty dict."""
     try:
         stamp = json.loads(stamp_of(environment).read_text(encoding="utf-8"))
     except (OSError, ValueError):

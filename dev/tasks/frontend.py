@@ -12,17 +12,17 @@ from pathlib import Path
 from .locate import SetupError
 
 PACKAGE = "comfyui-frontend-package"
-# The newest published one that the pack was seen to work with; pyproject.toml's range holds it.
+# The newest version that the pack was tested with; it is inside pyproject.toml's range.
 NEWEST = "1.58.1"
 VARIABLE = "T2I_FRONTEND"
 
 
 def ensure(version: str, state: Path) -> Path:
-    """Return the folder of a frontend, which is downloaded unless it is there.
+    """Return the folder of a frontend; download it if it is missing.
 
     Args:
-        version: of the package.
-        state: ignored folder for it; ComfyUI's environment keeps its own frontend.
+        version: Version of the package.
+        state: Ignored folder for it; the frontend in ComfyUI's environment stays as it is.
 
     Returns:
         The folder for ComfyUI's --front-end-root.
@@ -44,6 +44,6 @@ def ensure(version: str, state: Path) -> Path:
 
 
 def arguments(environ: Mapping[str, str]) -> list[str]:
-    """Return main.py's arguments for the frontend that the variable names: none for ComfyUI's own."""
+    """Return main.py's arguments for the frontend in T2I_FRONTEND; none if the variable is not set."""
     root = environ.get(VARIABLE)
     return ["--front-end-root", root] if root else []

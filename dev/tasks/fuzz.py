@@ -1,4 +1,4 @@
-"""Fuzz the parsers with atheris, guided by coverage: `python3 run.py fuzz`, for the night.
+"""Fuzz the parsers with atheris, guided by coverage: `python3 run.py fuzz`, a job for the night.
 
 The targets are the property tests of tests/fuzz, so what is found here becomes an example there. libFuzzer ends the
 process that it runs in, so each test gets a process of its own.
@@ -18,28 +18,28 @@ from typing import Any
 from . import paths
 from .locate import SetupError
 
-# Outside of the environment: it has wheels for Linux alone, and only the night needs it.
+# Installed outside of the environment: it has wheels for Linux only, and only `fuzz` needs it.
 ATHERIS = "atheris==3.0.0"
 HOME = paths.STATE / "atheris"
 CORPUS = paths.STATE / "fuzz"
 CHILD = "--one"
-# The attacks of the test command, with many more tries where this is set.
+# The name of tests/attacks, and the variable that makes them try many more inputs.
 ATTACKS, ATTACKS_LONG = "attacks", "T2I_ATTACKS_LONG"
-# One attack may take this many seconds.
+# Seconds that one attack may take.
 SLOWEST_ATTACK = 3600
-# One input may take this many seconds and megabytes.
+# Limits for one input: seconds and megabytes.
 SLOWEST, LARGEST = 60, 4096
-# Bytes of an input, and how many random ones to begin with: of too few bytes hypothesis can't make a value.
+# Bytes of an input, and number of initial random inputs: hypothesis can't build a value from too few bytes.
 LONGEST_INPUT, FIRST_INPUTS = 8192, 64
 
 
 @dataclass(frozen=True)
 class Parser:
-    """Something that reads what others wrote.
+    """Code that parses untrusted input.
 
-    Args:
-        name: what to call it; tests/fuzz/test_<name>.py has its tests.
-        instrumented: the modules whose branches guide the fuzzer.
+    Attributes:
+        name: Its name; its tests are in tests/fuzz/test_<name>.py.
+        instrumented: Modules whose branches guide the fuzzer.
     """
 
     name: str
@@ -57,7 +57,7 @@ PARSERS = (
 
 
 def main(arguments: list[str]) -> int:
-    """Fuzz the parsers that are named, or all; return 1 when one of them broke."""
+    """Fuzz the named parsers, or all; return 1 if one failed."""
     names = [parser.name for parser in PARSERS]
     options = argparse.ArgumentParser(prog="python3 run.py fuzz --", description=main.__doc__)
     options.add_argument("parsers", nargs="*", metavar="parser", help=f"of {', '.join([*names, ATTACKS])}")
@@ -78,30 +78,30 @@ def main(arguments: list[str]) -> int:
     broken = [test for row in rows for test in run(row, chosen.minutes)]
     if ATTACKS in (chosen.parsers or [ATTACKS]) and not attack(chosen.minutes):
         broken.append(ATTACKS)
-    print(f"fuzz: {', '.join(broken)} broke, see above" if broken else "fuzz: nothing broke", flush=True)
+    print(f"fuzz: {', '.join(broken)} failed, see above" if broken else "fuzz: no failures", flush=True)
     return 1 if broken else 0
 
 
 def install() -> None:
-    """Get atheris, unless it is there."""
+    """Install atheris if it is missing."""
     if (HOME / "atheris").is_dir():
         return
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(HOME)]
     if subprocess.run([*command, ATHERIS], check=False).returncode != 0:
         raise SetupError(
-            f"fuzz: got an error from pip, shown above; expected {ATHERIS} in {HOME}. It has wheels for Linux alone: "
+            f"fuzz: got an error from pip, shown above; expected {ATHERIS} in {HOME}. It has wheels for Linux only: "
             "elsewhere run `python3 run.py tests -- tests/fuzz`."
         )
 
 
 def tests_of(parser: Parser) -> dict[str, Callable[..., Any]]:
-    """Return the property tests of a parser, by name."""
+    """Return the names of a parser's property tests."""
     module = importlib.import_module(f"{PACK}.tests.fuzz.test_{parser.name}")
     return {name: test for name, test in vars(module).items() if hasattr(test, "hypothesis")}
 
 
 def run(parser: Parser, minutes: float) -> list[str]:
-    """Fuzz a parser, its tests one after the other; return the names of those that broke."""
+    """Run a parser's property tests one after the other; return the names of those that failed."""
     names, broken = list(tests_of(parser)), []
     for name in names:
         print(f"{parser.name}: {name}", flush=True)
@@ -114,8 +114,8 @@ def run(parser: Parser, minutes: float) -> list[str]:
 
 
 def attack(minutes: float) -> bool:
-    """Run the attacks of the tests at length, and one server for so many minutes; tell whether all held."""
-    # A test may usually take five minutes; the one of the server takes as long as it is told, an attack tries hundreds.
+    """Run the long attacks, and one server for this many minutes; return whether all passed."""
+    # pytest's usual limit is five minutes per test; the server's test runs as long as requested, and attacks are slow.
     limit = f"--timeout={round(60 * minutes) + SLOWEST_ATTACK}"
     command = [str(Path(sys.executable).parent / "pytest"), limit, "tests/attacks", "tests/server"]
     environ = {**os.environ, ATTACKS_LONG: str(minutes), "OMP_NUM_THREADS": "1"}
@@ -123,7 +123,7 @@ def attack(minutes: float) -> bool:
 
 
 def fuzz(parser: Parser, name: str, minutes: float) -> None:
-    """Fuzz one test until the time is over or it breaks; ends the process."""
+    """Fuzz one test until the time is over or it fails; ends the process."""
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=list(parser.instrumented)):
         test = tests_of(parser)[name]
@@ -142,20 +142,20 @@ def fuzz(parser: Parser, name: str, minutes: float) -> None:
 
 
 def sow(corpus: Path) -> None:
-    """Give a new corpus its first inputs."""
+    """Write the initial inputs of a new corpus."""
     corpus.mkdir(parents=True, exist_ok=True)
     if any(corpus.iterdir()):
         return
     rng = random.Random(0)
     for number in range(FIRST_INPUTS):
         content = rng.randbytes(rng.randint(1, LONGEST_INPUT))
-        # Zeros, which stand for small and simple values, between random ones.
+        # Zeros, from which hypothesis builds small and simple values, between random bytes.
         sparse = bytes(byte if rng.random() < number / FIRST_INPUTS else 0 for byte in content)
         (corpus / f"first-{number:02}").write_bytes(sparse)
 
 
 def one_input(test: Callable[..., Any]) -> Callable[[bytes], None]:
-    """Return what libFuzzer calls: it wants no result, and hypothesis gives the input that it used."""
+    """Return a callback for libFuzzer, which expects no result; hypothesis returns the input that it used."""
 
     def call(data: bytes) -> None:
         test.hypothesis.fuzz_one_input(data)  # type: ignore[attr-defined]

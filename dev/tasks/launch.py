@@ -1,8 +1,8 @@
 """Run a module of this tree: `python dev/tasks/launch.py dev.demo.main --serve`.
 
-The tree is a package whose folder may be called anything ("my pack", "ComfyUI-T2I-Adapter"), and its root must never
-be on sys.path, where our nodes/ would shadow ComfyUI's nodes.py. So `python -m` can't be used: this loads the tree
-under a fixed name instead, and calls `main(arguments)` of the module asked for.
+The checkout's folder can have any name ("my pack", "ComfyUI-T2I-Adapter"), and it must never be on sys.path, where our
+nodes/ would shadow ComfyUI's nodes.py. So `python -m` can't be used. Instead, this script loads the tree under a fixed
+package name and calls `main(arguments)` of the module.
 """
 
 import importlib
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         sys.exit("launch: got no module; expected one, for example `python dev/tasks/launch.py dev.demo.main`.")
     here = Path(__file__).absolute().parent
-    # Python put this folder first; its server.py and setup.py must not shadow anyone's.
+    # Python put this folder first on the path; its server.py and setup.py must not shadow other modules.
     sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).absolute() != here]
     package = types.ModuleType(PACKAGE)
     package.__path__ = [str(here.parents[1])]

@@ -1,4 +1,4 @@
-"""Make one folder or file appear in a second place, on every system."""
+"""Link a folder or file to a second place, on every operating system."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ def link(source: Path, place: Path) -> None:
 
     Args:
         source: an existing folder or file.
-        place: where it shall appear; what an earlier call left there is replaced.
+        place: Path of the link; a link or copy from an earlier call is replaced.
     """
     if os.path.lexists(place):
         if place.is_symlink() and place.readlink() == source:
@@ -25,7 +25,7 @@ def link(source: Path, place: Path) -> None:
 
 
 def link_without_symlinks(source: Path, place: Path) -> None:
-    """Link where symbolic links are not allowed, as for a Windows user without developer mode."""
+    """Link without symbolic links, which Windows allows only in developer mode."""
     if source.is_dir():
         made = os.name == "nt" and subprocess.run(
             ["cmd", "/c", "mklink", "/J", str(place), str(source)], capture_output=True, check=False
@@ -40,7 +40,7 @@ def link_without_symlinks(source: Path, place: Path) -> None:
 
 
 def remove(place: Path) -> None:
-    """Remove a link or a copy, never what a link points at."""
+    """Remove a link or a copy, never the target of a link."""
     if place.is_symlink() or place.is_file():
         place.unlink()
         return

@@ -1,7 +1,7 @@
 """Write locales/en from the nodes' own texts: `python dev/tasks/launch.py dev.tasks.locales`.
 
-The other languages are translated by hand. The command says which English texts have changed since it last ran, and
-what the other languages lack or have too much.
+The other languages are translated by hand. The command prints which English texts have changed since it last ran, and
+which texts of the other languages are missing or left over.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from . import paths
 FOLDER = paths.ROOT / "locales"
 ENGLISH = "en"
 TRANSLATED = ("zh", "ja", "ko")
-# What ComfyUI merges into its own texts.
+# Files that ComfyUI merges into its own texts.
 NODES_FILE, MAIN_FILE = "nodeDefs.json", "main.json"
-# Parts of categories that ComfyUI has in every language itself: ours would replace its own.
+# Category names that ComfyUI translates itself: ours would replace its translation.
 KNOWN_CATEGORIES = ("training",)
 Texts = Mapping[str, Any]
 
 
 def english(nodes: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    """Return what ComfyUI's page shows of nodes, as its files of texts have it.
+    """Return the texts of nodes in the format of ComfyUI's locale files.
 
     Args:
         nodes: Classes of nodes.
 
     Returns:
-        By file name, its content: names, descriptions and tooltips by node, and the parts of their categories.
+        Content by file name: names, descriptions and tooltips by node, and the parts of their categories.
     """
     schemas = [node.GET_SCHEMA() for node in nodes]
     parts = dict.fromkeys(part for schema in schemas for part in schema.category.split("/"))
@@ -52,7 +52,7 @@ def _node(schema: Any) -> dict[str, Any]:
 
 
 def _inputs(inputs: Iterable[Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield inputs and those that the choices of a dynamic combo bring along, under the page's keys."""
+    """Yield inputs, including those of dynamic combo options, under the page's keys."""
     for one in inputs:
         yield above + one.id, one
         for option in getattr(one, "options", None) or ():
@@ -65,7 +65,7 @@ def _slot(one: Any) -> dict[str, str]:
 
 
 def load(language: str) -> dict[str, dict[str, Any]]:
-    """Return the files of a language by name; empty where there are none yet."""
+    """Return the files of a language by name; a missing file gives an empty dict."""
     return {name: _read(FOLDER / language / name) for name in (NODES_FILE, MAIN_FILE)}
 
 
@@ -83,14 +83,14 @@ def leaves(texts: Texts, above: str = "") -> dict[str, str]:
 
 
 def differences(wanted: Texts, got: Texts) -> list[str]:
-    """Say which texts are missing and which are left over."""
+    """List the texts that are missing or left over."""
     ours, theirs = leaves(wanted), leaves(got)
     lines = [f"{path}: missing" for path in ours if path not in theirs]
     return lines + [f"{path}: left over" for path in theirs if path not in ours]
 
 
 def main(arguments: list[str]) -> int:
-    """Write the English texts; return 1 if another language has to follow."""
+    """Write the English texts; return 1 if a translation must be updated."""
     from ..miniature.host import use_comfyui
 
     use_comfyui()

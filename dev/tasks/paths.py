@@ -1,4 +1,4 @@
-"""Where the commands keep things. Everything they make lies in one ignored folder."""
+"""Paths of the commands' files. Everything that they create is in one ignored folder."""
 
 from pathlib import Path
 

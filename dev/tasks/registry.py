@@ -1,4 +1,4 @@
-"""Check what would be published: `python3 run.py registry`, before a release and in the workflow that publishes."""
+"""Validate the archive to publish: `python3 run.py registry`, before a release and in the publishing workflow."""
 
 import os
 import subprocess
@@ -9,14 +9,14 @@ from pathlib import Path
 from . import archive, environment, paths
 from .locate import SetupError
 
-# What users download at most, in bytes; the registry itself would take much more.
+# Our limit for the archive's size in bytes; the registry accepts much more.
 LARGEST = 2_000_000
 HOME = paths.STATE / "comfy-cli"
 PASSED = "All validation checks passed"
 
 
 def main(arguments: list[str]) -> int:
-    """Validate the pack with the registry's own tool, and weigh its archive; return 1 where either fails."""
+    """Validate the pack with the registry's tool and check its archive's size; return 1 if either fails."""
     if arguments:
         sys.exit(f"registry: got {' '.join(arguments)}; expected no arguments.")
     try:
@@ -30,9 +30,9 @@ def main(arguments: list[str]) -> int:
 
 
 def complaints() -> list[str]:
-    """Return what `comfy node validate` has to say against the pack: its status is 0 even then."""
+    """Return the complaints of `comfy node validate`, whose exit status is 0 even then."""
     command = [str(environment.script_of(HOME, "comfy")), "--skip-prompt", "--no-enable-telemetry", "node", "validate"]
-    # Its settings belong into our folder, not into the user's; ruff, which it starts, lies beside it.
+    # Its settings go into our folder, not the user's home; PATH leads to the ruff that it starts.
     own = {"HOME": str(HOME), "XDG_CONFIG_HOME": str(HOME), "APPDATA": str(HOME)}
     search = os.pathsep.join((str(environment.python_of(HOME).parent), os.environ.get("PATH", "")))
     answer = subprocess.run(
@@ -46,7 +46,7 @@ def complaints() -> list[str]:
 
 
 def excess() -> list[str]:
-    """Return a complaint where the archive is too large."""
+    """Return a complaint if the archive is too large."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "pack.zip")
         files = archive.published(paths.ROOT)

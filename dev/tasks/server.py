@@ -1,4 +1,4 @@
-"""Start the real ComfyUI server as a child process, and end it whatever happens."""
+"""Start the real ComfyUI server as a child process, and always stop it."""
 
 import contextlib
 import http.client
@@ -21,13 +21,13 @@ END_WITHIN = 15.0
 TAIL_LINES = 30
 
 
-# For the miniature: its layers are so small that threads wait for each other longer than they work. On a machine that
-# is busy with other things a picture takes 4 s with one thread, and 35 s with two.
+# For the miniature: its layers are so small that threads wait for each other longer than they compute. On a busy
+# machine, a picture takes 4 s with one thread and 35 s with two.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class ServerError(RuntimeError):
-    """The server didn't start, or ended by itself."""
+    """The server did not start, or exited."""
 
 
 class ComfyServer:
@@ -49,7 +49,7 @@ class ComfyServer:
         self.command = [sys.executable, str(comfyui / "main.py"), "--port", str(self.port)]
         self.command += ["--base-directory", str(base)]
         self.command += ["--extra-model-paths-config", str(base_directory.extra_models(base))]
-        # Both would otherwise lie in ComfyUI's own folder, or open a window.
+        # Otherwise ComfyUI would write into its own folder, or open a window.
         self.command += ["--database-url", "sqlite:///:memory:", "--disable-auto-launch"]
         self.command += ["--disable-api-nodes", *arguments]
         self.base = base
@@ -71,7 +71,7 @@ class ComfyServer:
             waiting: called a few times a second with the seconds since the start.
 
         Raises:
-            ServerError: when it ends, or doesn't answer in time; shows the end of its log.
+            ServerError: It exits or does not answer in time; the message has the end of its log.
         """
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -97,7 +97,7 @@ class ComfyServer:
             raise
 
     def stop(self) -> None:
-        """End the server: politely first, so that it cleans up its temporary files."""
+        """Stop the server: first by a signal that lets it delete its temporary files."""
         process, self.process = self.process, None
         if process is None or process.poll() is not None:
             return
@@ -109,25 +109,25 @@ class ComfyServer:
             process.wait()
 
     def answers(self) -> bool:
-        """Tell whether the server is up."""
+        """Return whether the server answers."""
         try:
             return "system" in self.get("/system_stats")
         except (OSError, http.client.HTTPException, ValueError):
             return False
 
     def get(self, path: str) -> dict[str, object]:
-        """Return the JSON object that the server has at a path."""
-        # A proxy set for the outside world must not be asked for this machine.
+        """Return the JSON object at a path of the server."""
+        # A proxy for the internet must not be used for this machine.
         with build_opener(ProxyHandler({})).open(self.url + path, timeout=30) as response:
             answer: dict[str, object] = json.load(response)
         return answer
 
     def require_alive(self) -> None:
-        """Raise ServerError when the server has ended."""
+        """Raise ServerError if the server has exited."""
         if self.process is None:
             return
         try:
-            # A connection breaks a moment before its process can be seen to have ended.
+            # The connection breaks a moment before the process is reported as ended.
             status: int | None = self.process.wait(0.2)
         except subprocess.TimeoutExpired:
             status = None
@@ -148,7 +148,7 @@ class ComfyServer:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -156,7 +156,7 @@ def free_port() -> int:
 
 
 def device_arguments() -> list[str]:
-    """Return main.py's arguments for this machine: --cpu where torch sees no accelerator."""
+    """Return main.py's arguments for this machine: --cpu if torch finds no accelerator."""
     import torch
 
     usable = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()

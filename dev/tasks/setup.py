@@ -1,4 +1,4 @@
-"""Get everything that a command needs, and write down where it is."""
+"""Install everything that a command needs, and record the paths."""
 
 import argparse
 import contextlib
@@ -13,10 +13,10 @@ from . import environment, frontend, locate, paths
 
 
 def main(arguments: list[str]) -> int:
-    """Find or get ComfyUI, make or check the environment, and record both in `.comfyui/setup.json`."""
+    """Find or download ComfyUI, create or check the environment, and record both in `.comfyui/setup.json`."""
     parser = argparse.ArgumentParser(prog="setup", description=main.__doc__)
-    parser.add_argument("--oldest", action="store_true", help="get the oldest ComfyUI that the pack works with too")
-    parser.add_argument("--frontend", action="store_true", help="get the newest frontend too")
+    parser.add_argument("--oldest", action="store_true", help="also get the oldest supported ComfyUI")
+    parser.add_argument("--frontend", action="store_true", help="also get the newest frontend")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     paths.STATE.mkdir(exist_ok=True)
@@ -40,14 +40,14 @@ def main(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that two commands started at once don't install into one environment together."""
+    """Hold a lock file, so that two commands don't install into the environment at the same time."""
     with path.open("a+b") as file:
         lock(file.fileno())
         yield
 
 
 def lock(descriptor: int) -> None:
-    """Wait for a lock that the system drops with the process."""
+    """Wait for a lock that the system releases when the process ends."""
     if sys.platform == "win32":
         import msvcrt
 

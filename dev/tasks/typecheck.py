@@ -1,4 +1,4 @@
-"""Run mypy on the libraries, whatever the checkout's folder is called."""
+"""Run mypy on the libraries, independent of the name of the checkout's folder."""
 
 import subprocess
 import sys
@@ -11,8 +11,8 @@ LIBRARIES = ("common", "adapter_models", "annotators", "training", "cli", "dev/t
 def main(arguments: list[str]) -> int:
     """Check every library that exists; return mypy's status.
 
-    mypy takes a module's name from its folders and refuses "my pack" or "ComfyUI-T2I-Adapter", while a part alone
-    can't resolve `..adapter_models`. So it sees the libraries through links in a package of a fixed name.
+    mypy derives module names from folders and rejects "my pack" or "ComfyUI-T2I-Adapter", and a single library can't
+    resolve `..adapter_models`. So mypy gets links to the libraries in a package with a fixed name.
     """
     home = paths.STATE / "typecheck"
     package = home / "t2i_adapter_pack"

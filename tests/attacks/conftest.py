@@ -1,6 +1,6 @@
-"""Attacks from outside: what ComfyUI hands over, what lies in its folders, and what a server sends.
+"""Attacks through untrusted input: values from ComfyUI, files in its folders, and responses of servers.
 
-The ordinary test command tries some of each; with T2I_ATTACKS_LONG set to minutes, as `fuzz` does, all of them.
+The ordinary test command tries some of each; if T2I_ATTACKS_LONG is set to minutes, as by `fuzz`, it tries all.
 """
 
 from ..host.conftest import inside_comfyui, models, output, places, published, sd, sdxl, weights

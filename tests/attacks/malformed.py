@@ -1,4 +1,4 @@
-"""Values that no node was made for, and a call of a node as ComfyUI's executor calls it."""
+"""Malformed values, and calls of nodes as ComfyUI's executor makes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG = "x" * 100_000
 
 @dataclass(frozen=True)
 class Value:
-    """A value and what to call it."""
+    """A value and its name."""
 
     name: str
     value: Any
@@ -92,7 +92,7 @@ def all_values() -> list[Value]:
 
 
 def execute(node: Any, inputs: dict[str, Any]) -> Any:
-    """Call a node as ComfyUI does once it has collected the values of its inputs."""
+    """Call a node as ComfyUI does after collecting its input values."""
     hidden = {"hidden_inputs": {}}
     clone = node.PREPARE_CLASS_CLONE(hidden)
     with torch.inference_mode():

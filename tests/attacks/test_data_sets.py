@@ -1,4 +1,4 @@
-"""Data sets that are cut, looped, doubled or named in other encodings: what is whole is used, and the rest is named."""
+"""Damaged data sets (truncated, looped, duplicated, other encodings): intact samples are used, others reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ComfyUI's interrupt at each of its questions, in load, features, annotate and save: nothing half done or left."""
+"""Interrupt at each check in load, features, annotate and save: nothing is left half done."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PIXELS, LATENT = (64, 64), (8, 8)
 
 @pytest.fixture
 def questions(monkeypatch) -> Any:
-    """ComfyUI's question whether the user has cancelled, which answers yes the n-th time."""
+    """ComfyUI's check for an interrupt, which interrupts at the n-th call."""
     return Questions(monkeypatch)
 
 
 class Questions:
-    """Counts the questions, and cancels at one of them through ComfyUI's own flag."""
+    """Counts the checks, and interrupts at one of them through ComfyUI's own flag."""
 
     def __init__(self, monkeypatch: Any) -> None:
         import comfy.model_management as management
@@ -42,12 +42,12 @@ class Questions:
         monkeypatch.setattr(management, "throw_exception_if_processing_interrupted", counted)
 
     def count(self, act: Callable[[], Any]) -> tuple[Any, int]:
-        """Act without cancelling; return the result, and how often was asked."""
+        """Run without interrupting; return the result and the number of checks."""
         self.asked, self.cancel_at = 0, -1
         return act(), self.asked
 
     def cancel(self, act: Callable[[], Any], at: int) -> None:
-        """Cancel at a question."""
+        """Interrupt at a check."""
         import comfy.model_management as management
 
         self.asked, self.cancel_at = 0, at

@@ -1,4 +1,4 @@
-"""Malformed prompts on a real server: refused by ComfyUI, or by us with a sentence, or run; no raw error of ours."""
+"""Malformed prompts on a real server: ComfyUI or the pack refuses them with a message, or they run; no raw errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from . import malformed
 from .effort import LONG
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
-# How many of them the ordinary test command sends.
+# Number of prompts that the ordinary test command sends.
 QUICK = 150
 RAW = (None, 5, -1, 1e30, "1.5", "text", "NaN", "", True, {}, {"a": 1}, [], [1], [1, 2, 3], {"__value__": [1]})
 NODES: dict[str, Any] = {
@@ -51,7 +51,7 @@ ATTACKED = (
     *("T2IAnnotateCanny", "T2ICleanSketch", "T2INormalizeDepth", "T2IAnnotateColor", "T2IPaintSegmentation"),
     *("T2IDrawPose", "T2IAnnotateGray", "T2IAnnotateFor", "T2IAnnotateSketch", "T2IDetectPose", "SaveT2IAdapter"),
 )
-# What ComfyUI calls an error that a node's own check raised.
+# ComfyUI's type of an error raised by a node's own check.
 RAW_REFUSALS = ("exception_during_validation", "exception_during_inner_validation")
 
 
@@ -80,7 +80,7 @@ def post(url: str, prompt: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 
 def right_inputs(rows: dict[str, Any]) -> dict[str, Any]:
-    """A right value, or a link to one, for each input of a node, by what /object_info says of it."""
+    """A valid value, or a link to one, for each input of a node, derived from /object_info."""
     found: dict[str, Any] = {}
     for name, (kind, *more) in {**rows.get("required", {}), **rows.get("optional", {})}.items():
         values = more[0] if more else {}
@@ -119,7 +119,7 @@ def prompts(url: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def ending(url: str, ident: str) -> dict[str, Any]:
-    """Wait for a prompt's end; return its status."""
+    """Wait until a prompt ends; return its status."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         with build_opener(ProxyHandler({})).open(f"{url}/history/{ident}", timeout=60) as response:
@@ -130,7 +130,7 @@ def ending(url: str, ident: str) -> dict[str, Any]:
 
 
 def raw_error(code: int, answer: dict[str, Any], url: str) -> str | None:
-    """Say how a prompt ended, if in a raw error."""
+    """Return the raw error that a prompt ended with, or None."""
     if code != 200:
         reasons = [reason for node in answer.get("node_errors", {}).values() for reason in node["errors"]]
         found = [reason["details"] for reason in reasons if reason["type"] in RAW_REFUSALS]
@@ -144,12 +144,12 @@ def raw_error(code: int, answer: dict[str, Any], url: str) -> str | None:
 
 
 def ours(error: dict[str, Any]) -> bool:
-    """Tell whether an error is one of ours, with its sentence."""
+    """Return whether an error is one of the pack's, with its message."""
     return error["exception_type"].startswith("t2i_adapter.") and "; expected " in error["exception_message"]
 
 
 def send(running: server.ComfyServer, chosen: list[tuple[str, dict[str, Any]]]) -> list[str]:
-    """Queue prompts, some at a time; return what ended in a raw error."""
+    """Queue prompts in groups; return those that ended with a raw error."""
     found = []
     for begin in range(0, len(chosen), 50):
         part = chosen[begin : begin + 50]

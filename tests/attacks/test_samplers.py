@@ -1,4 +1,4 @@
-"""Samplers that run others inside a step, end early, or call the model as they like: right, and no run is left."""
+"""Samplers that nest, end early, or call the model in unusual ways: results are right, and no run is left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUTES = ("model", "control")
 
 
 class EndedError(Exception):
-    """What a sampler raises."""
+    """The error that a sampler raises."""
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def guider(model: Any, prompts: dict[str, Any]) -> Any:
 def run(
     model: Any, prompts: dict[str, Any], function: Callable[..., torch.Tensor] | None = None, batch: int = 1
 ) -> Any:
-    """Sample with a sampler of this function; Euler's own by default.
+    """Sample with this sampler function; Euler by default.
 
-    ComfyUI's model forgets its patcher when a run ends: one around it, which goes on, needs it again.
+    ComfyUI's model drops its patcher at the end of a run, but an enclosing run still needs it.
     """
     import comfy.samplers
     from comfy.k_diffusion.sampling import sample_euler
@@ -73,7 +73,7 @@ def run(
 
 
 def euler(denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, before: Any = None) -> torch.Tensor:
-    """Euler's steps, with something before each."""
+    """Euler's steps, with a callback before each."""
     for sigma, following in itertools.pairwise(sigmas):
         if before is not None:
             before(x, sigma)
@@ -88,7 +88,7 @@ DRESSINGS = ALL_DRESSINGS if effort.LONG else [("model", True), ("control", Fals
 
 @pytest.fixture(params=DRESSINGS, ids=str)
 def dressing(request, sd, adapter) -> tuple[Any, dict[str, Any]]:
-    """With a strength that changes by sampling step, too: what a run knows of its steps must be its own."""
+    """Also with a strength that changes by step: each run must know its own steps."""
     from t2i_adapter_pack.nodes.weights import T2IAdapterSchedule, T2IAdapterWeights
 
     route, scheduled = request.param
@@ -100,7 +100,7 @@ def dressing(request, sd, adapter) -> tuple[Any, dict[str, Any]]:
 
 
 def nothing_left(model: Any) -> bool:
-    """Whether no run is alive, and none of it in the MODEL's options."""
+    """Return whether no run is alive, or left in the MODEL's options."""
     options = model.model_options.get("transformer_options", {})
     return not tiny.left_of_runs() and not any(isinstance(key, str) and "t2i" in key for key in options)
 
@@ -122,7 +122,7 @@ def broken_run(model: Any, prompts: dict[str, Any], **_: Any) -> Callable[..., N
 
 
 def raising(step: int) -> Callable[..., torch.Tensor]:
-    """A sampler that breaks at a step."""
+    """A sampler that fails at a step."""
 
     def function(denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None, **_: Any) -> torch.Tensor:
         def before(_: torch.Tensor, sigma: torch.Tensor) -> None:
@@ -149,7 +149,7 @@ def test_a_run_inside_a_step_changes_nothing_of_the_run_around_it(sd, dressing, 
 
 
 def test_a_sampler_inside_a_step_that_shares_the_options_changes_nothing_of_the_run(dressing):
-    """As packs do that go through ComfyUI's wrappers again for a part of the way."""
+    """As in packs that enter ComfyUI's wrappers again in the middle of a call."""
     import comfy.patcher_extension as extension
     import comfy.samplers
 
@@ -192,7 +192,7 @@ def test_a_sampler_that_ends_early_leaves_nothing(dressing, way, step):
 
 @pytest.mark.parametrize("rows", [1, 3, 4])
 def test_a_sampler_that_calls_with_another_batch_gets_what_each_row_would_get_alone(dressing, rows):
-    """Some samplers put several noise levels or copies into one call; the condition image is one, and theirs."""
+    """Some samplers put several noise levels or copies into one call; all share one condition image."""
     model, prompts = dressing
     found = []
 
@@ -212,7 +212,7 @@ def test_a_sampler_that_calls_with_another_batch_gets_what_each_row_would_get_al
 
 @pytest.mark.parametrize("each", [False, True])
 def test_runs_in_turns_of_two_guiders_of_one_model_are_each_right(dressing, each):
-    """One run at each step of the other, a step at a time: what is kept of a run must not be looked up by the MODEL."""
+    """Two runs that alternate step by step: the state of a run must not be looked up by the MODEL."""
     model, prompts = dressing
     expected = run(model, prompts)
     depth = effort.count(2, 4)

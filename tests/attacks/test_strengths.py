@@ -1,4 +1,4 @@
-"""Strengths that no precision holds, and batches of nothing: refused before the first step, whoever multiplies them."""
+"""Strengths outside of a precision's range, and empty batches, are refused before the first step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..host import companions, tiny
 
 pytestmark = pytest.mark.host
 LATENT, PIXELS = (8, 8), (64, 64)
-# A strength that each precision holds, and one that would have made a picture of NaN.
+# For each precision, a strength inside its range, and one that would give NaN.
 BOUNDS = {torch.float32: (1e10, 1e30), torch.bfloat16: (1e10, 1e30), torch.float16: (50.0, 1e5)}
 
 
 @pytest.fixture(scope="module")
 def unets(inside_comfyui) -> dict[Any, Any]:
-    """MODELs by the precision that they compute in."""
+    """MODELs by their compute precision."""
     made = {dtype: tiny.model(manual_cast=dtype) for dtype in BOUNDS}
     assert all(model.model.get_dtype_inference() == dtype for dtype, model in made.items())
     return made
@@ -39,7 +39,7 @@ def weighted(*factors: float, **values: Any) -> Any:
 
 
 def calls_until_refused(model: Any, match: str = "can hold", **values: Any) -> int:
-    """Sample; return how often the UNet ran before the run was refused."""
+    """Sample; return the number of UNet calls before the run was refused."""
     from t2i_adapter_pack.adapter_models.errors import AdapterError
 
     count = tiny.Count(model.model.diffusion_model)

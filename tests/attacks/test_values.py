@@ -1,4 +1,4 @@
-"""Every node with every malformed value at every input: a result, or what was got, what was expected, and the fix."""
+"""Every node with every malformed value at every input gives a result or a well-formed error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def node_classes() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def good(inside_comfyui, models) -> dict[str, Any]:
-    """A right value for each type of socket."""
+    """A valid value for each socket type."""
     from t2i_adapter_pack.adapter_models.weights import Weights
 
     adapter = tiny.adapter(tiny.adapter_config(), name="t2iadapter_sketch_sd14v1")
@@ -51,7 +51,7 @@ def folders(weights, output) -> Path:
 
 
 def right_inputs(node: Any, good: dict[str, Any]) -> dict[str, Any]:
-    """A right value for every input of a node."""
+    """A valid value for every input of a node."""
     found = {}
     for row in node.define_schema().inputs:
         kind = row.get_io_type()
@@ -67,7 +67,7 @@ def right_inputs(node: Any, good: dict[str, Any]) -> dict[str, Any]:
 
 
 def trouble(node: Any, inputs: dict[str, Any]) -> str | None:
-    """Run a node; say what is wrong with how it ends, or None."""
+    """Run a node; return what is wrong with its result or error, or None."""
     from t2i_adapter_pack.adapter_models.errors import AdapterError
     from t2i_adapter_pack.annotators.errors import AnnotatorError
 
@@ -123,7 +123,7 @@ CHECKS = ("validate_inputs", "fingerprint_inputs")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_value_breaks_what_comfyui_asks_before_a_run(folders, good, name):
-    """Of what ComfyUI asks so, it shows the user the raw error, or runs the node again and again."""
+    """ComfyUI calls these methods directly: it shows a raw error to the user, or runs the node again each time."""
     from t2i_adapter_pack.adapter_models.errors import AdapterError
 
     (node,) = (node for node in node_classes() if node.__name__ == name)
@@ -132,7 +132,7 @@ def test_no_value_breaks_what_comfyui_asks_before_a_run(folders, good, name):
         function = vars(node).get(check)
         names = inspect.signature(function.__func__).parameters if function else {}
         for key in (key for key in names if key not in ("cls", "_")):
-            # A name that is no text was refused before its fingerprint is asked.
+            # A name that is not a string is refused before its fingerprint is computed.
             values = [
                 value for value in malformed.all_values() if check == "validate_inputs" or isinstance(value.value, str)
             ]

@@ -1,4 +1,4 @@
-"""ComfyUI's page in a headless browser, used as a person uses it: keys, clicks, and what can be seen."""
+"""ComfyUI's page in a headless browser, used through keys, clicks and visible content."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 RENDERERS = {"classic": False, "Nodes 2.0": True}
-# A page that shows nothing but the graph, and begins anew each time.
+# Settings for a page that shows only the graph and remembers nothing.
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Minimap.Visible": False,
     "Comfy.RightSidePanel.IsOpen": False,
     "Comfy.Workflow.Persist": False,
-    "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # texts also where they are small
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # draw texts at all sizes
 }
 SIZE = {"width": 1600, "height": 1000}
-# Milliseconds, on a busy machine: for what the page does by itself, and for what the server has to do.
+# Time limits in milliseconds on a busy machine: for actions of the page, and of the server.
 SOON, LATER = 20_000.0, 120_000.0
-# How often something is tried.
+# Number of tries.
 PATIENCE = 5
 EMPTY = {"nodes": [], "links": [], "version": 0.4, "last_node_id": 0, "last_link_id": 0}
 
@@ -52,7 +52,7 @@ TITLE_OF = """(id) => {
     return [x + left, y + top]
 }"""
 SELECTED = "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)"
-# The page fits its view to where nodes were drawn last.
+# The page fits its view to the last drawn positions of nodes.
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 VIEW = "() => [app.canvas.ds.scale, ...app.canvas.ds.offset]"
 GRAPH = "() => JSON.stringify(app.graph.serialize().nodes)"
@@ -92,7 +92,7 @@ class ComfyPage:
         self.context.close()
 
     def use(self, renderer: str) -> None:
-        """Draw with one of RENDERERS, as the switch in ComfyUI's menu does."""
+        """Select one of RENDERERS, like the switch in ComfyUI's menu."""
         on = RENDERERS[renderer]
         self.page.evaluate("(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", on)
         self.open(EMPTY)
@@ -120,11 +120,11 @@ class ComfyPage:
         self.settle(VIEW, 2)
 
     def settle(self, what: str = GRAPH, rounds: int = 10) -> None:
-        """Wait until something stands still: the graph, whose nodes take their sizes by and by, or the view.
+        """Wait until a value stops changing, for example node sizes or the view.
 
         Args:
-            what: a function of the page that returns it.
-            rounds: for how many tenths of a second, or two frames of a busy page, it has to stay the same.
+            what: JavaScript function that returns it.
+            rounds: Number of equal values in a row, each 0.1 s or two frames apart.
         """
         seen: list[Any] = []
         while len(seen) <= rounds or any(one != seen[-1] for one in seen[-rounds:]):
@@ -146,11 +146,11 @@ class ComfyPage:
         )
 
     def insist(self, action: Callable[[], object], seen: Callable[[float], object]) -> None:
-        """Do something again until its effect is seen, as people do: a busy page loses clicks.
+        """Repeat an action until its effect is visible, since a busy page loses clicks.
 
         Args:
-            action: what to do; done twice, it must have the same effect.
-            seen: waits for the effect, at most as many milliseconds as it is given.
+            action: The action; repeating it must be harmless.
+            seen: Waits for the effect, at most this many milliseconds.
         """
         from playwright.sync_api import TimeoutError as Unseen
 
@@ -172,13 +172,13 @@ class ComfyPage:
         return found
 
     def prompt(self) -> dict[str, Any]:
-        """Return what Run would send."""
+        """Return the prompt that Run would send."""
         found: dict[str, Any] = self.page.evaluate("async () => (await app.graphToPrompt()).output")
         return found
 
     @contextmanager
     def running(self) -> Iterator[dict[str, Any]]:
-        """Click Run, let the block look on, and wait for the end; then the dictionary holds what was seen."""
+        """Click Run, execute the block meanwhile, and wait for the end; fills the yielded dictionary."""
         self.page.evaluate("() => { seen.events.length = seen.titles.length = 0 }")
         found: dict[str, Any] = {}
         self.click_run()
@@ -190,7 +190,7 @@ class ComfyPage:
         """Click Run and wait for the end.
 
         Returns:
-            `events`, the server's messages as pairs of kind and content, and `titles` of the window meanwhile.
+            `events`, the server's messages as pairs of type and content, and the window's `titles` during the run.
         """
         with self.running() as seen:
             pass
@@ -206,7 +206,7 @@ class ComfyPage:
         return {
             str(node): [self.fetch(image) for image in output["images"]]
             for node, output in outputs.items()
-            # Neither what Load Image shows nor videos.
+            # Without Load Image's pictures and videos.
             if output.get("images") and output["images"][0]["type"] != "input" and not any(output.get("animated", ()))
         }
 
@@ -232,7 +232,7 @@ class ComfyPage:
         return self.page.locator(f"[data-node-id='{node}']")
 
     def complaints(self) -> list[str]:
-        """Return what ComfyUI complains of in its overlay."""
+        """Return the messages of ComfyUI's error overlay."""
         return self.page.get_by_test_id("error-overlay").all_inner_texts()
 
     def errors_panel(self) -> Locator:
@@ -241,5 +241,5 @@ class ComfyPage:
         return self.page.get_by_test_id("properties-panel")
 
     def screenshot(self, name: str) -> None:
-        """Keep what can be seen."""
+        """Save a screenshot."""
         self.page.screenshot(path=self.screenshots / f"{name}.png")

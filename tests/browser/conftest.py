@@ -1,4 +1,4 @@
-"""The real page on the real server. One window for a file of tests, both renderers; every test leaves a screenshot."""
+"""The real page on the real server. One window per test file, both renderers, one screenshot per test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..adapter_models import samples
 from .comfy_page import RENDERERS, ComfyPage
 
 SCREENSHOTS = paths.STATE / "screenshots"
-# The page has nothing to ask of anyone but the server of these tests.
+# The page may send requests only to the tests' server.
 FLAGS = (
     "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -54,7 +54,7 @@ def stage(comfy_server) -> Any:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A running browser. Not for the whole session: beside its event loop no other may run in this thread."""
+    """A running browser. Not session-wide, since its event loop excludes others in this thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -79,12 +79,12 @@ def page(window, request) -> Iterator[ComfyPage]:
 
 @pytest.fixture
 def classic(window, request) -> Iterator[ComfyPage]:
-    """The window with an empty graph, for what doesn't depend on how nodes are drawn."""
+    """The window with an empty graph, for tests that do not depend on the renderer."""
     yield from on_stage(window, "classic", request.node.name)
 
 
 def on_stage(window: ComfyPage, renderer: str, name: str) -> Iterator[ComfyPage]:
-    """Hand out the window, keep its last picture, and refuse what a script of the page threw."""
+    """Yield the window, save a last screenshot, and fail if a script of the page threw an error."""
     window.use(renderer)
     window.errors.clear()
     yield window

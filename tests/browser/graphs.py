@@ -1,4 +1,4 @@
-"""Workflows for the tests of the page, made of the demo's workflow files."""
+"""Workflows for the browser tests, derived from the demo's."""
 
 from __future__ import annotations
 

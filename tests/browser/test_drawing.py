@@ -1,4 +1,4 @@
-"""Every node is drawn in both renderers with all its widgets, and offers the values that the server declares."""
+"""Both renderers draw every node with all its widgets and the values that the server declares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDGETS = """() => Object.fromEntries(app.graph.nodes.map((node) =>
 
 
 def declared(info):
-    """Names and defaults of the inputs that are widgets, in the server's words."""
+    """Names and defaults of the widget inputs, as the server declares them."""
     found = {}
     for group in ("required", "optional"):
         for name, (kind, options) in info["input"].get(group, {}).items():

@@ -1,4 +1,4 @@
-"""Undo, copy and paste of nodes, above all of the one whose inputs come and go."""
+"""Undo, copy and paste of nodes, especially of the one with dynamic inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADD = """(kind) => {
     node.pos = [300, 300]
     return node.id
 }"""
-# Where a widget of the classic page is: on its middle, in the window's pixels.
+# Centre of a widget in the classic renderer, in the window's pixels.
 WIDGET_AT = """([id, name]) => {
     const node = app.graph.getNodeById(id)
     const widget = node.widgets.find((widget) => widget.name === name)
@@ -23,7 +23,7 @@ WIDGET_AT = """([id, name]) => {
     const {left, top} = app.canvas.canvas.getBoundingClientRect()
     return [x + left, y + top]
 }"""
-# Another value than the one a widget has, of its own kind.
+# A value of the same type as a widget's, but different.
 CHANGE = """() => {
     const node = app.graph.nodes[0]
     for (const widget of node.widgets ?? []) {
@@ -59,10 +59,10 @@ def type_number(page, node, name, value):
 
 
 def step_until(page, command, wanted, most=8):
-    """Undo or redo until the widgets are as wanted: how many steps a click makes is the page's affair.
+    """Undo or redo until the widgets have the wanted values; the number of steps per click depends on the page.
 
-    As the menu does it, not by keys: with Nodes 2.0 the page also looks for changes at each key, and takes it for one
-    when a node that came back is drawn in another size.
+    Uses the menu's command, not keys: with Nodes 2.0 the page checks for changes at each key, and takes a restored node
+    with another size for a change.
     """
     for _ in range(most):
         page.page.evaluate("(command) => app.extensionManager.command.execute(command)", command)

@@ -1,4 +1,4 @@
-"""What a user reads in the page when something is wrong: our own words."""
+"""The page shows the pack's own error messages to the user."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def test_an_adapter_of_another_family(page):
     told = panel.inner_text()
     assert "as made for SDXL" in told
     assert "Load a checkpoint that the adapter was made for" in told
-    # Nobody wants to read where the pack lies on the disk before what is wrong.
+    # The message must not begin with the pack's path on disk.
     assert f"t2i_adapter.FamilyMismatchError: {WRONG_FAMILY}.safetensors: got an adapter" in told
 
 
 def test_a_missing_file(page):
     page.open(graphs.drawing(adapter_name=GONE))
     page.click_run()
-    # The page itself knows that the file is missing; why the server refused is behind the sign beside the input.
+    # The page itself detects the missing file; the server's reason is in the icon beside the input.
     panel = page.errors_panel()
     panel.get_by_text("Invalid input").first.wait_for()
     assert GONE in panel.inner_text()

@@ -1,4 +1,4 @@
-"""Bypass and mute: what a node hands on when it is bypassed, and the pictures that follow."""
+"""Bypass and mute: what a bypassed node passes on, and the resulting pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from . import graphs
 from .test_search import NODES
 
-# Of each node, what comes out of it while it is bypassed: the output, and the input that it then is.
+# For each node, its output while bypassed, and the input that is passed through.
 PASSES: dict[str, dict[str, str]] = {
     "ApplyT2IAdapter": {"model": "model"},
     "ApplyT2IStyleAdapter": {"conditioning": "conditioning"},
@@ -41,7 +41,7 @@ PASSES: dict[str, dict[str, str]] = {
 }
 NORMAL, MUTED, BYPASSED = 0, 2, 4
 
-# The node between a source for each socket and a consumer of each output; which input's source each consumer has.
+# The node between a source per input and a consumer per output; returns which source each consumer gets.
 AMONG_OTHERS = """async ([kind, sources, consumers, mode]) => {
     app.graph.clear()
     const add = (kind) => { const node = LiteGraph.createNode(kind); app.graph.add(node); return node }
@@ -71,7 +71,7 @@ AMONG_OTHERS = """async ([kind, sources, consumers, mode]) => {
 
 @pytest.fixture(scope="module")
 def others(stage):
-    """For each type of socket, a node and output that makes it, and a node and input that takes it."""
+    """For each socket type, a node and output that produce it, and a node and input that accept it."""
     sources, consumers = {}, {}
     for kind, info in stage.get("/object_info").items():
         for slot, output in enumerate(info["output"]):

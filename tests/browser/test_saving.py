@@ -1,4 +1,4 @@
-"""A workflow that is saved, opened again another day and run draws the same picture."""
+"""A workflow that is saved, reopened and run draws the same picture."""
 
 from __future__ import annotations
 

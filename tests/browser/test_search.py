@@ -14,7 +14,7 @@ HAS = f"(title) => ({TITLES})().includes(title)"
 
 def look_up(page, box, words, title):
     """Type words, and return the row with this title, or None."""
-    box.fill(NONSENSE)  # so that an earlier answer is not taken for this one
+    box.fill(NONSENSE)  # so that an earlier result is not mistaken for this one
     page.get_by_test_id("no-results").wait_for()
     box.fill(words)
     page.get_by_test_id("no-results").wait_for(state="detached")
@@ -33,7 +33,7 @@ def test_a_node_is_found_by_each_of_its_aliases_and_added(node_id, classic, stag
     assert [word for word, row in rows.items() if row is None] == []
     page.get_by_test_id("result-item").nth(rows[words[-1]]).click()
     box.wait_for(state="detached")
-    page.wait_for_function("() => app.graph.nodes[0]?.flags.ghost")  # it hangs on the pointer
+    page.wait_for_function("() => app.graph.nodes[0]?.flags.ghost")  # the new node follows the pointer
     page.mouse.move(700, 400)
     page.mouse.click(700, 400)
     page.wait_for_function("() => app.graph.nodes.length === 1 && !app.graph.nodes[0].flags.ghost")

@@ -1,4 +1,4 @@
-"""Every example workflow in the real page: it opens without a complaint, runs, and shows its progress and picture."""
+"""Every example workflow opens in the real page without errors, runs, and shows its progress and picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .comfy_page import RENDERERS
 
 EXAMPLES = Path(__file__).absolute().parents[2] / "example_workflows"
 STEPS = 4
-# The page's player of videos writes itself into the prompt; the server knows no such input.
+# The page's video player adds itself to the prompt; the server has no such input.
 PLAYER = "video-preview"
 PUT = """(prompt) => {
     for (const [id, {inputs}] of Object.entries(prompt))
@@ -31,7 +31,7 @@ def documents() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def stage(stage) -> Any:
-    """A user's machine: all the files that the workflows name are there, small ones in their places."""
+    """A server with small stand-ins for all files that the workflows name."""
     known = twins.prepare(stage)
     models, pictures = Path(stage.base, "models"), Path(stage.base, "input")
     nodes = [node for document in documents() for node in document["nodes"]]

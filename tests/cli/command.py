@@ -1,6 +1,6 @@
-"""The command in a process of its own, in a ComfyUI that knows the miniature: `python command.py <options>`.
+"""The command in its own process, in a ComfyUI that supports the miniature: `python command.py <options>`.
 
-ComfyUI's custom nodes, which teach it the miniature elsewhere, are not loaded by the command.
+The command does not load custom nodes, through which ComfyUI supports the miniature elsewhere.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Captions on their way into examples: literal by default, prompts on request, and runs of before go on."""
+"""Captions in training data: literal by default, prompts on request; older runs can be resumed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_weights_may_be_asked_for(arguments, pictures, miniature, tmp_path):
 
 
 def test_another_reading_of_captions_is_another_data_set_only_where_it_matters(command, arguments, pictures, tmp_path):
-    """So a run that began when captions were read as prompts goes on if they mean the same."""
+    """So a run from before this change resumes if its captions mean the same either way."""
     from t2i_adapter_pack.cli.main import main
 
     weights = "--prompt-weights"

@@ -1,4 +1,4 @@
-"""What the command understands before it looks for ComfyUI, and how it finds it."""
+"""The command's options, parsed before ComfyUI is imported, and how it finds ComfyUI."""
 
 from __future__ import annotations
 

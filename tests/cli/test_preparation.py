@@ -1,4 +1,4 @@
-"""What the command says of its data: one line at the end that tells maps of the user's own from drawn ones."""
+"""The command's summary of its data: one line that distinguishes the user's maps from drawn ones."""
 
 from __future__ import annotations
 

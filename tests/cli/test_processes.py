@@ -1,4 +1,4 @@
-"""The command in processes of its own: two of them by accelerate, and one that is killed."""
+"""The command in separate processes: two started by accelerate, and one that is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command from pictures to an adapter, inside the real ComfyUI: what it writes, stops at, goes on from, refuses."""
+"""The command from pictures to an adapter in the real ComfyUI: what it writes, resumes and refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The code in docs/libraries.md runs, with tiny random models under the names that it loads, and smaller pictures."""
+"""The code in docs/libraries.md runs, with tiny random models in place of those that it loads, and small pictures."""
 
 import json
 import re
@@ -25,7 +25,7 @@ CONFIG = samples.full(1, channels=WIDTHS)
 
 
 def tokenizer(folder):
-    """A tokenizer that knows letters alone."""
+    """A tokenizer with single letters as vocabulary."""
     from transformers import CLIPTokenizer
 
     letters = string.ascii_lowercase
@@ -78,7 +78,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ran(files):
-    """The names that the page's code leaves behind."""
+    """The variables after running the page's code."""
     names = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(files)

@@ -1,4 +1,4 @@
-"""From a workflow file to a prompt, as ComfyUI's page does it."""
+"""Convert a workflow file to a prompt as ComfyUI's page does."""
 
 from __future__ import annotations
 

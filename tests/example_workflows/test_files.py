@@ -1,4 +1,4 @@
-"""The files of example_workflows/: what the page needs of them, against the real server's nodes."""
+"""The files of example_workflows/ are valid for the page, checked against the real server's nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each example workflow on the real server, with the miniature in the place of the published models."""
+"""Each example workflow runs on the real server, with the miniature in place of the published models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from t2i_adapter_pack.dev.demo.templates.convert import to_prompt
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 BY_NAME = {twin.name: twin for twin in twins.TWINS}
-# Least overlap of what is drawn with the shapes of the scene. The others draw what no measure of the miniature knows.
+# Minimum overlap of the drawn foreground with the scene's shapes. The miniature's measures do not apply to others.
 OBEYED = {
     "Sketch": 0.6,
     "Canny edges": 0.6,
@@ -34,7 +34,7 @@ ADAPTER_OFF = {("Apply T2I-Adapter", "strength"): 0.0}
 
 @pytest.fixture(scope="module")
 def runs(comfy_server, known):
-    """Run a twin once, whichever tests ask for it."""
+    """Run a twin once for all tests."""
     made = {}
 
     def run(name):
@@ -52,7 +52,7 @@ def pixels(data: bytes) -> torch.Tensor:
 
 
 def shown(twin: twins.Twin, run: twins.Run) -> torch.Tensor:
-    """What was drawn, one picture per scene: (B, 128, 128, 3)."""
+    """The drawn pictures, one per scene: (B, 128, 128, 3)."""
     first = pixels(run.images[twin.result][0])
     return torch.stack(first.split(scenes.SIZE, dim=1))
 

@@ -1,4 +1,4 @@
-"""How long the fuzz tests try: shortly and always the same in the test suite, for hours where a night is theirs."""
+"""How long the fuzz tests run: briefly and deterministically in the test suite, for hours in `fuzz`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 
-# Nothing is kept between runs and nothing is timed, so that a busy machine finds what an idle one finds.
+# Nothing is stored between runs or timed, so that results do not depend on the machine's load.
 SHORT = settings(
     max_examples=100,
-    # Without the phase that explains a failure: it takes minutes.
+    # Without the explain phase, which takes minutes.
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     derandomize=True,
     deadline=None,

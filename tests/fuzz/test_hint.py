@@ -1,4 +1,4 @@
-"""Whatever tensor a condition image or a mask is: a hint of the size asked for, or an error that says what is wrong."""
+"""Any tensor as condition image or mask gives a hint of the requested size, or a clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a file holds: an adapter, or an error that says what is wrong; nothing else breaks."""
+"""Any file gives an adapter, or a clear error."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ PREFIXES = ("", "module.", "adapter.", "adapters.sketch.", "model.adapters.a.", 
 
 @st.composite
 def state_dicts(draw):
-    """The least adapter with tensors taken away, renamed, reshaped or put in; perhaps behind a prefix."""
+    """The smallest adapter with tensors removed, renamed, reshaped or added, perhaps with a prefix."""
     config, naming = draw(st.sampled_from(((LEAST, "original"), (LEAST, "diffusers"), (samples.light(1), "original"))))
     tensors = samples.named(samples.weights(config), config, naming)
     for name in draw(st.lists(st.sampled_from(sorted(tensors)), max_size=4)):

@@ -1,4 +1,4 @@
-"""Whatever a user calls a run or a file: it lies in the output folder, or is refused."""
+"""Any name of a run or file stays in the output folder, or is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BASE = "/somewhere/output"
 
 
 def inside(name: str) -> bool:
-    """Whether a name stays below a folder, as this system and as Windows read it."""
+    """Return whether a name stays inside a folder, by this system's and by Windows' rules."""
     here = Path(os.path.normpath(Path(BASE, name)))
     there = PureWindowsPath("Z:/output", name)
     return here.is_relative_to(BASE) and there.is_relative_to("Z:/output") and ".." not in there.parts

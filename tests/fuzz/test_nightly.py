@@ -1,4 +1,4 @@
-"""The night's fuzzing has every property test of this folder, and begins with inputs of use."""
+"""The session `fuzz` runs every property test of this folder, and starts with useful inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever JSON a pose detector sends: poses that can be drawn, or an error that says what is wrong."""
+"""Any JSON as keypoints gives poses that can be drawn, or a clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever numbers and names a schedule has: finite strengths between its two, or an error that says what is wrong."""
+"""Any numbers and names of a schedule give finite strengths in its range, or a clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what a card adds: its memory, its precisions, its compiler. They run on the CPU too, where they can."""
+"""Tests of GPU memory, precisions and compilation. Where possible, they also run on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two devices: two GPUs where there are two; on the CPU ``cpu`` and ``cpu:0``, which ComfyUI takes for two."""
+"""Two devices: two GPUs if available; on the CPU ``cpu`` and ``cpu:0``, which ComfyUI treats as different."""
 
 from __future__ import annotations
 

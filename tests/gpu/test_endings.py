@@ -1,6 +1,6 @@
-"""Cancelled, or out of memory, in features, in sampling and in training: told, everything freed, the next run right.
+"""Cancelling or running out of memory in features, sampling and training: reported, all memory freed, next run right.
 
-On a card the memory really runs out, by an allocation that no card can give; on the CPU the same error is raised.
+On a GPU, an oversized allocation really fails; on the CPU the same error is raised.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..host import lessons, tiny
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 LATENT, PIXELS = (8, 16), (64, 128)
-# More than any card has.
+# More than any GPU has.
 TOO_MUCH = 2**50
 
 
@@ -39,7 +39,7 @@ def cancel() -> None:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is run, and what fails while it runs.
+    """A task, and the module that fails during it.
 
     Attributes:
         run: Does the work and returns its result; another picture each time, so that features are computed.
@@ -74,7 +74,7 @@ def picture(model: Any, adapter: Any) -> torch.Tensor:
 
 
 def fail(scene: Scene, ending: Callable[[], None]) -> tuple[type[BaseException], str]:
-    """Run until it ends, and return what it ended with; no traceback is kept, which would hold its tensors."""
+    """Run and return the error without its traceback, which would keep tensors alive."""
     seen: list[int] = []
 
     def hook(*_: Any) -> None:
@@ -93,7 +93,7 @@ def fail(scene: Scene, ending: Callable[[], None]) -> tuple[type[BaseException],
 
 
 def held() -> int:
-    """Bytes of tensors: those that a card's allocator has given out, or on the CPU those that Python can reach."""
+    """Bytes of live tensors: by the GPU's allocator, or on the CPU those reachable from Python."""
     import comfy.model_management as management
 
     management.unload_all_models()
@@ -141,7 +141,7 @@ def test_it_is_told_everything_is_freed_and_the_next_run_is_right(management, ou
 
 
 def start_anew(output: Any) -> None:
-    """Forget the finished training run, or the next would go on from it and compute nothing."""
+    """Delete the finished training run; the next one would resume it and compute nothing."""
     import shutil
 
     shutil.rmtree(output / "t2i_adapters", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The flags that the suite starts ComfyUI with are those that it has, so that no row of its table is empty."""
+"""ComfyUI supports all flags of the suite, so that no row of its table is empty."""
 
 from __future__ import annotations
 

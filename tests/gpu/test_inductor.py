@@ -1,7 +1,7 @@
-"""ComfyUI's node TorchCompileModel: what it compiles makes the same picture, for every adapter and strength.
+"""ComfyUI's node TorchCompileModel: a compiled model draws the same picture, for every adapter and strength.
 
-On a card with its default backend. On a CPU that one starts a C++ compiler for each kernel, which takes minutes: there
-all of the way but the last step is gone, unless T2I_INDUCTOR is set, as `run.py gpu` sets it.
+Uses the default backend on a GPU. On a CPU that backend starts a C++ compiler for each kernel, which takes minutes, so
+the last stage is left out there unless T2I_INDUCTOR is set, as by `run.py gpu`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""UNets in every precision that users load them in: the picture is core's, and features are where the UNet computes."""
+"""UNets in every precision that users load: the picture equals core's, and features have the UNet's precision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATENT, PIXELS = (8, 16), (64, 128)
 
 @dataclass(frozen=True)
 class Precision:
-    """How a UNet's weights are stored, and what it computes in; None for the same."""
+    """Storage precision of a UNet's weights, and compute precision (None for the same)."""
 
     name: str
     stored: torch.dtype
@@ -60,7 +60,7 @@ def test_the_picture_is_cores(inside_comfyui, kind, precision):
     bare = tiny.sample(model, latent, steps=2)
     best = tiny.sample(exact, latent, steps=2, **prompts)
     differs = (mine - theirs).square().mean().sqrt()
-    # As close to core as the UNet itself is to float32 in that precision.
+    # The tolerance is the UNet's own error against float32 in that precision.
     assert differs <= 2 * (theirs - best).square().mean().sqrt() + 1e-4
     assert differs < 0.1 * (theirs - bare).square().mean().sqrt()
     assert {each.dtype for each in seen} == {precision.computed or precision.stored}

@@ -1,4 +1,4 @@
-"""Compiled UNets, and how often Dynamo was at work.
+"""Compiled UNets, and how often Dynamo compiles.
 
 The backend is ``eager``: Dynamo traces and guards as for any other, and its graphs run as they are.
 """
@@ -15,7 +15,7 @@ LATENT, PIXELS = (8, 16), (64, 128)
 
 
 class Compiler:
-    """Counts the graphs that Dynamo hands to its backend, from a fresh start; make all before a model runs."""
+    """Counts the graphs that Dynamo passes to its backend, starting at zero; create it before a model runs."""
 
     def __init__(self) -> None:
         torch._dynamo.reset()

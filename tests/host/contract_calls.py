@@ -1,7 +1,7 @@
-"""A minimal call for each row of the pack's table of ComfyUI's interfaces: what no signature tells.
+"""A minimal call for each row of the pack's table of ComfyUI's interfaces: behaviour that signatures don't show.
 
-The calls are in contract_runs.py and contract_parts.py. A call covers one row or some; it runs once, and raises where
-ComfyUI does otherwise than the pack relies on.
+The calls are in contract_runs.py and contract_parts.py. A call covers one or more rows; it runs once, and raises if
+ComfyUI behaves differently than the pack expects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CALLS: dict[str, Callable[[], None]] = {}
 
 
 def covers(*paths: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Say which rows a call is for."""
+    """Register a call for these rows."""
 
     def register(call: Callable[[], None]) -> Callable[[], None]:
         once = functools.cache(call)

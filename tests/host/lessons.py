@@ -1,4 +1,4 @@
-"""What the tests of training share: the nodes run as ComfyUI runs them, and something to learn from."""
+"""Helpers of the training tests: nodes run as by ComfyUI, and training data."""
 
 from __future__ import annotations
 

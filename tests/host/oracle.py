@@ -1,4 +1,4 @@
-"""Oracles and probes: what the pack should do, written without it, and what it does, seen from outside."""
+"""Oracles, which compute expected results without the pack, and probes, which observe it from outside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# Where the paper's code adds the features, fine to coarse, as ComfyUI numbers its blocks.
+# Blocks where the paper's code adds the features, fine to coarse, in ComfyUI's numbering.
 SITES: dict[str, tuple[tuple[str, int], ...]] = {
     "SD": (("input", 2), ("input", 5), ("input", 8), ("input", 11)),
     "SDXL": (("input", 3), ("input", 5), ("input", 8), ("middle", 0)),
@@ -88,7 +88,7 @@ def chunks_of_calls(patched: Any, run: Callable[[Any], Any]) -> list[list[int]]:
 
 
 def split_calls(monkeypatch: Any, fits: Callable[[int], bool]) -> None:
-    """Make ComfyUI see memory for a call of `fits(calls so far)`, or else for one prompt at a time."""
+    """Let ComfyUI see enough memory for `fits(calls so far)` prompts per call, or else for one."""
     import comfy.model_base
     import comfy.model_patcher
 
@@ -102,7 +102,7 @@ def split_calls(monkeypatch: Any, fits: Callable[[int], bool]) -> None:
 
 
 class Operations(TorchDispatchMode):
-    """Names the operations of the pack that are no views, and those that allocate; not those of ComfyUI's own code."""
+    """Records the pack's operations that are not views, and those that allocate; without those of ComfyUI's code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Operations(TorchDispatchMode):
         return result
 
     def watch(self, monkeypatch: Any, owner: Any, name: str) -> None:
-        """Note what a method of the pack does, except in the ComfyUI function that is its first argument."""
+        """Record a method's operations, except in the ComfyUI function that is its first argument."""
         original = getattr(owner, name)
 
         def watched(itself: Any, first: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Random weights as their authors publish theirs: layout, nesting, precision."""
+"""Random weights in the authors' layout, nesting and precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""T2I Annotate for Adapter: the annotator that the adapter was trained with, said aloud."""
+"""T2I Annotate for Adapter selects the annotator that the adapter was trained with, and reports it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def nodes(inside_comfyui) -> dict[str, Any]:
 
 
 def take_at_once(monkeypatch: Any, pixels: int) -> None:
-    """Let batches go in smaller parts than usual."""
+    """Process batches in smaller parts than usual."""
     from t2i_adapter_pack.nodes.annotation import network_annotator, pictures
 
     monkeypatch.setattr(

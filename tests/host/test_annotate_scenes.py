@@ -21,7 +21,7 @@ NODES = {"depth": "T2IAnnotateDepth", "segmentation": "T2IAnnotateSegmentation",
 
 @pytest.fixture(scope="module")
 def small() -> tuple[Any, ...]:
-    """The rows of the published networks with tiny configurations."""
+    """Catalogue rows of the published networks, with tiny configurations."""
     return tuple(theirs.tiny_model(row.key) for row in SCENES)
 
 
@@ -210,7 +210,7 @@ def test_a_picture_without_people_has_none(nodes, weights):
 
 
 def test_another_resolution_leaves_joints_in_the_pictures_pixels(nodes, weights):
-    """At twice the size the network sees the same person: ViTPose looks at 256×192 in any case."""
+    """At twice the size the network sees the same person, since ViTPose always resizes to 256×192."""
     from torch.nn import functional
 
     planes = functional.interpolate(torch.rand(1, 3, 8, 6, generator=torch.Generator().manual_seed(0)), scale_factor=32)
@@ -299,7 +299,7 @@ def test_another_depth_network_is_told_of(nodes, weights, caplog):
 @pytest.mark.parametrize(("kind", "bgr", "swapped"), [("SD", False, False), ("SDXL", True, False),
                                                       ("SDXL", False, True), ("SD", True, True)])  # fmt: skip
 def test_poses_are_drawn_for_what_the_adapter_does_with_colours(nodes, weights, kind, bgr, swapped):
-    """An SDXL pose adapter wants red and blue swapped: by the loader, or else by us, but not by both."""
+    """An SDXL pose adapter needs red and blue swapped once: by the loader or by this node, not by both."""
     image = picture(64, 48)
     adapter = load(weights.parent, "openpose", kind, bgr=bgr)
     made = nodes["T2IAnnotateFor"].execute(image, adapter, resolution=48)[0]

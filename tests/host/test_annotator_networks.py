@@ -1,4 +1,4 @@
-"""The line annotators built from ComfyUI's own layers, as the nodes build them, compute the same."""
+"""Line annotators built from ComfyUI's own layers, as in the nodes, give the same results."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_comfyuis_layers_compute_the_same(comfyui, name, layers):
 @torch.inference_mode()
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_of_half_the_size_are_cast_as_they_compute(comfyui, name):
-    """A host may keep weights in half precision; the pictures then follow them."""
+    """A host may keep weights in half precision; pictures are then cast to it."""
     import comfy.ops
 
     module, network, draw = NETWORKS[name]

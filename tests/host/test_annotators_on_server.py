@@ -1,4 +1,4 @@
-"""The annotators with networks on the real server: offered, run, kept while the graph has the node, let go with it."""
+"""Network annotators on the real server: offered, run, kept while the graph has the node, then freed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(server: Any, graph: dict[str, Any]) -> client.Result:
 
 
 def loads(server: Any) -> int:
-    """How often PiDiNet came into ComfyUI's memory anew."""
+    """The number of times that ComfyUI loaded PiDiNet."""
     log = server.log.read_text(encoding="utf-8", errors="replace")
     return len(re.findall("Requested to load PiDiNet", log))
 

@@ -21,7 +21,7 @@ def prompts(*areas: Any, **values: Any) -> list[Any]:
 
 
 def under(feature: torch.Tensor, area: Area, cells: torch.Size) -> torch.Tensor:
-    """What lies under an area, taken linearly between cells."""
+    """The features under an area, interpolated linearly between cells."""
     for axis, start, count in ((2, area[2], cells[0]), (3, area[3], cells[1])):
         stride, last = SIZE[axis - 2] // feature.shape[axis], feature.shape[axis] - 1
         places = (start / stride + torch.arange(count)).clamp(max=last)
@@ -32,7 +32,7 @@ def under(feature: torch.Tensor, area: Area, cells: torch.Size) -> torch.Tensor:
 
 
 def inject_areas(model: Any, kind: str, features: list[torch.Tensor], areas: list[Area]) -> Any:
-    """The oracle: features cropped by hand. Of the prompts of a list, ComfyUI packs the last first."""
+    """Oracle: features cropped by hand. ComfyUI packs the last prompt of a list first."""
 
     def crop(level: int, h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
         called = tuple(options["original_shape"][-2:])

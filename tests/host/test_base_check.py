@@ -1,4 +1,4 @@
-"""An adapter fits a MODEL by its structure, or is refused with both named; never silently."""
+"""An adapter either fits a MODEL's structure, or is refused with a message that names both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 FAMILY = {"SD": "SD1.x / SD2.x", "SDXL": "SDXL"}
-# Three levels of SDXL's widths fit the coarser levels of nothing: only what stands here fits.
+# Three levels of SDXL's widths fit no other model's coarser levels: only these pairs fit.
 FITS = {
     ("SD", "SD"),
     ("SDXL", "SDXL"),
@@ -71,7 +71,7 @@ def test_a_misfit_is_refused_at_strength_0_too(models, kind):
 
 
 def test_core_takes_the_wrong_adapter_without_a_word(sdxl, caplog):
-    """What the check saves from: a changed picture and no warning."""
+    """Without the check, the picture would be wrong without a warning."""
     control = tiny.core_control(tiny.adapter_config("SD"))
     positive, negative = tiny.apply_core(tiny.conditioning(1), tiny.conditioning(2), control, tiny.hint(128, 128))
     changed = tiny.sample(sdxl, tiny.latent(16, 16), positive=positive, negative=negative, steps=1)
@@ -111,7 +111,7 @@ def test_fewer_blocks_get_their_features_where_the_levels_end(unets, unet, sites
 
 @pytest.mark.parametrize(("unet", "channels"), [("inpaint", 5), ("8 channels", 4)])
 def test_unets_with_more_inputs_sample(unets, unet, channels, monkeypatch):
-    """The extra channels come from elsewhere; the adapter neither knows nor changes them."""
+    """The extra input channels do not concern the adapter."""
     import comfy.model_base
 
     def concat(self: Any, **values: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Combine T2I-Adapters in ComfyUI's sampler, beside what plain patches and prompts with the fused numbers give."""
+"""Combine T2I-Adapters in ComfyUI's sampler, compared with plain patches and prompts of the fused values."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_each_picture_of_a_batch_gets_tokens_of_its_own(sd):
 @pytest.mark.parity
 @pytest.mark.parametrize("negative_length", [77, 154])
 def test_several_prompts_with_areas_and_without_the_style_stay_their_own(sd, negative_length):
-    """The area's notes are copied by ComfyUI to the other side, whose text must stay."""
+    """ComfyUI copies the area's entries to the other side, whose text must not change."""
     area = {"area": (8, 8, 0, 8), "set_area_to_bounds": False}
     texts = [*tiny.conditioning(1), *tiny.conditioning(5, **area), *tiny.conditioning(6)]
     prompt = [*styled(texts[:2]), texts[2]]
@@ -191,7 +191,7 @@ def test_the_prompts_of_a_run_are_replaced_and_not_changed(inside_comfyui):
     replaced = prompts[0]["model_conds"]
     assert torch.equal(replaced["c_crossattn"].cond, prompt_with(before[:, :77], style * 2))
     assert (prompts[0]["uuid"], set(replaced)) == (3, {"c_crossattn", "y"})
-    # What is fused already, or another style, is not found again.
+    # Tokens that are already fused, or of another style, are not replaced.
     assert not put_fused(prompts, style, style)
     assert not put_fused([prompt], style.clone(), style)
 

@@ -1,7 +1,7 @@
-"""An adapter in the company of everything else that ComfyUI hangs on a MODEL or a prompt.
+"""An adapter combined with everything else that ComfyUI attaches to a MODEL or a prompt.
 
-The oracle is one for all: the same company on a MODEL that gets the adapter's features, computed apart from the pack,
-by plain patches. What the company does by itself is checked to be something.
+All tests share one oracle: the same combination on a MODEL whose plain patches add features computed without the pack.
+Each companion is checked to have an effect of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STRENGTH = 1.0
 
 @dataclass(frozen=True)
 class Company:
-    """Something that goes along with an adapter.
+    """A companion of an adapter.
 
     Attributes:
         join: A MODEL -> a MODEL with the company.
@@ -194,7 +194,7 @@ def test_the_picture_is_that_of_the_features_in_the_same_company(inside_comfyui,
     else:
         patched = company.join(tiny.apply(model, adapter, image, strength=STRENGTH))
     torch.testing.assert_close(run(patched, company), expected, **tiny.CLOSE)
-    # The company and the adapter both had a say in it.
+    # Both the companion and the adapter have an effect.
     assert (run(company.join(model), company) - expected).abs().max() > 0.1
     if not company.changes:
         assert (run(oracle.inject_features(model, "SD", features), None) - expected).abs().max() > 0.1
@@ -217,7 +217,7 @@ def test_all_of_them_together(inside_comfyui):
 
 
 def test_a_hook_brings_an_adapter_to_one_prompt_through_a_control_net(inside_comfyui):
-    """Company of two adapters: one for the MODEL, one for a single prompt; the sum on that side alone."""
+    """Two adapters: one on the MODEL, one on a single prompt; their sum acts on that side only."""
     from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     config, image = tiny.adapter_config(), tiny.hint(*PIXELS)

@@ -1,4 +1,4 @@
-"""A compiled UNet obeys every change of an adapter, and nothing is compiled again.
+"""A compiled UNet follows every change of an adapter without recompilation.
 
 ComfyUI's node has Dynamo drop the guards on ``transformer_options``: what a patch reads there is baked into the graph.
 Each UNet is compiled once for all of these tests.

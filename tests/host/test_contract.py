@@ -1,4 +1,4 @@
-"""What the pack relies on in ComfyUI: each row of the table by a call, and whether the table is whole."""
+"""The interfaces of ComfyUI that the pack relies on: a call for each row of the table; the table is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .contract_calls import CALLS
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 ROOT = Path(__file__).absolute().parents[2]
-# Where ComfyUI is touched. The rest of nodes/ has comfy_api alone.
+# Files that use ComfyUI's modules. The rest of nodes/ uses only comfy_api.
 TOUCHING = [*sorted((ROOT / "nodes" / "host").glob("*.py")), ROOT / "cli" / "comfyui.py"]
 PUBLIC = [path for path in sorted((ROOT / "nodes").rglob("*.py")) if "comfy_api" in path.read_text(encoding="utf-8")]
 MILLISECONDS = 5.0
@@ -40,7 +40,7 @@ def test_an_interface_works_as_the_pack_relies_on_it(comfyui_path, path):
         importlib.import_module(module)
         assert changes_of(row) == [], depends
         if row.optional and not exists(module, way):
-            # Missing is right in an older ComfyUI alone.
+            # Missing rows are allowed only in an older ComfyUI.
             assert locate.version_of(comfyui_path) < (0, 30, 0), depends
             return
     try:

@@ -1,4 +1,4 @@
-"""What the log says where ComfyUI has changed an interface: one line that names it. Nothing is refused."""
+"""The log has one line for each changed interface of ComfyUI. Nothing is refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _layers(*names: str) -> Any:
     return SimpleNamespace(**{name: getattr(_found("comfy.ops:manual_cast"), name) for name in names})
 
 
-# What changes, and the one line: what it names and what it says of it.
+# The change, and the expected line: name and description.
 BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "a kind of wrapper is gone": (
         without("comfy.patcher_extension:WrappersMP", "APPLY_MODEL"),

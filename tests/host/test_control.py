@@ -1,4 +1,4 @@
-"""An adapter as CONTROL_NET: the same pictures as the MODEL route, and company with core's controls."""
+"""An adapter as CONTROL_NET: same pictures as on the MODEL, also combined with core's controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where ComfyUI core loses, misplaces or recomputes the control, the pack gives what an independent oracle gives."""
+"""Where ComfyUI core loses, misplaces or recomputes the control, the pack agrees with an independent oracle."""
 
 from __future__ import annotations
 

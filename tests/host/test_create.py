@@ -1,4 +1,4 @@
-"""Create T2I-Adapter and Save T2I-Adapter inside ComfyUI: new adapters that fit, and files that others load."""
+"""Create T2I-Adapter and Save T2I-Adapter inside ComfyUI: new adapters fit, and other loaders read the files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A MODEL with dynamic memory, ComfyUI's default on NVIDIA cards: nothing of ours makes it load a second one without.
+"""A MODEL with dynamic VRAM, ComfyUI's default on NVIDIA GPUs: the pack never makes it load a second one without.
 
-There is no such memory on a CPU. The fake stands for ComfyUI's patcher of it: it can't do without it, as where a
-loader has left nothing to load again, and it refuses the hooks that change weights.
+A CPU has no dynamic VRAM. The fake imitates ComfyUI's patcher: it can't switch dynamic VRAM off, as if its loader had
+registered no way to reload the model, and it refuses hooks that change weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PIXELS, LATENT = (128, 128), (16, 16)
 
 
 def dynamic(kind: str = "SD") -> Any:
-    """A MODEL whose patcher says that it is dynamic."""
+    """A MODEL whose patcher reports dynamic VRAM."""
     import comfy.model_patcher
 
     class DynamicDouble(comfy.model_patcher.ModelPatcher):

@@ -1,4 +1,4 @@
-"""Help pages and tooltips: every node explained in the same places, with pictures that are there and real."""
+"""Help pages and tooltips: every node is explained in the same places, with existing pictures."""
 
 from __future__ import annotations
 

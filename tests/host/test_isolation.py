@@ -96,7 +96,7 @@ def test_the_image_and_the_latent_are_not_written_into(sd, adapter):
 
 @pytest.mark.parity
 def test_a_later_node_that_replaces_the_noise_schedule_is_obeyed(sd, adapter):
-    """Percent becomes a noise level when the run begins, not when the node ran."""
+    """Percent is converted to a noise level when the run begins, not when the node runs."""
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 
     image, values = tiny.hint(*PIXELS), {"start_percent": 0.3, "end_percent": 0.8}

@@ -1,4 +1,4 @@
-"""The lists of loaders: made of files that nobody has chosen, so they cost little and trust nothing."""
+"""The loaders' lists cover files that nobody has chosen, so they are cheap and trust nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_list_does_not_touch_what_is_in_pickles(folder, loader, monkeypatch):
 
 
 def test_dictionaries_that_refer_to_each_other_thirty_deep_stop_nothing(folder, loader):
-    """2^30 visits, for who visits each reference."""
+    """Visiting every reference would take 2^30 steps."""
     inner: dict[str, Any] = {"a": torch.zeros(1)}
     for _ in range(30):
         inner = {"a": inner, "b": inner}

@@ -1,4 +1,4 @@
-"""Load T2I-Adapter: what it offers, finds, loads and says."""
+"""Load T2I-Adapter: its list, its search for files, loading, and messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.host
 
 @pytest.fixture
 def other_folder(folder, tmp_path) -> Path:
-    """A place where no loader looks, with an adapter in it."""
+    """A folder outside of the loaders' folders, with an adapter in it."""
     path = tmp_path / "elsewhere"
     path.mkdir()
     return tiny.save_adapter(path, tiny.adapter_config(), 1)
@@ -244,7 +244,7 @@ def loaded_in_words(folder: Path, loader: Any, caplog: Any, name: str, config: A
     ],
 )  # fmt: skip
 def test_a_name_never_decides_the_colours_in_silence(folder, loader, caplog, name, words):
-    """The files of the published SDXL adapters do not say what they are: only their names do."""
+    """Published SDXL adapters are identified only by their file names."""
     assert words in loaded_in_words(folder, loader, caplog, name, tiny.adapter_config("SDXL"))
     caplog.clear()
     for order in ("rgb", "bgr"):
@@ -330,7 +330,7 @@ def test_the_dtype_reaches_the_adapter(folder, loader, choice, dtype):
 @pytest.mark.parametrize("context", [768, 1024])
 @pytest.mark.parametrize("name", ["t2iadapter_sketch_sd15v2", "sketch_sd21", "sketch"])
 def test_sd1_adapters_on_sd2_are_told_of_and_the_other_way_round(folder, loader, caplog, context, name):
-    """The shapes are equal, so they apply; the name of the file says that they were not made for it."""
+    """The shapes fit, so the adapter applies; the file name shows that it was made for another model."""
     tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name=name)
     model = tiny.model("SD", context_dim=context)
     assert tiny.apply(model, load(loader, f"{name}.safetensors"), tiny.hint(64, 64)) is not model

@@ -1,4 +1,4 @@
-"""A mask says where an adapter acts, for all pictures or for each its own."""
+"""A mask restricts where an adapter acts, for all pictures or per picture."""
 
 from __future__ import annotations
 

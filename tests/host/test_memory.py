@@ -1,4 +1,4 @@
-"""The adapter is loaded by ComfyUI, runs once per picture, and nothing of a run is left behind."""
+"""ComfyUI loads the adapter, it runs once per picture, and no state of a run remains."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_only_another_picture_runs_the_adapter_again(sd, adapter):
 
 
 def test_a_picture_that_was_written_into_between_two_runs_is_looked_at_again(sd, adapter):
-    """Nodes of cameras keep one IMAGE and write each frame into it; its node need not run again for that."""
+    """Camera nodes write each frame into the same IMAGE, without running again."""
     image = tiny.hint(*PIXELS)
     patched = tiny.apply(sd, adapter, image)
     before = run(patched)

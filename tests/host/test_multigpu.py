@@ -1,4 +1,4 @@
-"""Several devices at once: ComfyUI's threads share the adapters and write into nothing that is shared.
+"""Several devices at once: ComfyUI's threads share the adapters and never write to shared state.
 
 There is no second GPU here. ComfyUI tells devices apart by name, so ``cpu`` and ``cpu:0`` are two of them to it, and
 its own node splits the work between two threads; ``meta`` stands for a device on which a mix-up would show.

@@ -1,4 +1,4 @@
-"""What sources newer than the newest complete ComfyUI show, played by fakes of that shape in the one we have."""
+"""Features of ComfyUI's newest sources, imitated by fakes in the newest complete version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However ComfyUI packs the prompts into calls, each gets the residuals that are its own."""
+"""Each prompt gets its own residuals, however ComfyUI packs prompts into calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where ComfyUI core is right, the pack makes the same latents, bit for bit."""
+"""Where ComfyUI core is right, the pack's latents are bit-equal to core's."""
 
 from __future__ import annotations
 

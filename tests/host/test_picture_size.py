@@ -1,4 +1,4 @@
-"""Palettes for a picture of another size than the image's: cells are 64 pixels of the picture being made."""
+"""Palettes for a picture whose size differs from the image's: cells are 64 pixels of the generated picture."""
 
 from __future__ import annotations
 

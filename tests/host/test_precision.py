@@ -21,7 +21,7 @@ def half_models(inside_comfyui) -> dict[Any, Any]:
 
 
 def at_site(model: Any, kind: str, level: int, **values: Any) -> torch.Tensor:
-    """What leaves a site in the first call, after all patches."""
+    """Output of a site in the first call, after all patches."""
     seen: list[torch.Tensor] = []
     spied = oracle.inject(model, kind, lambda at, h, _: seen.append(h.clone()) if at == level else None)
     tiny.sample(spied, tiny.latent(*LATENT), steps=1, **values)

@@ -1,7 +1,7 @@
-"""Whichever guider makes the calls, an adapter tells the positive prompts from the negative ones.
+"""With any guider, an adapter distinguishes positive from negative prompts.
 
-What is what is seen from the outside: by the text embedding in each row of a call of the UNet. An index is not a role:
-guiders order their lists as they like, and some call with one list alone.
+The tests identify prompts by the text embedding in each row of a UNet call. An index is not a role: guiders order
+their lists differently, and some pass only one list.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_a_strength_for_one_side_acts_on_that_side_alone(sd, name, acting):
     acts: list[tuple[int, bool]] = []
     adapter = tiny.adapter(tiny.adapter_config())
     sample(make(watched(tiny.apply(sd, adapter, tiny.hint(SIDE, SIDE), weights=weights), acts)))
-    # The empty prompt of perpendicular guidance stands for the unguided side.
+    # The empty prompt of perpendicular guidance is the unguided side.
     positive = {POSITIVE, MIDDLE}
     assert {prompt for prompt, _ in acts} == prompts
     assert all(acted == ((prompt in positive) == (acting == "positive")) for prompt, acted in acts)

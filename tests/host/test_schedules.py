@@ -1,6 +1,6 @@
-"""When an adapter acts, for every kind of sampler and noise schedule, told by the noise levels alone.
+"""When an adapter acts, for every kind of sampler and noise schedule.
 
-The oracle knows nothing of the pack's clock: it sees the noise level of each call of the UNet and those of the steps.
+The oracle uses only the noise levels of the UNet calls and of the steps, not the pack's own clock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of others in ComfyUI's folders: nothing in them runs, links are followed only where ComfyUI follows them."""
+"""Untrusted files in ComfyUI's folders: nothing in them runs, and links are followed only where ComfyUI does."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_saving_writes_through_no_link(output, tmp_path_factory, format):
     adapter = tiny.adapter(tiny.adapter_config())
     with pytest.raises(CheckpointError, match="expected a folder in the output folder"):
         SaveT2IAdapter.execute(adapter, "disk/x", format)
-    # Wherever a name could lead to it: ComfyUI counts on from what is there.
+    # In every folder that a name could lead to: ComfyUI's counter continues from existing files.
     for name in ("x_00001_.safetensors", "x_00001_", "x_00002_.safetensors"):
         (output / name).symlink_to(other)
     SaveT2IAdapter.execute(adapter, "x", format)

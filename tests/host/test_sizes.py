@@ -116,7 +116,7 @@ def test_a_second_pass_at_another_size_uses_the_same_model(models, kind):
 
 
 def test_a_sampler_that_calls_the_model_at_another_size_works(sd):
-    """A tiling sampler: the tile follows the whole condition image, since nothing says where it lies."""
+    """A tiling sampler: the tile follows the whole condition image, since its position is unknown."""
     import comfy.samplers
 
     adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(128, 256)

@@ -1,4 +1,4 @@
-"""Adapters stack by applying again: their features add up, and together they cost what one costs."""
+"""Adapters stack by applying again: their features add up, at the cost of one adapter."""
 
 from __future__ import annotations
 

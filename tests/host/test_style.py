@@ -1,4 +1,4 @@
-"""Load and Apply T2I Style Adapter, beside ComfyUI core's own nodes with the same weights."""
+"""Load and Apply T2I Style Adapter, compared with ComfyUI core's nodes with the same weights."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_comfyui_loads_the_style_adapter_and_can_unload_it(adapter):
 
 @pytest.mark.parametrize("make", [companions.style_adapter, companions.fuser])
 def test_no_weight_stands_beside_a_layer(make):
-    """ComfyUI moves whole layers: what a module with other modules in it holds itself would stay where it is."""
+    """ComfyUI moves leaf layers: parameters of modules that have children would not be moved."""
     import comfy.ops
 
     for module in make().network.modules():

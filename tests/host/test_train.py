@@ -1,4 +1,4 @@
-"""Train T2I-Adapter inside ComfyUI: what learns, what stays, what goes on, and what is refused."""
+"""Train T2I-Adapter inside ComfyUI: which weights learn, resuming, and refusals."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_checkpoints_are_adapters_to_load(sd, output):
 
 
 def test_models_loaded_in_inference_mode_can_be_trained_for():
-    """As ComfyUI's loaders leave them; autograd refuses such tensors."""
+    """Inference tensors, as from ComfyUI's loaders; autograd refuses them."""
     with torch.inference_mode():
         model = tiny.model("SD")
     assert next(model.model.parameters()).is_inference()
@@ -158,7 +158,7 @@ def test_prompts_of_other_lengths_and_the_empty_one_take_part(sd):
 
 
 def test_what_sdxl_takes_besides_the_prompt_takes_part(inside_comfyui):
-    """Its pooled prompt and sizes, put together by ComfyUI's own SDXL class."""
+    """Its pooled prompt and sizes, as assembled by ComfyUI's SDXL class."""
     import comfy.model_base
 
     model = tiny.model("SDXL", num_classes="sequential", adm_in_channels=16 + 6 * 256)
@@ -203,7 +203,7 @@ def test_loras_of_the_model_count_and_are_taken_back(inside_comfyui):
 
 
 def test_a_run_is_not_continued_with_another_checkpoint_or_other_loras(inside_comfyui):
-    """Of the same shapes, so that nothing but the weights tells."""
+    """With the same shapes, so that only the weights differ."""
     model, other = tiny.model("SD"), tiny.model("SD", seed=1)
     adapter = create(model)
     train(model, adapter, steps=2)

@@ -1,4 +1,4 @@
-"""Captions are literal: the tokens of their own characters, each with weight 1, and no embedding's file is touched."""
+"""Captions are literal: tokenized as plain text with weight 1, and no embedding file is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient checkpointing through ComfyUI's own UNet: less is kept, the result is the same, and no trace stays."""
+"""Gradient checkpointing in ComfyUI's UNet keeps less memory, gives the same result, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
 
 
 def touched(model):
-    """Modules of a MODEL that something was hung on."""
+    """Modules of a MODEL that have hooks or patched forwards."""
     return [name for name, module in model.model.named_modules() if "forward" in module.__dict__]
 
 

@@ -1,4 +1,4 @@
-"""Training as users run it: one workflow on the real server, from pictures to a picture made with the new adapter."""
+"""Training as users run it: one workflow on the real server, from pictures to a picture with the new adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures on the node while it trains: what they show, when they come, and that the run does not notice."""
+"""Preview pictures during training: their content, their timing, and no effect on the run."""
 
 from __future__ import annotations
 

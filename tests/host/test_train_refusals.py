@@ -1,4 +1,4 @@
-"""What Train T2I-Adapter refuses, in which words, and what is left of a run that stops."""
+"""What Train T2I-Adapter refuses, its messages, and what a stopped run leaves."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_folder_that_can_not_be_written_to_is_told_before_the_first_step(sd, o
 
 
 def full_at(monkeypatch, name, number):
-    """Have the system refuse to write the last files of a run, as a full or read-only disk does."""
+    """Let writing a run's last files fail, as on a full or read-only disk."""
     from t2i_adapter_pack.training import checkpoints
 
     opened = checkpoints.Path.open

@@ -1,4 +1,4 @@
-"""Values that links and the API bring into Create, Train and Save: one sentence each, never a raw error."""
+"""Invalid values from links and the API in Create, Train and Save: a clear message, never a raw error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOCKETS = ("model", "adapter", "latents", "images", "positive")
 
 @pytest.fixture
 def lesson(sd, monkeypatch):
-    """Train with one value replaced; nothing may get as far as a step."""
+    """Train with one value replaced; no step may run."""
     from t2i_adapter_pack.training.loop import Trainer
 
     monkeypatch.setattr(Trainer, "advance", lambda self: pytest.fail("trained"))

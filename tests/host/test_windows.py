@@ -62,7 +62,7 @@ def test_each_frame_of_a_window_gets_its_own_hint(models, kind, hints, causal):
 
 @CAUSAL
 def test_hints_differ_from_window_to_window(sd):
-    """Else the test above would hold for an adapter that does nothing."""
+    """Otherwise the test above would pass with an adapter that does nothing."""
     adapter, latent = tiny.adapter(tiny.adapter_config()), tiny.latent(*LATENT, FRAMES)
     image = tiny.hint(*PIXELS, FRAMES)
     results = [
@@ -129,7 +129,7 @@ def in_parts_like_animatediff(model: Any, parts: tuple[tuple[int, ...], ...]) ->
 
 @pytest.mark.parametrize("hints", [1, 3, FRAMES])
 def test_the_windows_of_animatediff_get_their_frames(models, hints):
-    """Frames do not see each other in this UNet, so parts of any kind give what the whole batch gives."""
+    """Frames are independent in this UNet, so any parts give the whole batch's result."""
     for kind, model in models.items():
         adapter, mask = tiny.adapter(tiny.adapter_config(kind)), torch.rand(FRAMES, 8, 8)
         patched = tiny.apply(model, adapter, tiny.hint(*PIXELS, hints), mask=mask)

@@ -1,4 +1,4 @@
-"""Tiny random models in the real ComfyUI: UNets of SD's and SDXL's layout and ratios, and adapters to match."""
+"""Tiny random models in the real ComfyUI: UNets with SD's and SDXL's layout and ratios, and matching adapters."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def model(kind: str = "SD", *, seed: int = 0, manual_cast: torch.dtype | None = 
 
 
 def other_models() -> dict[str, Any]:
-    """MODELs that are no such UNet, by the name of their network."""
+    """MODELs with other networks, by name."""
     import comfy.latent_formats as formats
     import comfy.model_base
     import comfy.model_patcher
@@ -116,7 +116,7 @@ def other_models() -> dict[str, Any]:
 
 
 def randomise(module: torch.nn.Module, seed: int, scale: float = 1.0) -> None:
-    """Give every parameter random numbers of a sensible size; ComfyUI's layers come uninitialised."""
+    """Initialise every parameter with moderate random numbers; ComfyUI's layers are uninitialised."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -176,7 +176,7 @@ def core_control(config: networks.AdapterConfig, seed: int = 0) -> Any:
 
 
 def real_control_net(kind: str = "SD", seed: int = 4) -> Any:
-    """A CONTROL_NET with a ControlNet proper: a copy of the encoder that runs at every step."""
+    """A CONTROL_NET with a real ControlNet: a copy of the encoder that runs at every step."""
     import comfy.cldm.cldm
     import comfy.controlnet
     import comfy.ops
@@ -267,7 +267,7 @@ class Count:
 
 
 def left_of_runs() -> list[Any]:
-    """What lives of any run."""
+    """The live run states."""
     from t2i_adapter_pack.adapter_models.stack import ResidualComputer
     from t2i_adapter_pack.nodes.sampling.state import SamplingState
 

@@ -1,7 +1,7 @@
-"""Beside other packs: the published packs' protocols, written from what they do, in the real ComfyUI.
+"""Compatibility with other packs, tested in the real ComfyUI with doubles written from observed behaviour.
 
-Each file holds the double of one pack, which says what of the pack's behaviour it stands for; none of their code is
-here. Fixtures and tiny models are those of the tests inside ComfyUI.
+Each file contains the double of one pack and describes the behaviour that it imitates; none of the packs' code is used.
+Fixtures and tiny models are those of the tests inside ComfyUI.
 """
 
 from __future__ import annotations

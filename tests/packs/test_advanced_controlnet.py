@@ -1,4 +1,4 @@
-"""Beside Advanced-ControlNet: what its Apply node hands a control acts on ours.
+"""Advanced-ControlNet: the settings that its Apply node passes to a control act on ours.
 
 The double does what that node does with a control that has the attribute ``sub_idxs``: it asks for some attributes and
 calls some methods. Keyframes and weights stand for its objects, with the attributes that a control reads.
@@ -91,7 +91,7 @@ Factor = Callable[[int, int, int, torch.Size], Any]
 
 
 def expected(kind: str, image: torch.Tensor, factor: Factor) -> torch.Tensor:
-    """The oracle: features times factors, added by plain patches."""
+    """Oracle: features times factors, added by plain patches."""
     features = oracle.reference_features(kind, tiny.adapter_weights(tiny.adapter_config(kind)), image)
     seen: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Beside AnimateDiff-Evolved: in its context windows every frame follows its own condition image.
+"""AnimateDiff-Evolved: in its context windows every frame follows its own condition image.
 
 The double does what that pack does: around ComfyUI's calls of the prompts it takes some frames at a time, refuses a
 control without the attribute ``sub_idxs``, and writes the frames into it, for all of a chain; newer ones also name them
@@ -30,7 +30,7 @@ def tell(control: Any, frames: list[int]) -> None:
 
 
 def windowed(model: Any, *, named: bool) -> Any:
-    """Return a MODEL whose batch is taken window by window.
+    """Return a MODEL that processes its batch in windows.
 
     Args:
         model: The MODEL.
@@ -70,7 +70,7 @@ def prompts(image: torch.Tensor, *nets: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 @pytest.mark.parametrize("named", [True, False])
 def test_each_frame_gets_its_own_hint(inside_comfyui, kind, named):  # noqa: F811 - the fixture
-    """Frames do not see each other in this UNet, so windows of any kind give what the whole batch gives."""
+    """Frames are independent in this UNet, so any windows give the whole batch's result."""
     from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterToControlNet
 
     adapter, model, latent = tiny.adapter(tiny.adapter_config(kind)), tiny.model(kind), tiny.latent(*LATENT, FRAMES)
@@ -80,7 +80,7 @@ def test_each_frame_gets_its_own_hint(inside_comfyui, kind, named):  # noqa: F81
         result = tiny.sample(windowed(model, named=named), latent, steps=2, **given)
         torch.testing.assert_close(result, expected, **tiny.CLOSE)
         assert count.calls == 0  # the features are those of the run before
-        # The attributes that stay behind mean nothing in the next run.
+        # The attributes left from this run must have no effect in the next.
         torch.testing.assert_close(tiny.sample(model, latent, steps=2, **given), expected, **tiny.CLOSE)
 
 

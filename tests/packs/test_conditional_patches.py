@@ -1,7 +1,7 @@
 """Nodes that switch a MODEL's patches by time (bleh's Model Patch Conditional).
 
-Such a node calls the patches of one of two MODELs, by the noise level. What it copies are patches that it knows: not
-that after the middle block, and no wrappers, which stay with the MODEL that it builds upon.
+Such a node calls the patches of one of two MODELs, depending on the noise level. It copies only the patches that it
+supports: not the patch after the middle block, and no wrappers, which stay on the base MODEL.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def test_copied_to_a_model_without_adapters_they_are_refused_with_the_way_that_w
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 def test_built_upon_the_adapted_model_they_act_where_they_are_called(models, kind):
-    """All sites or none: the middle block's residual, which the node does not know, goes with the others."""
+    """All sites or none: the middle block's residual, unsupported by the node, follows the others."""
     config, image = tiny.adapter_config(kind), tiny.hint(*PIXELS)
     features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
     levels: list[bool] = []

@@ -130,7 +130,7 @@ def test_another_run_without_the_cache_is_as_before(sd):
 
 
 def test_masks_sides_and_schedules_are_those_of_a_cache_that_reuses_nothing(sdxl):
-    """With every step whole, walking the blocks is what ComfyUI does."""
+    """If every step is complete, walking the blocks equals ComfyUI's forward."""
     from t2i_adapter_pack.nodes.weights import T2IAdapterSchedule, T2IAdapterWeights
 
     weights = T2IAdapterWeights.execute({"preset": "uniform"}, positive=1.0, negative=0.0)[0]

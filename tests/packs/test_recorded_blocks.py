@@ -1,7 +1,7 @@
-"""UNets that do not call their patches: recorded and replayed, or replaced. Never an unadapted picture in silence.
+"""UNets that do not call their patches: recorded and replayed, or replaced. An unadapted picture is never silent.
 
 Newer ComfyUI can record blocks as CUDA graphs; what ran in Python while recording does not run in a replay. A cache
-that skips the UNet in some steps is another thing, and allowed.
+that skips the UNet in some steps is different, and allowed.
 """
 
 from __future__ import annotations

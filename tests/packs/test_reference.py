@@ -18,7 +18,7 @@ CONTROL = 3  # its place among the arguments after x
 
 
 def referenced(model: Any, *, with_control: bool = False, late: bool = True) -> Any:
-    """Run the UNet on a reference first; what it gives there changes what it gives for the picture.
+    """Run the UNet on a reference first; its result changes the result for the picture.
 
     Args:
         model: A MODEL.
@@ -68,7 +68,7 @@ def test_a_reference_without_control_is_without_adapter(models, kind, late):
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 def test_a_reference_with_control_is_with_adapter(models, kind):
-    """Core's control is used up by the first pass, so that the picture's has none: no oracle for this one."""
+    """The first pass consumes core's control, so core is not an oracle here."""
     config, image = tiny.adapter_config(kind), tiny.hint(*PIXELS)
     features = oracle.reference_features(kind, tiny.adapter_weights(config), image)
     expected = run(referenced(oracle.inject_features(models[kind], kind, features), with_control=True))
@@ -78,7 +78,7 @@ def test_a_reference_with_control_is_with_adapter(models, kind):
 
 
 def test_another_control_is_not_lost(sd):
-    """A control that both passes have, or only the picture's, is core's affair and stays so."""
+    """Whether both passes have a control is decided by core, as before."""
     image, other = tiny.hint(*PIXELS), tiny.hint(*PIXELS, seed=4)
     adapters = [tiny.adapter(tiny.adapter_config()) for _ in range(2)]
     expected = run(referenced(tiny.apply(tiny.apply(sd, adapters[0], image), adapters[1], other)))
@@ -118,7 +118,7 @@ def test_a_prompt_whose_control_a_guider_sets_to_none_has_no_adapter(models, kin
 
 
 def test_only_that_prompt_of_several_in_one_call(sd):
-    """Both prompts share a call; the adapter acts on the rows of one alone."""
+    """Both prompts share a call; the adapter acts only on the rows of one."""
     patched = tiny.apply(sd, tiny.adapter(tiny.adapter_config()), tiny.hint(*PIXELS))
     from t2i_adapter_pack.nodes.weights import T2IAdapterWeights
 

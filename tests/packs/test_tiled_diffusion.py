@@ -1,4 +1,4 @@
-"""Beside Tiled Diffusion (its three methods, SpotDiffusion's too): each tile follows its part of the image.
+"""Tiled Diffusion (its three methods, including SpotDiffusion): each tile follows its part of the image.
 
 The double does what that pack does with a CONTROL_NET: ComfyUI's own call is answered with the control itself; a
 wrapper of the model cuts the latent into tiles, sets ``cond_hint`` to those of the image, and calls the control for
@@ -21,7 +21,7 @@ LEFT, MIDDLE, RIGHT = 0, 8, 16  # where tiles begin
 
 
 class Tiler:
-    """Tiled Diffusion, as far as a control meets it.
+    """The parts of Tiled Diffusion that use a control.
 
     Args:
         batches: The columns where tiles begin, batch by batch.
@@ -100,7 +100,7 @@ def run(model: Any, tiler: Tiler, given: dict[str, Any], pictures: int = 1, step
 
 def expected(model: Any, kind: str, config: Any, image: torch.Tensor, tiler: Tiler, pictures: int = 1,
              side: tuple[float, float] = (1.0, 1.0)) -> torch.Tensor:  # fmt: skip
-    """The oracle: features of the images cut by hand, added by plain patches."""
+    """Oracle: features of manually cropped images, added by plain patches."""
     weights = tiny.adapter_weights(config)
     made: dict[tuple[int, int], list[torch.Tensor]] = {}
 
@@ -132,7 +132,7 @@ def test_each_tile_follows_its_part_of_the_image(kind, batches, hints, pictures)
     adapter.network.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
     result = run(model, Tiler(batches), prompts(adapter, image), pictures)
     torch.testing.assert_close(result, expected(model, kind, config, image, Tiler(batches), pictures), **tiny.CLOSE)
-    assert sum(seen) == 3 * hints  # each crop once, in two steps and for both prompts
+    assert sum(seen) == 3 * hints  # once per crop, for two steps and both prompts
     whole = run(model, Tiler(batches), {}, pictures)
     assert (result - whole).abs().max() > 1
 
@@ -174,7 +174,7 @@ def test_sides_and_strength_act_under_tiles():
 
 
 def test_the_image_of_a_gray_adapter_is_cut_too():
-    """That pack takes a gray T2IAdapter's image before it has made it; ours never says that it is gray."""
+    """The pack reads a gray T2IAdapter's image before it exists; ours never reports being gray."""
     config, model, batches = tiny.adapter_config(image_channels=1), tiny.model(), ((LEFT, RIGHT),)
     image = tiny.hint(*PIXELS, channels=1)
     given = prompts(tiny.adapter(config), image.expand(-1, -1, -1, 3).contiguous())

@@ -1,4 +1,4 @@
-"""Beside samplers of the kind of Tiled KSampler: each tile is a run of its own, and follows its part of the image.
+"""Samplers like Tiled KSampler: each tile is a separate run, and follows its part of the image.
 
 The double does what those packs do: of the prompts' controls it takes those of ComfyUI's own class for adapters; before
 each tile's run it forgets their features and sets ``cond_hint`` to the tile's part of the image, once for all pictures.
@@ -48,7 +48,7 @@ def test_each_tile_follows_its_part_of_the_image(inside_comfyui, kind, hints):  
         part = image[:, :, 8 * start : 8 * (start + TILE)]
         direct = tiny.sample(tiny.apply(model, adapter, part), latent, steps=2)
         torch.testing.assert_close(result, direct, **tiny.CLOSE)
-    assert torch.equal(  # nothing of the tiles is left
+    assert torch.equal(  # no state of the tiles is left
         tiny.sample(model, tiny.latent(TILE, 2 * TILE), steps=1, **given),
         tiny.sample(tiny.apply(model, adapter, image), tiny.latent(TILE, 2 * TILE), steps=1),
     )

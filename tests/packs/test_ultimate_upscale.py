@@ -1,4 +1,4 @@
-"""Ultimate SD Upscale: each tile is a run of its own, with the hints of its controls cut to the tile.
+"""Ultimate SD Upscale: each tile is a separate run, with the controls' hints cropped to the tile.
 
 Before each tile the pack looks through the MODEL's patches for two classes that it knows, and stops at any other with
 an UnboundLocalError: core's FreeU, or an adapter on the MODEL. On a CONTROL_NET it copies the control and replaces its
@@ -73,7 +73,7 @@ def test_an_adapter_as_controlnet_follows_each_tiles_part_as_cores_does(models, 
 
 
 def test_through_control_the_model_route_would_give_each_tile_the_whole_image(sd):
-    """Why residuals do not go through ``control`` everywhere: the crash would become a wrong picture in silence."""
+    """The reason not to use ``control`` everywhere: the crash would become a silently wrong picture."""
     config, image = tiny.adapter_config(), tiny.hint(*PIXELS)
     right = upscaled(sd, *prompts(tiny.core_control(config), image))
     patched = tiny.apply(sd, tiny.adapter(config), image)

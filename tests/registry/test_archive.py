@@ -1,4 +1,4 @@
-"""What users download: small, nothing but the pack, and a pack that works where nothing else of the checkout is."""
+"""The published archive is small, contains only the pack, and works without the rest of the checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from t2i_adapter_pack.dev.tasks import archive, base_directory, links, paths, registry, server
 
-# What ComfyUI and its users read; whatever else lies in the root is for those who work on the pack.
+# Files for ComfyUI and users; everything else in the root is for development.
 FILES = {"__init__.py", "pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md"}
 FOLDERS = {"common", "adapter_models", "annotators", "nodes", "training", "cli", "web", "locales", "example_workflows"}
 SUFFIXES = {".py", ".md", ".json", ".jpg", ".toml", ""}
@@ -33,7 +33,7 @@ def packed(names, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(packed, tmp_path_factory) -> Path:
-    """The archive, unpacked into a folder of its own."""
+    """The archive, unpacked into a separate folder."""
     folder = tmp_path_factory.mktemp("installed") / "t2i-adapter"
     with zipfile.ZipFile(packed) as file:
         file.extractall(folder)

@@ -1,4 +1,4 @@
-"""pyproject.toml as ComfyUI's own reader takes it: what the registry shows, and which versions it claims."""
+"""pyproject.toml as read by ComfyUI's own reader: the registry's texts, and the supported versions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_frontends_include_every_hosts_own_and_the_newest():
     assert OLDEST_FRONTEND in allowed
     assert frontend.NEWEST in allowed
     assert "1.42.14" not in allowed
-    # The registry's reader takes versions of three parts alone.
+    # The registry accepts only versions of three parts.
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", part.version) for part in allowed)
 
 

@@ -1,4 +1,4 @@
-"""A server of its own: what others left in its memory would blur what is measured here."""
+"""A separate server: leftovers of other tests in its memory would distort the measurements."""
 
 from __future__ import annotations
 

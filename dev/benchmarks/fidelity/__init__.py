@@ -1,1 +1,1 @@
-"""How well pictures obey and how good they are: the paper's claims, measured on the miniature."""
+"""How well pictures follow their conditions, and their quality: the paper's claims, tested on the miniature."""

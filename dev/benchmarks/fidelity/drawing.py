@@ -1,4 +1,4 @@
-"""A variant as ComfyUI's sockets carry it: the MODEL with its adapters, and the latent that sampling starts from."""
+"""A variant as ComfyUI values: the MODEL with its adapters, and the initial latent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...miniature import generate, measure
 from . import recipes
 from .variants import ALL_LEVELS, Use, Variant
 
-# What is painted anew in inpainting: the columns from the middle on.
+# The inpainted part: the columns from the middle on.
 HALF = generate.SIZE // 2
 
 
@@ -38,7 +38,7 @@ def apply(model: Any, use: Use, file: Path, scenes: Any) -> Any:
 
 
 def latent_for(studio: Any, variant: Variant, scenes: Any) -> dict[str, Tensor]:
-    """Return what sampling starts from: nothing, or the true pictures with a mask on their right half."""
+    """Return the initial latent: empty, or the true pictures with a mask on their right half."""
     nodes = studio.nodes
     if variant.start == "noise":
         return nodes.EmptyLatentImage().generate(generate.SIZE, generate.SIZE, len(scenes))[0]

@@ -1,10 +1,10 @@
 """The fixed feature space of the Fréchet distance: an untrained network, whitened on true scenes.
 
-No pretrained network belongs here, and one of photographs would say little of coloured shapes. Convolutions with random
-weights of a fixed seed answer to colours, edges and corners at three sizes; the mean and the deviation of each answer
-over the picture say how it looks and not where things are, which the other measures do. Their main directions among
-true scenes, each scaled to deviation 1, are the features: the covariance of true pictures is then the identity, as well
-conditioned as can be, sixteen dimensions are few against 128 pictures, and a distance counts in true deviations.
+A network pretrained on photographs would say little about coloured shapes. Convolutions with random weights of a fixed
+seed respond to colours, edges and corners at three sizes. The mean and the deviation of each response over the picture
+describe its look and not the positions, which the other measures cover. Their principal directions among true scenes,
+each scaled to deviation 1, are the features. So the covariance of true pictures is the identity, sixteen dimensions are
+few compared to 128 pictures, and the unit of a distance is a deviation of true pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ...miniature import measure
 WIDTHS = (3, 16, 32, 48)
 DIMENSIONS = 16
 SEED = 20230216
-# Held-out scenes, far from those that are drawn: for the directions, and to compare with half as many others.
+# First scenes of two held-out ranges, far from those that are drawn: for the directions, and for the reference, which
+# has half as many scenes.
 CALIBRATION, REFERENCE = 100_000, 200_000
 TRUE_SCENES = 2048
 CHUNK = 128
@@ -29,12 +30,12 @@ CHUNK = 128
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Pictures as points.
+    """Maps pictures to points of the feature space.
 
     Attributes:
-        network: (B, 3, H, W) -> raw answers (B, answers).
-        mean: (answers,) over true scenes.
-        directions: (answers, DIMENSIONS), each to deviation 1 over true scenes.
+        network: (B, 3, H, W) -> raw responses (B, responses).
+        mean: (responses,) over true scenes.
+        directions: (responses, DIMENSIONS), each scaled to deviation 1 over true scenes.
     """
 
     network: nn.Module
@@ -47,7 +48,7 @@ class FeatureSpace:
 
 
 class Answers(nn.Module):
-    """Random convolutions; mean and deviation over the picture of what each of them answers."""
+    """Random convolutions; returns mean and deviation of each response over the picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,13 +71,13 @@ class Answers(nn.Module):
 
 
 def raw(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the answers to pictures (B, H, W, 3) in float64."""
+    """Return the responses to pictures (B, H, W, 3) in float64."""
     parts = images[..., :3].movedim(-1, 1).float().split(CHUNK)
     return torch.cat([network(part.contiguous()).double() for part in parts])
 
 
 def of_true_pictures(space: Callable[[Tensor], Tensor], place: tuple[int, int]) -> Tensor:
-    """Apply something to the pictures of held-out scenes, a few at a time.
+    """Apply a function to the pictures of held-out scenes in chunks.
 
     Args:
         space: (B, H, W, 3) -> (B, …).
@@ -89,7 +90,7 @@ def of_true_pictures(space: Callable[[Tensor], Tensor], place: tuple[int, int]) 
 
 
 def feature_space(count: int = TRUE_SCENES) -> FeatureSpace:
-    """Make the space after that many true scenes. It is the same everywhere, but for rounding."""
+    """Build the space from this many true scenes. It is the same on all machines, except for rounding."""
     network = Answers().eval()
     answers = of_true_pictures(lambda images: raw(network, images), (CALIBRATION, count))
     mean = answers.mean(dim=0)

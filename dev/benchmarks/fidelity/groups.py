@@ -1,4 +1,4 @@
-"""What is compared: the groups of variants, what the paper says of each, and the claims that are put to the test."""
+"""The groups of variants to compare, with the paper's statements and the claims to test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .variants import THIRDS, WEIGHTS
 
 CONTROL = (SILHOUETTE, SHAPE, PALETTE, PRESENT, BOUND, FRECHET)
 INSIDE = (HALF_SILHOUETTE, HALF_COLOUR, BOUND, FRECHET)
-# What counts as "as good": a small part of what an adapter brings.
+# Margins for "as good": a small part of an adapter's effect.
 CLOSE = 0.03
 CLOSE_PALETTE = 0.01
 CLOSE_FRECHET = 0.1
@@ -17,14 +17,14 @@ CLOSE_FRECHET = 0.1
 
 @dataclass(frozen=True)
 class Claim:
-    """One variant is better than another by a measure.
+    """A claim that one variant is better than another by a measure.
 
     Attributes:
         text: The claim in words.
         first: The variant that should be better.
         second: The one it is compared with.
-        measure: By which measure.
-        margin: How much worse the first may be and still be called as good; 0 for really better.
+        measure: The measure.
+        margin: How much worse the first may be and still count as equally good; 0 if it must be better.
     """
 
     text: str
@@ -39,15 +39,15 @@ class Group:
     """A table and a contact sheet.
 
     Attributes:
-        name: For the command line and the file of the sheet.
+        name: Name on the command line and of the sheet's file.
         title: Its heading.
-        paper: What the paper says, in our words.
+        paper: The paper's statement, paraphrased.
         rows: Variants.
-        claims: What is tested.
+        claims: The claims to test.
         shown: Variants on the sheet.
         hints: Conditions on the sheet.
         columns: Measures in the table.
-        note: How it was measured, where that needs a word.
+        note: A remark on the measurement, or empty.
     """
 
     name: str
@@ -72,7 +72,7 @@ GROUPS = (
     Group(
         "weights",
         "Each adapter, weights 0.25 to 1.5",
-        "With an adapter pictures follow the condition, and their quality does not suffer (its FID and CLIP scores "
+        "With an adapter, pictures follow the condition without loss of quality (its FID and CLIP scores "
         "are better than those of earlier methods). A weight multiplies the features.",
         (CEILING, NONE, COLOURLESS,
          *(f"{kind} {weight:g}" for kind in ("sketch", "color", "seg") for weight in WEIGHTS)),
@@ -85,12 +85,12 @@ GROUPS = (
             Claim("The prompt's colours stay with the sketch", "sketch 1", NONE, PRESENT, CLOSE),
         ),
         (NONE, "sketch 0.25", "sketch 1", "sketch 1.5", "color 1", "seg 1"),
-        note="Prompts of the colour adapter name no colours: its *colours present* are those of the palette.",
+        note="Prompts of the colour adapter name no colours, so its *colours present* refers to the palette's colours.",
     ),
     Group(
         "together",
         "Two adapters together, and against each other",
-        "Several adapters add up without more training, each with its weight.",
+        "Several adapters can be added without further training, each with its weight.",
         (
             "sketch 1, no colour words",
             "color 1",
@@ -109,7 +109,7 @@ GROUPS = (
     Group(
         "levels",
         "Levels",
-        "Guidance at all four sizes is best; of fewer, the largest feature maps matter most.",
+        "Guidance at all four sizes is best; among fewer, the largest feature maps matter most.",
         (NONE, *(f"level {n} only" for n in (1, 2, 3, 4)), "levels 1 to 2", "levels 1 to 3", "sketch 1"),
         (
             Claim("Four levels control more than three", "sketch 1", "levels 1 to 3", SILHOUETTE),
@@ -120,13 +120,13 @@ GROUPS = (
                   SILHOUETTE),
         ),
         (NONE, *(f"level {n} only" for n in (1, 2, 3, 4)), "levels 1 to 2", "sketch 1"),
-        note="Level 1 has the largest maps. The adapter was trained with all four and is used with fewer, whereas the "
-        "paper trained one for each choice. At 128 pixels level 4 has but 2×2 cells.",
+        note="Level 1 has the largest maps. The adapter was trained with all four levels and is used with fewer; the "
+        "paper trained one for each choice. At 128 pixels, level 4 has only 2×2 cells.",
     ),
     Group(
         "place",
         "Encoder or decoder",
-        "Features in the encoder alone had the best FID; in the decoder, or in both, it was worse.",
+        "Adding features in the encoder only gave the best FID; the decoder, or both, gave a worse one.",
         (NONE, "sketch-base", "sketch-decoder", "sketch-both"),
         (
             Claim("The encoder is of better quality than the decoder", "sketch-base", "sketch-decoder", FRECHET),
@@ -135,13 +135,13 @@ GROUPS = (
             Claim("The encoder controls as much as both", "sketch-base", "sketch-both", SILHOUETTE, CLOSE),
         ),
         (NONE, "sketch-base", "sketch-decoder", "sketch-both"),
-        note="Each adapter was trained for its place. In the decoder the same four maps are added to what the first "
-        "block of each size makes, the mirror of the encoder's last one.",
+        note="Each adapter was trained for its place. In the decoder, the same four maps are added to the output of "
+        "the first block of each size, the mirror of the encoder's last one.",
     ),
     Group(
         "time",
         "A third of the sampling steps alone",
-        "The first third decides most of what guidance can do, the middle and the late part little.",
+        "The first third of the steps has most of the effect; the middle and the late part have little.",
         (NONE, *_thirds("sketch"), "sketch 1", COLOURLESS, *_thirds("color"), "color 1"),
         tuple(
             Claim(f"{kind}: the beginning controls more than the {other}", f"{kind}, beginning third",
@@ -155,8 +155,8 @@ GROUPS = (
     Group(
         "timesteps",
         "Timesteps of training: cubic, uniform, late",
-        "Cubic sampling, which favours the noisy beginning, gives stronger guidance than uniform, for colour most of "
-        "all. *Late* (the noisier half alone) is the authors' later advice for colour.",
+        "Cubic sampling, which favours the noisy beginning, gives stronger guidance than uniform, especially for "
+        "colour. *Late* (the noisier half alone) is the authors' later advice for colour.",
         (COLOURLESS, "color-cubic", "color-uniform", "color-late"),
         (
             Claim("Cubic controls more than uniform", "color-cubic", "color-uniform", PALETTE),
@@ -182,7 +182,7 @@ GROUPS = (
     Group(
         "second",
         "The same adapters on a second UNet",
-        "An adapter works on every model that was fine-tuned from the one it was trained on.",
+        "An adapter works on every model fine-tuned from the one it was trained on.",
         (
             "second UNet, no adapter",
             "second UNet, no adapter, no colour words",
@@ -198,13 +198,13 @@ GROUPS = (
             Claim("The segmentation as well as on its own model", "second UNet, seg 1", "seg 1", SHAPE, CLOSE),
         ),
         ("second UNet, no adapter", "sketch 1", "second UNet, sketch 1", "color 1", "second UNet, color 1"),
-        note="The second UNet was trained further from the miniature's on plump shapes without tips, by "
-        "`miniature train --only second`. Such a scene covers 0.94 of the plain one's silhouette.",
+        note="The second UNet is the miniature's, fine-tuned on plump shapes without tips by "
+        "`miniature train --only second`. Such a scene covers 0.94 of the original scene's silhouette.",
     ),
     Group(
         "inpainting",
         "Inpainting with and without the adapter",
-        "Inpainting by the prompt alone is poor; with a sketch it fills in what was asked.",
+        "Inpainting by the prompt alone is poor; with a sketch it fills in the requested content.",
         ("inpainting, no adapter", "inpainting, sketch 1"),
         (
             Claim("The sketch is followed in the mask", "inpainting, sketch 1", "inpainting, no adapter",
@@ -215,6 +215,6 @@ GROUPS = (
         ),
         ("inpainting, no adapter", "inpainting, sketch 1"),
         columns=INSIDE,
-        note="The right half is painted anew, into the true picture (VAE Encode, Set Latent Noise Mask).",
+        note="The right half of the true picture is inpainted (VAE Encode, Set Latent Noise Mask).",
     ),
 )  # fmt: skip

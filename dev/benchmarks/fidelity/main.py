@@ -1,4 +1,4 @@
-"""Measure what the paper claims on the miniature: `python3 run.py fidelity`."""
+"""Test the paper's claims on the miniature: `python3 run.py fidelity`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PHASES = ("train", "draw")
 
 
 def main(arguments: list[str]) -> int:
-    """Make what is missing, and write the page of every group that is complete."""
+    """Train and draw what is missing, and write the page with every complete group."""
     asked = _parser().parse_args(arguments)
     workshop = Workshop(asked.work.absolute(), asked.scenes, asked.train_steps)
     wanted = variants_of([group for group in GROUPS if not asked.only or group.name in asked.only])
@@ -48,11 +48,11 @@ def make(workshop: Workshop, wanted: Sequence[Variant], phase: str, share: int =
     """Train or draw a share of what is missing.
 
     Args:
-        workshop: Where to.
+        workshop: Folders of the results.
         wanted: Variants.
         phase: One of PHASES.
-        share: Which share, from 0.
-        shares: How many there are.
+        share: Index of the share, from 0.
+        shares: Number of shares.
     """
     if phase == "train":
         used = {use.adapter for variant in wanted for use in variant.uses}
@@ -66,7 +66,7 @@ def make(workshop: Workshop, wanted: Sequence[Variant], phase: str, share: int =
 
 
 def make_together(arguments: Sequence[str], phase: str, workers: int) -> None:
-    """Share a phase among processes.
+    """Distribute a phase over processes.
 
     Raises:
         CalledProcessError: One of them failed.
@@ -80,7 +80,7 @@ def make_together(arguments: Sequence[str], phase: str, workers: int) -> None:
 
 
 def publish(workshop: Workshop, out: Path, true_scenes: int) -> None:
-    """Measure the groups whose pictures are all there, and write the page and the sheets."""
+    """Measure the groups with complete pictures, and write the page and the sheets."""
     complete = [group for group in GROUPS if all(map(workshop.complete, variants_of([group])))]
     result = results.collect(workshop, complete, true_scenes)
     for group in complete:
@@ -92,9 +92,11 @@ def publish(workshop: Workshop, out: Path, true_scenes: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fidelity", description=__doc__)
     names = [group.name for group in GROUPS]
-    parser.add_argument("--only", action="append", choices=names, help="make this group's pictures; may be given again")
+    parser.add_argument("--only", action="append", choices=names, help="draw this group's pictures; can be repeated")
     parser.add_argument("--scenes", type=int, default=128, help="held-out scenes per variant (default: 128)")
-    parser.add_argument("--train-steps", type=int, default=recipes.STEPS, help="of each compared adapter")
+    parser.add_argument(
+        "--train-steps", type=int, default=recipes.STEPS, help="training steps of each compared adapter"
+    )
     parser.add_argument("--work", type=Path, default=paths.STATE / "fidelity", help="folder of adapters and pictures")
     parser.add_argument("--out", type=Path, default=paths.ROOT / "docs", help="folder of the page (default: docs)")
     parser.add_argument("--true-scenes", type=int, default=features.TRUE_SCENES, help=argparse.SUPPRESS)  # tests: fewer

@@ -1,4 +1,4 @@
-"""Writes docs/fidelity.md: the tables, and what follows from the numbers by rule alone."""
+"""Write docs/fidelity.md: the tables, and conclusions that follow from the numbers by fixed rules."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from .scores import Measure
 INTRODUCTION = """# What the paper claims, measured on the miniature
 
 `python3 run.py fidelity` trains what is missing, draws what is missing, and writes this page. The
-[miniature](../dev/miniature/README.md) draws {scenes} held-out scenes, each with its prompt and its exact condition, in
-the real ComfyUI with this pack's nodes: fixed seeds, 20 steps of dpmpp_2m, CFG 3. Its UNet has 7 million weights, where
-the paper's has 860, and knows nothing but coloured shapes: what it does not show may yet be true of large models.
+[miniature](../miniature/README.md) draws {scenes} held-out scenes, each with its prompt and its exact condition, in the
+real ComfyUI with this pack's nodes: fixed seeds, 20 steps of dpmpp_2m, CFG 3. Its UNet has 7 million weights (the
+paper's has 860 million) and draws only coloured shapes. Effects that it does not show may still exist in large models.
 
-- *Silhouette IoU*: overlap of what is not background with the scene's shapes. *Shape IoU*: the same for each shape in
+- *Silhouette IoU*: overlap of the picture's foreground with the scene's shapes. *Shape IoU*: the same for each shape in
   its own colour. *Palette L1*: mean difference of 8×8 block means; less is better.
 - *Colours present*: share of the scene's colours that are in the picture. *Bound*: share of its shapes that have their
-  own colour, wherever they are: colours and shapes as the prompt asks.
+  own colour, anywhere in the picture.
 - *Fréchet*: squared Fréchet distance to 1024 true scenes of other seeds; less is better. The feature space is that of
-  a small convolutional network with random weights of a fixed seed, in its 16 main directions among true pictures,
-  each scaled to deviation 1, so the distance counts in deviations of true pictures. It knows colours, edges and
-  corners, not places. What a small sample adds is taken off (bootstrap), so a figure may be a little below 0;
-  {scenes} other true scenes get {floor}.
+  a small convolutional network with random weights of a fixed seed, in its 16 principal directions among true pictures,
+  each scaled to deviation 1. It responds to colours, edges and corners, not to positions. The bias of small samples is
+  subtracted (bootstrap), so a value can be slightly below 0; {scenes} other true scenes get {floor}.
 - In brackets: 95 % intervals by bootstrap over the scenes. Differences are taken scene by scene. *{agrees}*: the
-  whole interval lies on the claim's side; *{disagrees}*: on the other side; *{open}*: 0 (or the margin that a claim
-  of "as good" allows) lies within. The intervals know of other scenes, not of other seeds of training.
+  whole interval is on the claim's side; *{disagrees}*: on the other side; *{open}*: it contains 0 (or the margin of a
+  claim of "as good"). The intervals reflect the choice of scenes, not the seed of training.
 
 {made}
 """
 
 
 def write(result: Mapping[str, Any]) -> str:
-    """Return the page for the results that there are."""
+    """Return the page for the available results."""
     groups = [group for group in GROUPS if group.name in result["groups"]]
     introduction = INTRODUCTION.format(
         scenes=result["scenes"],
@@ -53,7 +52,7 @@ def write(result: Mapping[str, Any]) -> str:
 
 
 def cell(found: Mapping[str, float]) -> str:
-    """Write an estimate: 0.812 [0.790, 0.833]."""
+    """Format an estimate: 0.812 [0.790, 0.833]."""
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 

@@ -1,7 +1,7 @@
-"""Where features enter the UNet: the encoder, as T2I-Adapter has it, or the decoder, as the paper's ablation compares.
+"""Where features enter the UNet: the encoder, as in T2I-Adapter, or the decoder, as in the paper's ablation.
 
-The pack's patches stay as they are; while a place is in force, the UNet's patches are rearranged just before each
-forward. That holds for the patches of the trainer and of Apply T2I-Adapter alike.
+The pack's patches are unchanged; they are moved to other blocks just before each forward of the UNet. This works for
+the patches of the trainer and of Apply T2I-Adapter.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Place:
     """Where the features are added.
 
     Attributes:
-        name: What it is called.
-        encoder: To the last encoder block of each size.
-        decoder: To the first decoder block of each size.
+        name: Its name.
+        encoder: Add to the last encoder block of each size.
+        decoder: Add to the first decoder block of each size.
     """
 
     name: str
@@ -38,10 +38,10 @@ def placed(model: Any, place: Place) -> Iterator[None]:
 
     Args:
         model: The MODEL, or another that shares its UNet.
-        place: Where.
+        place: The place.
 
     Raises:
-        RuntimeError: No forward came by, so nothing was placed.
+        RuntimeError: There was no forward, so nothing was placed.
     """
     if place == ENCODER:
         yield
@@ -72,8 +72,8 @@ def placed(model: Any, place: Place) -> Iterator[None]:
 class Mirrored:
     """Runs an encoder's patch on the decoder.
 
-    What enters output block n is what block n - 1 made. It has the size and width that the encoder had after its block
-    `blocks` - n wherever that one ends a size: there the mirrored features fit.
+    The input of output block n is the output of block n - 1. If the encoder's block `blocks` - n is the last of its
+    size, that input has the same size and width, so the mirrored features fit.
 
     Attributes:
         patch: (h, transformer_options) -> h.
@@ -84,6 +84,6 @@ class Mirrored:
     blocks: int
 
     def __call__(self, h: Any, skip: Any, transformer_options: dict[str, Any]) -> tuple[Any, Any]:
-        """Add to what enters an output block; the skip connection stays."""
+        """Add to the input of an output block; the skip connection is unchanged."""
         number = transformer_options["block"][1]
         return self.patch(h, {**transformer_options, "block": ("input", self.blocks - number)}), skip

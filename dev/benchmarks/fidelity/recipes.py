@@ -1,6 +1,6 @@
-"""Adapters that are trained to be compared: the table, and the training by the pack's own trainer.
+"""Adapters trained for comparisons: the table, and training with the pack's own trainer.
 
-All have the same steps, batch, rate and seed; the rows of one comparison differ in one thing alone.
+All have the same steps, batch, rate and seed; the rows of one comparison differ in one setting only.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Recipe:
     """How one adapter is trained.
 
     Attributes:
-        name: What the table of variants calls it.
+        name: Name in the table of variants.
         kind: Its condition: ``sketch``, ``color`` or ``seg``.
         size: ``base``, ``small`` or ``tiny``.
         timesteps: A name of :data:`...training.timesteps.TIME_SAMPLINGS`.
         place: Where its features are added, in training and in sampling.
-        batch: Pictures in a step.
+        batch: Batch size.
         rate: The learning rate.
         ema: Decay of the average of the weights.
         prompt_dropout: Share of empty prompts.
-        seed: Decides the first weights, the lessons and the batches.
+        seed: Seed of the initial weights, the lessons and the batches.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Recipe:
     seed: int = 7
 
     def lessons(self, steps: int) -> tuple[str, int, int]:
-        """Return what it learns from: the kind, the number and the seed of `lessons.lessons`."""
+        """Return the arguments of `lessons.lessons`: kind, count and seed."""
         return self.kind, min(EXAMPLES, steps * self.batch), self.seed
 
     def run_name(self, steps: int, denoiser: str) -> str:
-        """Name the training run: another one for other settings or another denoiser.
+        """Return the name of the training run, which differs by settings and denoiser.
 
         Args:
             steps: Steps of the training.
@@ -74,24 +74,24 @@ RECIPES = (
 
 
 def recipe_named(name: str) -> Recipe | None:
-    """Return a row by name; None for an adapter that the miniature brings itself."""
+    """Return a row by name; None for the miniature's own adapters."""
     return next((row for row in RECIPES if row.name == name), None)
 
 
 def trained_file(run_name: str, steps: int) -> Path:
-    """Return where the trainer leaves the result of a run, relative to its folder of runs."""
+    """Return the path of a run's result, relative to the trainer's folder."""
     return Path(run_name, f"{run_name}_step_{steps:08}.safetensors")
 
 
 def train(studio: Any, recipe: Recipe, made: lessons.Lessons, steps: int, run_name: str) -> None:
-    """Train an adapter with the pack's nodes; a run that was cut goes on.
+    """Train an adapter with the pack's nodes; an interrupted run resumes.
 
     Args:
         studio: The miniature in ComfyUI.
-        recipe: What to train.
-        made: What it learns from.
-        steps: For how long.
-        run_name: Its folder.
+        recipe: The recipe.
+        made: The training data.
+        steps: Number of steps.
+        run_name: Name of the run's folder.
     """
     from ....nodes.train import CreateT2IAdapter
     from ....nodes.training.run import Materials, Saving

@@ -1,4 +1,4 @@
-"""From scores to results: every row with its intervals, every claim with its difference and what follows from it."""
+"""Compute results from scores: rows with intervals, and claims with differences and verdicts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def collect(workshop: Workshop, groups: Sequence[Group], true_scenes: int = feat
     """Measure every complete group, and write the results.
 
     Args:
-        workshop: Where the pictures lie.
-        groups: Those whose pictures are all there.
-        true_scenes: How many true pictures scale the features; they are compared with half as many others.
+        workshop: Folders of the pictures.
+        groups: Groups with complete pictures.
+        true_scenes: Number of true pictures that scale the features; half as many others are the reference.
 
     Returns:
-        What is in the file: plain lists, dictionaries and numbers.
+        The file's content: lists, dictionaries and numbers.
     """
     space = features.feature_space(true_scenes)
     truth = moments(features.of_true_pictures(space, (features.REFERENCE, true_scenes // 2)))
@@ -78,7 +78,7 @@ def _distance(scores: Scores, truth: Moments) -> Estimate:
 
 
 def gain(claim: Claim, known: Mapping[str, Scores], truth: Moments) -> Estimate:
-    """Estimate by how much the first of a claim is better than the second, scene by scene; below 0 it is worse."""
+    """Estimate how much better a claim's first variant is than its second, scene by scene; negative if worse."""
     first, second = known[claim.first], known[claim.second]
     sign, name = claim.measure.better, claim.measure.name
     if claim.measure.score:
@@ -92,7 +92,7 @@ def gain(claim: Claim, known: Mapping[str, Scores], truth: Moments) -> Estimate:
 
 
 def verdict(found: Estimate, margin: float) -> str:
-    """Say what an interval means for a claim that the gain is above -margin."""
+    """Return the verdict of an interval on the claim that the gain is above -margin."""
     if found.low > -margin:
         return AGREES
     return DISAGREES if found.high < -margin else OPEN

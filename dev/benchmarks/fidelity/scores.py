@@ -1,4 +1,4 @@
-"""What every picture scores: one number per scene and measure, kept beside the pictures."""
+"""Scores of the pictures: one number per scene and measure, stored beside the pictures."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FILE = "scores.json"
 
 
 def silhouette_in_half(images: Tensor, drawn: scenes.Scenes) -> Tensor:
-    """Overlap, in the half that was painted anew, of what is not background with the scene's shapes; (B,)."""
+    """Return the overlap of foreground and the scene's shapes in the inpainted half; (B,)."""
     shown = (measure.nearest(images) != drawn.background[:, None, None])[..., HALF:]
     there = (scenes.labels(scenes.distances(drawn)) > 0)[..., HALF:]
     both, either = ((shown & there).flatten(1).sum(dim=1), (shown | there).flatten(1).sum(dim=1))
-    # Nothing there and nothing shown is right.
+    # An empty mask and an empty picture agree.
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
 
 def colour_in_half(images: Tensor, drawn: scenes.Scenes) -> Tensor:
-    """Share of the pixels, in the half that was painted anew, that have the scene's colour; (B,)."""
+    """Return the share of pixels in the inpainted half with the scene's colour; (B,)."""
     right = measure.nearest(images) == measure.nearest(measure.truth(drawn))
     return right[..., HALF:].float().flatten(1).mean(dim=1)
 
@@ -40,7 +40,7 @@ class Measure:
 
     Attributes:
         name: Its heading.
-        score: (pictures, scenes) -> one number per scene; None for the Fréchet distance, which sets of pictures have.
+        score: (pictures, scenes) -> one number per scene; None for the Fréchet distance, which compares sets.
         better: 1 if more is better, -1 if less is.
     """
 
@@ -68,11 +68,11 @@ def score(images: Tensor, drawn: scenes.Scenes, space: FeatureSpace) -> dict[str
 
 
 def kept(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Tensor]:
-    """Read the scores beside some pictures; make them first if they aren't there.
+    """Read the scores beside some pictures; compute them first if they are missing.
 
     Args:
-        folder: That of the pictures.
-        make: Makes them.
+        folder: The pictures' folder.
+        make: Computes the scores.
 
     Returns:
         (N,) per measure, (N, D) for the features.

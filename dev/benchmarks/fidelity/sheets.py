@@ -1,4 +1,4 @@
-"""Contact sheets: some scenes, their conditions, and what each variant made of them."""
+"""Contact sheets: some scenes, their conditions, and each variant's pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .workshop import Workshop
 
 ROWS = 3
 QUALITY = 80
-SCALE = 0.7  # of the gallery's pictures: nine sheets shall weigh less than 400 KB
-# What is shorter above a picture than in a table.
+SCALE = 0.7  # smaller than the gallery's pictures, so that nine sheets stay below 400 KB
+# Abbreviations for the labels above pictures.
 SHORT = (("second UNet, ", "2nd: "), ("inpainting, ", ""), (", no colour words", ""), (" third", ""))
 
 
@@ -30,9 +30,9 @@ def write(workshop: Workshop, group: Group, folder: Path) -> Path:
     """Write a group's sheet as a JPEG.
 
     Args:
-        workshop: Where the pictures lie.
-        group: What is shown.
-        folder: Where to.
+        workshop: Folders of the pictures.
+        group: The group.
+        folder: Target folder.
     """
     first = slice(0, min(ROWS, workshop.scenes))
     drawn = measure.held_out(workshop.scenes).pick(first)

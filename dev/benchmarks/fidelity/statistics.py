@@ -25,17 +25,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean (D,) and covariance (D, D) in float64; with a leading dimension for several at once."""
+    """Mean (D,) and covariance (D, D) in float64; batched in a leading dimension."""
 
     mean: Tensor
     covariance: Tensor
 
 
 def draws(count: int, resamples: int = RESAMPLES) -> Tensor:
-    """Draw which scenes each resample has; the same for every variant, so that differences are paired.
+    """Draw the scenes of each resample; the same for every variant, so that differences are paired.
 
     Returns:
-        (resamples, count) long.
+        Indices (resamples, count), long.
     """
     return torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(SEED))
 
@@ -50,10 +50,9 @@ def mean_of(values: Tensor) -> Estimate:
 
 
 def corrected(figure: Callable[[Tensor], Tensor], count: int) -> Estimate:
-    """Estimate a figure that small samples bias, such as a distance, which is never below 0.
+    """Estimate a quantity that small samples bias, such as a distance, which is never below 0.
 
-    What resampling adds to it is what sampling has added: that is taken off, and the interval turned round accordingly
-    (the basic bootstrap).
+    Resampling estimates the bias, which is subtracted, and the interval is reflected accordingly (basic bootstrap).
 
     Args:
         figure: (R, N) rows of scenes, with repetitions -> (R,).
@@ -78,8 +77,8 @@ def frechet(first: Moments, second: Moments) -> Tensor:
     """Return the squared Fréchet distance between Gaussians.
 
     Args:
-        first: Of one set, or of several at once.
-        second: Of one set.
+        first: Moments of one set, or of several.
+        second: Moments of one set.
 
     Returns:
         One number per first set.
@@ -87,7 +86,7 @@ def frechet(first: Moments, second: Moments) -> Tensor:
     Source: Dowson & Landau 1982, "The Fréchet distance between multivariate normal distributions".
     """
     root = _root(second.covariance)
-    # √(A B) and √(√B A √B) have one trace; the latter is symmetric, so its eigenvalues are found exactly.
+    # √(A B) and √(√B A √B) have the same trace; the latter is symmetric, so its eigenvalues are accurate.
     cross = torch.linalg.eigvalsh(root @ first.covariance @ root).clamp(min=0).sqrt().sum(dim=-1)
     traces = _trace(first.covariance) + _trace(second.covariance)
     return (first.mean - second.mean).square().sum(dim=-1) + traces - 2 * cross

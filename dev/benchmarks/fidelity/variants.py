@@ -1,4 +1,4 @@
-"""What is drawn: the table of variants. Each is drawn once, and may stand in several groups."""
+"""The table of variants to draw. Each is drawn once and can be in several groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 THIRDS = (("beginning", (0.0, 1 / 3)), ("middle", (1 / 3, 2 / 3)), ("end", (2 / 3, 1.0)))
 ALL_LEVELS = (1.0, 1.0, 1.0, 1.0)
 MINIATURE, SECOND = "miniature", "second"
-# Noise; the true picture, of which the right half is drawn anew; the true picture, encoded and decoded alone.
+# Starts: noise; the true picture with its right half inpainted; the true picture, only encoded and decoded.
 Start = Literal["noise", "half", "truth"]
 
 
@@ -21,7 +21,7 @@ class Use:
         adapter: ``sketch``, ``color`` or ``seg`` of the miniature, or the name of a recipe.
         strength: Its weight.
         levels: Factor of each level, fine to coarse.
-        steps: Part of the sampling steps in which it acts.
+        steps: Range of the sampling steps in which it acts, as fractions.
     """
 
     adapter: str
@@ -35,11 +35,11 @@ class Variant:
     """One way to draw all scenes.
 
     Attributes:
-        name: What the tables call it.
+        name: Name in the tables.
         uses: Its adapters.
-        colours: The prompts have their colour words.
+        colours: True if the prompts contain their colour words.
         model: The checkpoint.
-        start: What sampling begins with.
+        start: What sampling starts from.
     """
 
     name: str
@@ -117,6 +117,6 @@ def variant_named(name: str) -> Variant:
     """Return a row by name.
 
     Raises:
-        KeyError: There is none.
+        KeyError: The name is unknown.
     """
     return {row.name: row for row in VARIANTS}[name]

@@ -1,4 +1,4 @@
-"""Makes pictures by the real ComfyUI with this pack's nodes, and keeps them: what is there is not made again."""
+"""Draw pictures in the real ComfyUI with this pack's nodes; existing pictures are reused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECOND_FILE = "second.safetensors"
 
 
 def second_model(work: Path) -> Path:
-    """Return the checkpoint of the second UNet, trained now if it isn't there."""
+    """Return the checkpoint of the second UNet; train it first if it is missing."""
     file = work / SECOND_FILE
     if not file.is_file():
         command = [
@@ -44,16 +44,16 @@ def second_model(work: Path) -> Path:
 
 
 def digest(file: Path) -> str:
-    """Return a short text that differs for another file."""
+    """Return a short digest of a file."""
     return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where everything lies, and how much is made.
+    """The folders, and the sizes of the experiment.
 
     Attributes:
-        work: The folder of trained adapters and pictures.
+        work: Folder of trained adapters and pictures.
         scenes: Held-out scenes per variant.
         steps: Training steps of each adapter.
     """

@@ -1,1 +1,1 @@
-"""`python3 run.py gpu`: what a card adds is checked, and measured, in one run of less than ten minutes."""
+"""`python3 run.py gpu`: test and benchmark on a GPU in less than ten minutes."""

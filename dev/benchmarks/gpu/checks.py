@@ -1,4 +1,4 @@
-"""The tests that a card can fail, run with each way that ComfyUI can be started on it."""
+"""The tests that depend on a GPU, run with each of ComfyUI's memory modes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...tasks import in_process
 from .children import StoppedError, lines
 
 ROOT = Path(__file__).absolute().parents[3]
-# Where the pack meets ComfyUI's tensors and memory.
+# Tests of the pack's interface to ComfyUI's tensors and memory.
 HOST = tuple(
     f"tests/host/test_{name}.py"
     for name in (
@@ -30,7 +30,7 @@ COMPILED = ("tests/host/test_compile.py", "tests/host/test_compile_again.py", "t
 SERVER = ("tests/host/test_train_on_server.py", "tests/host/test_annotators_on_server.py")
 CARD = tuple(f"tests/gpu/test_{name}.py" for name in ("flags", "endings", "precisions"))
 FLAGS = CARD[:1]
-# The tests compare with sums in full float32; and what is compiled is compiled by what users have.
+# The tests compare with full float32 sums, and compile with the users' default backend.
 EXACT = {"NVIDIA_TF32_OVERRIDE": "0", "T2I_INDUCTOR": "1"}
 NO_TESTS = 5  # pytest's exit status
 
@@ -40,11 +40,11 @@ class Check:
     """Tests with flags of ComfyUI.
 
     Attributes:
-        name: of its row.
-        flags: of ComfyUI's main.py.
-        tests: files to run.
-        on_cpu: files to run in their place where there is no card, on which the flags do nothing.
-        slow: whether tests that are marked slow are meant.
+        name: Name of its row.
+        flags: Flags of ComfyUI's main.py.
+        tests: Test files to run.
+        on_cpu: Test files to run instead without a GPU, where the flags have no effect.
+        slow: True to include tests marked slow.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Check:
     slow: bool = False
 
     def files(self, cpu: bool) -> tuple[str, ...]:
-        """Return what runs here."""
+        """Return the test files for this machine."""
         return self.on_cpu if cpu else self.tests
 
 
@@ -73,14 +73,14 @@ HEAD = ("check", "flags", "passed", "failed", "left out", "seconds", "holds")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a check.
+    """The result of a check.
 
     Attributes:
-        passed: how many tests did.
-        failed: the names of those that did not.
-        left_out: how many can't run here.
-        seconds: that it took.
-        trouble: why it came to no end, or nothing.
+        passed: Number of passed tests.
+        failed: Names of failed tests.
+        left_out: Number of tests that cannot run here.
+        seconds: Duration in seconds.
+        trouble: Why the check did not finish, or empty.
     """
 
     passed: int = 0
@@ -91,16 +91,16 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """Say whether it holds."""
+        """Return the result as text."""
         if self.failed:
             return "no"
         if self.trouble:
             return f"no: {self.trouble}"
-        return "yes" if self.passed else "left out: nothing of it can run here"
+        return "yes" if self.passed else "left out: none of its tests can run here"
 
     @property
     def bad(self) -> bool:
-        """Whether something is wrong."""
+        """True if a test failed or the check did not finish."""
         return self.verdict.startswith("no")
 
     def row(self, check: Check) -> tuple[str, ...]:
@@ -110,17 +110,17 @@ class Outcome:
 
 
 def run(checks: tuple[Check, ...], comfyui: str, *, cpu: bool, limit: float) -> Iterator[tuple[Check, Outcome]]:
-    """Run checks side by side, as many as there are cores for, and yield each as it ends.
+    """Run checks in parallel, limited by the number of cores, and yield each result when it ends.
 
     Args:
-        checks: which.
+        checks: The checks.
         comfyui: ComfyUI's folder.
-        cpu: hide every card.
-        limit: seconds that all of them together may take.
+        cpu: Hide all GPUs.
+        limit: Seconds for all checks together.
     """
     cores = os.cpu_count() or 1
     beside = max(1, min(len(checks), cores // 4))
-    # The limit is that of all: a check that waits for its turn has less.
+    # The limit is shared: a check that starts later has less time.
     until = time.monotonic() + limit
     with ThreadPoolExecutor(beside) as pool:
         jobs = {pool.submit(_outcome, check, comfyui, cpu, until, cores // beside): check for check in checks}
@@ -148,20 +148,20 @@ def _outcome(check: Check, comfyui: str, cpu: bool, until: float, cores: int) ->
 
 
 def read(answers: str, printed: str, seconds: float, trouble: str) -> Outcome:
-    """Read what pytest wrote.
+    """Read pytest's results.
 
     Args:
-        answers: its JUnit file.
-        printed: its output.
-        seconds: that it took.
-        trouble: why it was stopped or failed, or nothing.
+        answers: Its JUnit file.
+        printed: Its output.
+        seconds: Duration in seconds.
+        trouble: Why it was stopped or failed, or empty.
     """
     cases = list(ElementTree.fromstring(answers).iter("testcase"))
     failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     names = tuple(dict.fromkeys(f"{case.get('classname')}::{case.get('name')}" for case in failed))
     out = sum(int(count) for count in re.findall(r"^(\d+) deselected: ", printed, re.MULTILINE))
     if trouble.startswith(f"exit status {NO_TESTS}:") and out:
-        trouble = ""  # all of them were left out
+        trouble = ""  # all tests were deselected
     return Outcome(len(cases) - len(failed), names, out, seconds, trouble)
 
 

@@ -1,4 +1,4 @@
-"""Processes that must end in time: each gets a limit, and goes with all that it has started when that is over."""
+"""Run processes with a time limit; at the limit, a process and all its children are killed."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# How much of what a process said is told when it fails.
+# How many characters of a failed process's output an error shows.
 TAIL = 300
-# What Python takes for the folder of temporary files.
+# Environment variables that set Python's folder for temporary files.
 TEMPORARY = ("TMPDIR", "TEMP", "TMP")
-# A process with its children is a group of its own.
+# Each process gets its own group, which includes its children.
 GROUP: dict[str, Any] = {} if os.name == "nt" else {"start_new_session": True}
 
 
 class StoppedError(RuntimeError):
-    """A process did not end in time, or failed; the message says which."""
+    """A process timed out or failed; the message says which."""
 
 
 def lines(command: Sequence[str], limit: float, environ: Mapping[str, str], cwd: Path | None = None) -> Iterator[str]:
-    """Run a process and yield each line that it prints as it comes.
+    """Run a process and yield its output line by line.
 
     Args:
-        command: what to run.
-        limit: seconds after which it is ended.
-        environ: its environment.
-        cwd: where it runs.
+        command: The command.
+        limit: Seconds after which the process is killed.
+        environ: Its environment.
+        cwd: Its working directory.
 
     Raises:
-        StoppedError: it was ended, or failed.
+        StoppedError: It was killed, or failed.
     """
     late = threading.Event()
     limit = max(0.1, limit)
-    # A process that is ended leaves its temporary files behind: here they go with the folder.
+    # A killed process leaves its temporary files; they are deleted with this folder.
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
@@ -71,7 +71,7 @@ def lines(command: Sequence[str], limit: float, environ: Mapping[str, str], cwd:
 
 @contextlib.contextmanager
 def beside(commands: Iterable[Sequence[str]]) -> Iterator[None]:
-    """Let processes run while the block does, and end them with it."""
+    """Kill the processes that still run when the block ends."""
     with contextlib.ExitStack() as stack:
         for command in commands:
             process = stack.enter_context(
@@ -82,7 +82,7 @@ def beside(commands: Iterable[Sequence[str]]) -> Iterator[None]:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a process with its children, if it still runs."""
+    """Kill a process and its children, if it still runs."""
     with contextlib.suppress(ProcessLookupError):
         if process.poll() is not None:
             return

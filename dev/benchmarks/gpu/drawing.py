@@ -13,12 +13,12 @@ from ..annotator_networks import GOAL, NETWORKS, Network, measure
 from ..measure import ratios, summarise
 from .setting import Row, Setting
 
-# Which depth network both have.
+# The depth network that both have.
 DEPTH = "dpt-hybrid"
 
 
 class _Depth(nn.Module):
-    """Our loaded network, as a module that can be moved."""
+    """Our loaded network, as a module that can change its device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Depth(nn.Module):
 
 
 def _their_depth(network: nn.Module, images: Tensor) -> Tensor:
-    """Do what its detector does with one picture, less the ways to bytes and back."""
+    """Do what the detector does with one picture, without conversion from and to bytes."""
     found: Tensor = network(images * 2 - 1)
     found = found - found.amin()
     return (found / found.amax()).view(len(images), 1, *images.shape[-2:])
@@ -51,14 +51,14 @@ def _midas(module: Any) -> nn.Module:
 
 DRAWN = (
     *NETWORKS,
-    # Random weights of each one's own: the two name and order them differently. The work is the same.
+    # Each has its own random weights, since names and order differ. The amount of work is the same.
     Network("depth (DPT-Hybrid)", lambda _: _Depth(), lambda network, images: network(images)[:, :1],
             "midas.midas.dpt_depth", _midas, _their_depth),
 )  # fmt: skip
 
 
 def _side(setting: Setting) -> int:
-    """Return the side of the pictures: what DPT-Hybrid computes at, so that both do the same work."""
+    """Return the side of the pictures: DPT-Hybrid's own size, so that both do the same work."""
     return 64 if setting.small else 384
 
 
@@ -68,7 +68,7 @@ def cases(setting: Setting) -> list[tuple[str, str]]:
 
 
 def run(setting: Setting) -> Iterator[Row]:
-    """Draw the same photograph by turns."""
+    """Time both on the same photograph by turns."""
     torch.set_float32_matmul_precision("highest")
     side = _side(setting)
     for number, network in enumerate(DRAWN):

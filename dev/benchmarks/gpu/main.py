@@ -1,4 +1,4 @@
-"""Check and measure on a card: `python3 run.py gpu`; `python3 run.py gpu -- --device cpu` at small sizes."""
+"""Test and benchmark on a GPU: `python3 run.py gpu`; at small sizes: `python3 run.py gpu -- --device cpu`."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from .setting import TABLES, Row, Setting
 RESULTS = Path(__file__).absolute().parents[1] / "RESULTS.md"
 INDUCTOR = Path(__file__).absolute().parents[2] / ".comfyui" / "inductor"
 NAME = "gpu"
-# Seconds for all of it by device, and the part of them that the checks may take. On the CPU time is no goal.
+# Seconds for the whole run by device, and the checks' share. On the CPU, time is not a goal.
 SECONDS = {"cuda": 570.0, "cpu": 7200.0}
 CHECKING = 0.4
 TOLD = 20
-# The part that a test of the command measures.
+# The part that the command's test measures.
 BRIEF = "pictures"
 NOT_RUN = (
-    "This suite has not run on a card: none could be had. Its logic was run on the CPU, by the same command with "
-    "`--device cpu`, at sizes at which the figures mean nothing."
+    "This suite has not run on a GPU: none was available. Its code was tested on the CPU, by the same command with "
+    "`--device cpu`, at sizes at which the figures are meaningless."
 )
 NOTES = (
-    "Medians of interleaved rounds (quartiles; half of the median's 95 % interval; rounds). Each part is a process of "
-    "its own with a limit; what had no time left says so.",
-    "Measured with `--disable-dynamic-vram`: torch's counters do not see what dynamic VRAM allocates.",
-    "Waits: what `torch.cuda.set_sync_debug_mode` reports; on the CPU, operations that read a value.",
+    "Medians of interleaved rounds (quartiles; half of the median's 95 % interval; rounds). Each part has its own "
+    "process and time limit; a row says if its time ran out.",
+    "Measured with `--disable-dynamic-vram`: torch's counters miss allocations of dynamic VRAM.",
+    "Waits: as `torch.cuda.set_sync_debug_mode` reports them; on the CPU, operations that read a value.",
     "Pictures are latents, without the VAE. The adapter is loaded anew for each first picture, and the UNet is moved "
     "to the device.",
-    "The two depth networks have random weights of their own: they name them differently.",
+    "The two depth networks have different random weights, since their weights' names differ.",
 )
 
 
 @dataclass
 class Results:
-    """The section of a run, written again with each row.
+    """The section of a run, rewritten with each row.
 
     Attributes:
-        device: what it was measured on.
-        machine: its description.
-        out: the file, or None.
+        device: The device.
+        machine: Its description.
+        out: The results file, or None.
     """
 
     device: torch.device
@@ -61,10 +61,10 @@ class Results:
     failed: list[str] = field(default_factory=list)
 
     def section(self) -> report.Section:
-        """Return all that there is so far."""
+        """Return all rows so far."""
         tables = [table for table in (self.checked, *self.tables.values()) if table.rows]
         failures = [f"Failed: `{name}`" for name in self.failed[:TOLD]]
-        return report.Section(_key(self.device.type), "On a card", tables, (*NOTES, *failures))
+        return report.Section(_key(self.device.type), "On a GPU", tables, (*NOTES, *failures))
 
     def write(self) -> None:
         """Write it."""
@@ -79,7 +79,7 @@ class Results:
         print(f"{table}: {' | '.join(cells)}", flush=True)
 
     def miss(self, missing: Sequence[tuple[str, str]], why: str) -> None:
-        """Say of rows that they were not measured."""
+        """Append rows that say why they were not measured."""
         for table, case in missing:
             blank = [""] * (len(TABLES[table][1]) - 2)
             self.add((table, (case, f"not measured: {why}", *blank)))
@@ -93,10 +93,10 @@ class Results:
 
 
 def main(arguments: list[str]) -> int:
-    """Check, then measure; write each row as soon as it is there.
+    """Run the checks, then the measurements; write each row as soon as it is available.
 
     Returns:
-        The exit status: 1 where a check failed. Goals that are missed stand in the tables.
+        The exit status: 1 if a check failed. Missed goals are shown in the tables only.
     """
     asked = _parser().parse_args(arguments)
     comfyui = os.environ.get("COMFYUI_PATH", "")
@@ -104,9 +104,9 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"gpu: got COMFYUI_PATH={comfyui}; expected ComfyUI's folder. Use `python3 run.py gpu`.")
     if asked.device == "cuda" and not torch.cuda.is_available():
         note_absence(RESULTS)
-        sys.exit("gpu: got no CUDA device; expected one. Prove the suite's logic with `-- --device cpu`.")
+        sys.exit("gpu: got no CUDA device; expected one. To test the suite's code, use `-- --device cpu`.")
     sys.path.append(comfyui)  # for its version
-    # Shared by all processes, and kept: compiling takes longer than measuring.
+    # Shared by all processes, and kept between runs: compiling takes longer than measuring.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(INDUCTOR))
     device = torch.device(asked.device)
     out = asked.out or (RESULTS if device.type == "cuda" else None)
@@ -152,10 +152,10 @@ def _measure(results: Results, until: float, brief: bool) -> None:
 
 
 def note_absence(path: Path) -> None:
-    """Say in the results that the suite has not run on a card, unless it has."""
+    """Write into the results that the suite has not run on a GPU, unless it has."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if f"begin {_key('cuda')} " not in text:
-        report.write(report.Section(_key("cuda"), "On a card", []), NOT_RUN, path)
+        report.write(report.Section(_key("cuda"), "On a GPU", []), NOT_RUN, path)
 
 
 def _key(device: str) -> str:
@@ -164,11 +164,13 @@ def _key(device: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gpu", description=__doc__)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda", help="cpu: small sizes, no goals meant")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cuda", help="cpu: small sizes, goals do not apply"
+    )
     parser.add_argument("--only", choices=("checks", "measurements"), help="one half")
     parser.add_argument(
-        "--seconds", type=float, help=f"for all of it (default: {SECONDS['cuda']:.0f}, on the CPU more)"
+        "--seconds", type=float, help=f"for the whole run (default: {SECONDS['cuda']:.0f}, on the CPU more)"
     )
     parser.add_argument("--brief", action="store_true", help="fewer cases, for a test")
-    parser.add_argument("--out", type=Path, help=f"where to write (default: {RESULTS.name}; on the CPU nowhere)")
+    parser.add_argument("--out", type=Path, help=f"results file (default: {RESULTS.name}; none on the CPU)")
     return parser

@@ -1,4 +1,4 @@
-"""The measurements: each in a process of its own, which tells its rows as it has them."""
+"""The measurements: each runs in its own process, which prints its rows one by one."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Part:
     """A measurement.
 
     Attributes:
-        name: by which its process is told what to measure.
-        share: of the time that is left for it and those after it.
-        run: measures, and yields rows.
-        cases: (table, case) of all rows that it should have.
+        name: Name passed to its process.
+        share: Share of the time left for this part and the later ones.
+        run: Measures and yields rows.
+        cases: (table, case) of all expected rows.
     """
 
     name: str
@@ -47,7 +47,7 @@ PARTS = (
     Part("training SDXL", 2, functools.partial(training.run, "SDXL"), functools.partial(training.cases, "SDXL")),
     Part("annotators", 1, drawing.run, drawing.cases),
 )
-# While the checks run, which nobody times: what inductor compiles then, a measurement only has to load.
+# Runs during the checks, which are not timed: inductor compiles into its cache, so measurements only load.
 WARMING = (
     Part("warm SD", 1, functools.partial(steps.warm, "SD"), lambda _: ()),
     Part("warm SDXL", 1, functools.partial(steps.warm, "SDXL"), lambda _: ()),
@@ -55,10 +55,10 @@ WARMING = (
 
 
 def measured(part: Part, setting: Setting) -> Iterator[Row]:
-    """Measure a part in a process of its own.
+    """Measure a part in its own process.
 
     Raises:
-        StoppedError: it did not come to its end.
+        StoppedError: It did not finish.
     """
     for line in lines(command(part, setting), setting.seconds, dict(os.environ)):
         if line.startswith(MARK):
@@ -67,7 +67,7 @@ def measured(part: Part, setting: Setting) -> Iterator[Row]:
 
 
 def command(part: Part, setting: Setting) -> list[str]:
-    """Return what starts the process of a part; its own time ends a little earlier, so that it ends by itself."""
+    """Return the command for a part; its own time limit is a little shorter, so that it ends by itself."""
     until = time.time() + 0.9 * setting.seconds
     arguments = (part.name, setting.device.type, f"{until:.1f}", str(int(setting.brief)))
     return [sys.executable, str(LAUNCH), f"{__package__}.parts".partition(".")[2], *arguments]
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     name, device, until, brief = arguments
     part = next(row for row in (*PARTS, *WARMING) if row.name == name)
     if device == "cpu":
-        torch.set_num_threads(1)  # threads that wait for each other crawl on small models
+        torch.set_num_threads(1)  # several threads are slow on small models
     found = models.start_comfyui(device)
     setting = Setting(found, bool(int(brief)), float(until) - time.time())
     for row in part.run(setting):

@@ -1,4 +1,4 @@
-"""The first picture after a start, adapter file, features and models to the device included, and the second."""
+"""Time of the first picture after a start, including loading the adapter and models, and of the second."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(setting: Setting) -> Iterator[Row]:
 def _measure(family: Family, setting: Setting, left: int) -> dict[tuple[str, str], list[float]]:
     scale = models.Scale(setting.device, family, setting.small)
     model, size, steps = models.unet(scale), setting.size(family), _steps(setting)
-    models.adapter_file(scale)  # written before, not while it is timed
+    models.adapter_file(scale)  # written before the timing
     models.job("bare", model, scale, size).sample(2)
     second: dict[str, list[float]] = {"ours": [], "core": []}
 
@@ -70,7 +70,7 @@ def _measure(family: Family, setting: Setting, left: int) -> dict[tuple[str, str
 
 
 def _forget() -> None:
-    """Leave nothing on the device, as after a start."""
+    """Free the device's memory, as after a start."""
     import comfy.model_management
 
     comfy.model_management.unload_all_models()

@@ -1,4 +1,4 @@
-"""What a part of the suite was asked for, and the rows that it answers with."""
+"""The options of a part of the suite, and its rows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from ..measure import Patience
 
 Family = Literal["SD", "SDXL"]
-# Table of TABLES, and its cells; the first cell names the case.
+# Name in TABLES, and cells; the first cell names the case.
 Row = tuple[str, tuple[str, ...]]
-# Fewer rounds give no interval of the median.
+# Minimum for a 95 % interval of the median.
 LEAST, MOST = 6, 60
 
 
@@ -22,9 +22,9 @@ class Setting:
     """The choices of a run.
 
     Attributes:
-        device: where to compute; on the CPU everything is small, and the figures mean nothing.
-        brief: fewer cases and rounds, for a test.
-        seconds: what the part may take.
+        device: Device to compute on; on the CPU all sizes are small, and the figures are meaningless.
+        brief: Fewer cases and rounds, for a test.
+        seconds: Time limit of the part.
     """
 
     device: torch.device
@@ -38,7 +38,7 @@ class Setting:
         return self.device.type == "cpu"
 
     def patience(self, cases: int, precision: float = 0.002) -> Patience:
-        """Return how long one of the cases that are left may be measured: half of its share, the rest is set-up."""
+        """Return the seconds for measuring each remaining case: half of its share; the rest is set-up."""
         if self.small:
             rounds = 1 if self.brief else LEAST
             return Patience(rounds, rounds, 0.0)
@@ -50,7 +50,7 @@ class Setting:
         return 64 if self.small else 1024 if family == "SDXL" else 512
 
 
-# Name -> caption and heading. Each row of a part belongs to one of these.
+# Name -> caption and heading.
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "steps": (
         "A sampling step, fp16",

@@ -1,4 +1,4 @@
-"""A sampling step bare, with ours and with core's control: time, waits of the host, and peak memory."""
+"""A sampling step bare, with our control and with core's: time, waits of the host, and peak memory."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from .setting import Family, Row, Setting
 
 BATCHES = (1, 4)
 COUNTS = (("", "one adapter"), (" ×4", "four adapters"))
-# Steps of a run that is not timed: the first computes the features.
+# Steps of an untimed run: the first computes the features.
 STEPS = 4
-# Steps that a variant makes at its turn: (on SD, on SDXL) for each batch, about a tenth of a second and half of one.
+# Steps per turn by family and batch size: a tenth of a second for SD, half a second for SDXL.
 STEPS_PER_TURN = {("SD", 1): 8, ("SD", 4): 4, ("SDXL", 1): 3, ("SDXL", 4): 1}
 
 
 @dataclass(frozen=True)
 class Group:
-    """What takes turns together.
+    """Variants that are measured by turns.
 
     Attributes:
-        batch: pictures at once.
-        compiled: by ComfyUI's node TorchCompileModel.
+        batch: Batch size.
+        compiled: Whether ComfyUI's node TorchCompileModel compiles the MODEL.
     """
 
     batch: int
     compiled: bool
 
     def case(self, family: Family, setting: Setting, adapters: str) -> str:
-        """Return what a row of it is called."""
+        """Return the name of a row."""
         mode = "compiled" if self.compiled else "eager"
         return f"{family} {setting.size(family)}, batch of {self.batch}, {adapters}, {mode}"
 
 
 def groups(family: Family, setting: Setting) -> list[Group]:
-    """Return what is measured, what matters most first."""
+    """Return the groups, the most important first."""
     if setting.brief:
-        return [Group(1, True)] if family == "SDXL" else [Group(4, False)]  # Dynamo traces SDXL's sooner
+        return [Group(1, True)] if family == "SDXL" else [Group(4, False)]  # Dynamo traces SDXL's faster
     return [Group(batch, compiled) for compiled, batch in itertools.product((False, True), BATCHES)]
 
 
 def cases(family: Family, setting: Setting) -> list[tuple[str, str]]:
-    """Return (table, case) of every row that :func:`run` has when nothing stops it."""
+    """Return (table, case) of every row of a complete :func:`run`."""
     return [
         (table, group.case(family, setting, adapters))
         for group in groups(family, setting)
@@ -74,14 +74,14 @@ def run(family: Family, setting: Setting) -> Iterator[Row]:
 
 
 def compiled(model: Any, setting: Setting) -> Any:
-    """Compile a MODEL as users do; without a GPU Dynamo alone, for a C++ compiler takes minutes."""
+    """Compile a MODEL as users do; without a GPU only by Dynamo, since a C++ compiler takes minutes."""
     from comfy_extras.nodes_torch_compile import TorchCompileModel
 
     return TorchCompileModel.execute(model, "eager" if setting.small else "inductor")[0]
 
 
 def warm(family: Family, setting: Setting) -> Iterator[Row]:
-    """Have inductor compile what :func:`run` will need into its cache on the disk; yields no rows."""
+    """Fill inductor's cache on disk with everything that :func:`run` compiles; yields no rows."""
     scale = models.Scale(setting.device, family, setting.small)
     model = compiled(models.unet(scale), setting)
     for batch, variant in itertools.product(BATCHES, ("bare", "ours", "core")):
@@ -99,14 +99,14 @@ def _memory(family: Family, model: Any, scale: models.Scale, group: Group, setti
 
 
 def _share(ours: float, core: float, goal: float = 1.0) -> tuple[str, str]:
-    """Return a ratio and whether it holds; a CPU's memory may seem not to have grown at all."""
+    """Return a ratio and whether it meets the goal; on a CPU the measured growth may be 0."""
     return (f"{ours / core:.3f}", report.holds(ours / core, goal)) if core else ("", report.holds(ours, core))
 
 
 def _peak(job: models.Job) -> int:
     import comfy.model_management
 
-    job.sample(2)  # what is compiled or set up once is no part of it
+    job.sample(2)  # compilation and one-time set-up are not part of it
     comfy.model_management.unload_all_models()
     return probe.device_peak(lambda: job.sample(2), job.scale.device)
 
@@ -122,7 +122,7 @@ def _reads(family: Family, model: Any, scale: models.Scale, group: Group, settin
 
 
 def reads_per_step(job: models.Job) -> int:
-    """Return how often the host waits for a value in a step after the first; the most of any."""
+    """Return the largest number of waits of the host in a step after the first."""
     job.sample(1)
     with counting(job.scale.device) as count:
         marks: list[int] = []

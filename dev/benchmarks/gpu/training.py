@@ -14,12 +14,12 @@ from .setting import Family, Row, Setting
 
 GROUP = ("ours", SCRIPT)
 TIME, MEMORY = 1 / 1.3, 0.8
-# The optimiser has its state after the first.
+# The first step creates the optimiser's state.
 STEPS = 2
 
 
 def plan(family: Family, setting: Setting) -> Plan:
-    """Return what is trained: SDXL with checkpointing, as it does not fit otherwise."""
+    """Return the setups: SDXL with checkpointing, since it does not fit otherwise."""
     size = setting.size(family)
     return Plan(setting.device, size, 1, "bf16", setting.small, family, checkpointing=family == "SDXL")
 
@@ -34,10 +34,10 @@ def _case(chosen: Plan) -> str:
 
 
 def run(family: Family, setting: Setting) -> Iterator[Row]:
-    """Measure each loop's memory alone, then let their steps take turns."""
+    """Measure each loop's memory separately, then time steps by turns."""
     chosen = plan(family, setting)
     if setting.small:
-        LOOPS[SCRIPT](contextlib.ExitStack(), chosen, None).step()  # what is imported and set up once
+        LOOPS[SCRIPT](contextlib.ExitStack(), chosen, None).step()  # imports and one-time set-up
     peaks = {name: _peak(name, chosen) for name in GROUP}
     model = models.unet(chosen.scale, whole=True)
     with contextlib.ExitStack() as stack:

@@ -1,1 +1,1 @@
-"""The files of example_workflows/: how they are laid out, their twins on the miniature, and their thumbnails."""
+"""The files of example_workflows/: tidying, running them on the miniature (as "twins"), and thumbnails."""

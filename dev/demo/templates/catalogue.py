@@ -13,13 +13,13 @@ from .convert import NOTES, Document
 from .definitions import Definitions
 
 FOLDER = paths.ROOT / "example_workflows"
-# Where somebody last looked at the workflow, and with what: it would change with every save.
+# The last view of the page and its version, which would change with every save.
 VIEW = ("ds", "frontendVersion", "workflowRendererVersion", "linkExtensions", "reroutes")
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Where a node comes from, for the page's search for missing nodes.
+    """The pack of a node, for the page's search for missing nodes.
 
     Attributes:
         cnr_id: Name in the registry.
@@ -49,11 +49,11 @@ class Template:
         return FOLDER / f"{self.name}.json"
 
     def thumbnail(self) -> Path:
-        """Return its picture in the browser of templates."""
+        """Return the path of its thumbnail."""
         return FOLDER / f"{self.name}.jpg"
 
     def load(self) -> Document:
-        """Return what is in its file."""
+        """Return the content of its file."""
         document: Document = json.loads(self.path().read_text(encoding="utf-8"))
         return document
 
@@ -67,9 +67,9 @@ def definitions(server: ComfyServer) -> Definitions:
 
 
 def tidied(document: Document, known: Definitions) -> str:
-    """Return the text of a workflow's file, whoever saved it last.
+    """Return the normalised text of a workflow's file.
 
-    ComfyUI's page does not say which pack a node comes from, and notes how it was looked at.
+    ComfyUI's page does not write which pack a node comes from, and writes the state of the view.
 
     Args:
         document: The workflow.

@@ -16,11 +16,11 @@ Link = tuple[int, int]
 def to_prompt(document: Document, definitions: Definitions) -> Workflow:
     """Convert a workflow.
 
-    Muted nodes and notes are left out; what goes into a bypassed node comes out of it.
+    Muted nodes and notes are left out; bypassed nodes pass their inputs through.
 
     Args:
         document: A workflow file of version 0.4, without subgraphs.
-        definitions: The server's nodes: values stand in the file without names, in the order of the inputs.
+        definitions: The server's nodes: the file has values without names, in the order of the inputs.
 
     Returns:
         The workflow in API format.
@@ -45,10 +45,10 @@ def to_prompt(document: Document, definitions: Definitions) -> Workflow:
 
 
 def widget_values(node: dict[str, Any], definition: Definition) -> dict[str, Any]:
-    """Give the values of a node's boxes their names.
+    """Assign the values of a node's widgets to their names.
 
     Raises:
-        ValueError: There are more or fewer than the node has boxes.
+        ValueError: Their number differs from the number of widgets.
     """
     values: list[Any] = list(node.get("widgets_values", ()))
     left = iter(values)
@@ -69,10 +69,10 @@ def widget_values(node: dict[str, Any], definition: Definition) -> dict[str, Any
 def through_bypasses(source: Link, nodes: dict[int, Any], sources: dict[int, Link]) -> Link | None:
     """Follow a link backwards through bypassed nodes.
 
-    A bypassed node hands on the input beside the output if that has the output's type, else its first of that type.
+    A bypassed node passes on the input at the output's index if the types agree, else its first input of that type.
 
     Returns:
-        The node and output that the value really comes from; None where it ends.
+        The node and output that the value comes from; None if there is none.
     """
     node = nodes[source[0]]
     if node["mode"] == MUTED:

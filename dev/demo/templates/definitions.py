@@ -1,4 +1,4 @@
-"""What a server's /object_info says about its nodes, as far as a workflow file depends on it."""
+"""The parts of a server's /object_info that workflow files depend on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR", "COMFY_DYNAMICCOMBO_V3")
 DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
-# Inputs of these names get a box that says what happens to them after each run, unless they say otherwise.
+# Inputs with these names get a "control after generate" widget by default.
 SEEDS = ("seed", "noise_seed")
 UPLOADS = ("image_upload", "video_upload", "audio_upload")
 OWN_WIDGET = "widgetType"
@@ -23,8 +23,8 @@ class Input:
     Attributes:
         name: Its id.
         type: Its socket type; COMBO for lists.
-        options: What else the server says about it.
-        choices: Of a list.
+        options: Its other properties.
+        choices: Entries of a combo.
     """
 
     name: str
@@ -34,17 +34,17 @@ class Input:
 
     @property
     def is_widget(self) -> bool:
-        """The page shows a box for it, so that its value is in the file."""
+        """True if the page shows a widget for it, so that its value is in the file."""
         return self.type in WIDGET_TYPES and not self.options.get("forceInput", False)
 
     @property
     def has_control(self) -> bool:
-        """A box that changes the value after each run follows it, with a value of its own in the file."""
+        """True if a "control after generate" widget follows it, with its own value in the file."""
         return self.type == "INT" and bool(self.options.get("control_after_generate", self.name in SEEDS))
 
     @property
     def has_upload(self) -> bool:
-        """The node ends with a button for it, with a value of its own in the file."""
+        """True if the node ends with an upload button for it, with its own value in the file."""
         return OWN_WIDGET not in self.options and any(self.options.get(name) for name in UPLOADS)
 
     @property
@@ -54,7 +54,7 @@ class Input:
         return self.options.get("default", first)
 
     def inside(self, value: Any) -> list["Input"]:
-        """Return the inputs that a choice of a dynamic list brings."""
+        """Return the inputs that belong to a choice of a dynamic combo."""
         for option in self.options.get("options", ()) if self.type == DYNAMIC else ():
             if option["key"] == value:
                 return [
@@ -71,9 +71,9 @@ class Definition:
     Attributes:
         class_type: Its id.
         title: Its name on the page.
-        module: Where it comes from, as the server says.
-        inputs: In their order.
-        outputs: Names and types in their order.
+        module: The server's name of its module.
+        inputs: Its inputs in order.
+        outputs: Names and types of its outputs in order.
     """
 
     class_type: str
@@ -84,7 +84,7 @@ class Definition:
 
     @property
     def is_core(self) -> bool:
-        """It is one of ComfyUI's own."""
+        """True if the node is one of ComfyUI's own."""
         return not self.module.startswith("custom_nodes")
 
     def input(self, name: str) -> Input:
@@ -117,11 +117,11 @@ class Definitions:
 
 
 def boxes(definition: Definition, value_of: Callable[[Input], Any]) -> Iterator[tuple[Input, Any]]:
-    """Go through a node's boxes in their order on the page, with those that a choice of a dynamic list brings.
+    """Yield a node's widgets in their order on the page, including those of a dynamic combo's choice.
 
     Args:
         definition: The node.
-        value_of: Gives the value of each; asked in that order.
+        value_of: Returns the value of each; called in this order.
     """
     waiting = [one for one in definition.inputs if one.is_widget]
     while waiting:
@@ -143,5 +143,5 @@ def read_inputs(groups: Mapping[str, Any]) -> Iterator[Input]:
 
 
 def plain_type(kind: Any) -> str:
-    """Return a socket's type; COMBO for the list of an older node."""
+    """Return a socket's type; COMBO for the list syntax of older nodes."""
     return "COMBO" if isinstance(kind, list) else str(kind)

@@ -1,4 +1,4 @@
-"""Pictures for the twins, from the miniature's scenes: what a user would choose or paint, as files."""
+"""Input files for the twins, from the miniature's scenes: pictures that a user would choose or paint."""
 
 import io
 import math
@@ -14,7 +14,7 @@ from ....annotators.pose import draw_poses
 from ...miniature import conditions, prompts, scenes
 
 VIDEO_FRAMES, VIDEO_FPS = 4, 8
-# A person with arms and legs apart, in OpenPose's order, as angle from upright in degrees and distance from the middle.
+# A standing person with spread limbs: joints in OpenPose's order as (degrees from upright, distance from the middle).
 STAR_POSE = (
     (0, 0.78), (0, 0.42), (-58, 0.40), (-68, 0.62), (-72, 0.86), (58, 0.40), (68, 0.62), (72, 0.86), (-140, 0.20),
     (-143, 0.55), (-144, 0.90), (140, 0.20), (143, 0.55), (144, 0.90), (-4, 0.84), (4, 0.84), (-9, 0.80), (9, 0.80),
@@ -40,7 +40,7 @@ def painting(drawn: scenes.Scenes) -> Image.Image:
 
 
 def drawing(drawn: scenes.Scenes) -> Image.Image:
-    """Return the outlines of the scenes as on paper, dark on white, side by side."""
+    """Return the outlines of the scenes, dark on white as on paper, side by side."""
     return ImageChops.invert(picture(torch.cat(list(conditions.sketch(scenes.distances(drawn))), dim=-1)))
 
 
@@ -50,14 +50,14 @@ def depth(drawn: scenes.Scenes) -> Image.Image:
 
 
 def slot_mask(drawn: scenes.Scenes, slot: int, grow: float = 0.0) -> Image.Image:
-    """Return where a shape of the first scene lies, or up to `grow` pixels from it: white on black."""
+    """Return the mask of a shape of the first scene, grown by `grow` pixels: white on black."""
     field = scenes.distances(drawn)
     inside = (field[0, slot] < grow) if grow else scenes.labels(field)[0] == slot + 1
     return picture(inside[None].float())
 
 
 def stroke(drawn: scenes.Scenes, slot: int) -> Image.Image:
-    """Return a shape as the mask editor keeps it on a plain picture: transparent where it was painted."""
+    """Return a shape as the mask editor saves it on a plain picture: transparent where painted."""
     mask = slot_mask(drawn, slot)
     made = Image.new("RGBA", mask.size, "white")
     made.putalpha(ImageChops.invert(mask))
@@ -65,14 +65,14 @@ def stroke(drawn: scenes.Scenes, slot: int) -> Image.Image:
 
 
 def masked(drawn: scenes.Scenes, slot: int) -> Image.Image:
-    """Return the scene with a shape marked, as the mask editor does: transparent where it was painted over."""
+    """Return the scene with a shape masked as by the mask editor: transparent where painted."""
     made = painting(drawn).convert("RGBA")
     made.putalpha(ImageChops.invert(slot_mask(drawn, slot, grow=10.0)))
     return made
 
 
 def skeleton(size: int = scenes.SIZE) -> Image.Image:
-    """Return a person drawn as by OpenPose, small limbs for a small picture."""
+    """Return a person drawn in OpenPose's style, with thin limbs for a small picture."""
     middle, reach = size / 2, size * 0.44
     angles = ((math.radians(angle), far * reach) for angle, far in STAR_POSE)
     points = [(middle + math.sin(turn) * far, middle - math.cos(turn) * far) for turn, far in angles]
@@ -82,7 +82,7 @@ def skeleton(size: int = scenes.SIZE) -> Image.Image:
 
 
 def moving(drawn: scenes.Scenes) -> list[Image.Image]:
-    """Return the first scene wandering from left to right, as frames."""
+    """Return frames of the first scene moving from left to right."""
     frames = []
     for number in range(VIDEO_FRAMES):
         shift = torch.tensor([(number - (VIDEO_FRAMES - 1) / 2) * 8.0, 0.0])

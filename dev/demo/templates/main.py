@@ -1,6 +1,6 @@
 """Tidy the workflows of example_workflows/ after an edit, and draw their thumbnails: `python3 run.py templates`.
 
-A real ComfyUI says what its nodes are, and draws the thumbnails with the miniature.
+A real ComfyUI provides the node definitions, and draws the thumbnails with the miniature.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from . import catalogue, thumbnails, twins
 
 
 def main(arguments: list[str]) -> int:
-    """Tidy the workflows, run their twins, and write what they drew."""
+    """Tidy the workflows, run their twins, and write the thumbnails."""
     parser = argparse.ArgumentParser(prog="templates", description=__doc__)
     parser.add_argument("--only", action="append", choices=[one.name for one in twins.TWINS], help="only this one")
-    parser.add_argument("--no-thumbnails", action="store_true", help="tidy the workflows, run nothing")
+    parser.add_argument("--no-thumbnails", action="store_true", help="only tidy the workflows")
     asked = parser.parse_args(arguments)
     comfyui = Path(os.environ["COMFYUI_PATH"])
     with tempfile.TemporaryDirectory(prefix="templates-") as folder:

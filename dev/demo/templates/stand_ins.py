@@ -1,4 +1,4 @@
-"""Random weights in published layouts, for what the miniature has none of: a style adapter, CLIP vision, a fuser."""
+"""Random weights in published layouts for models that the miniature lacks: style adapter, CLIP vision, fuser."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from ....adapter_models.fuser import CoAdapterFuser, FuserConfig
 from ....adapter_models.style import StyleAdapter, StyleConfig
 
 STYLE, FUSER, CLIP_VISION = "t2iadapter_style_random.pth", "coadapter_fuser_untrained.pth", "clip_vision_random.pt"
-# The miniature's: width of its prompts, widths of its levels.
+# The miniature's prompt width and level widths.
 CONTEXT, CHANNELS = 64, (32, 64, 128, 128)
-# ViT-L/14, the only CLIP that style adapters know; ComfyUI has no smaller one of its layout.
+# ViT-L/14, the only CLIP for style adapters; ComfyUI has no smaller one with its layout.
 VISION: Mapping[str, Any] = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -26,14 +26,14 @@ VISION: Mapping[str, Any] = {
 
 
 def write(models: Path) -> None:
-    """Write the files where ComfyUI looks for them.
+    """Write the files into ComfyUI's model folders.
 
     Args:
         models: Its models folder.
     """
     with torch.device("meta"):
         style = StyleAdapter(StyleConfig(tokens=8, width=VISION["hidden_size"], context=CONTEXT, layers=3))
-    # As before training: it leaves every balance as it is.
+    # As before training: the fuser does not change any balance.
     torch.manual_seed(0)
     fuser = CoAdapterFuser(FuserConfig(CONTEXT, CHANNELS, tasks=16, layers=3))
     files: dict[str, Mapping[str, Tensor]] = {
@@ -57,9 +57,9 @@ def vision_layout() -> Mapping[str, Tensor]:
 
 
 def random(layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return random weights of a layout, norms as they are before training.
+    """Return random weights of a layout, with norms as before training.
 
-    All are views of the largest one, so that a file of hundreds of millions of weights takes a few megabytes.
+    All are views of the largest one, so that hundreds of millions of weights take a few megabytes.
     """
     generator = torch.Generator().manual_seed(0)
     pool = torch.randn(max(tensor.numel() for tensor in layout.values()), generator=generator) * 0.02
@@ -69,7 +69,7 @@ def random(layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _random(layout: Mapping[str, Tensor], pool: Tensor) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in layout.items():
         if not tensor.is_floating_point():
-            continue  # positions, which every program counts for itself
+            continue  # positions, which every program computes itself
         if tensor.ndim == 1 and "class_embedding" not in name:
             yield name, torch.ones(tensor.shape) if name.endswith("weight") else torch.zeros(tensor.shape)
         else:

@@ -1,4 +1,4 @@
-"""The pictures of the browser of templates: what a twin drew, with what the adapter saw in a corner."""
+"""Thumbnails of the workflows: a twin's picture, with the adapter's input in a corner."""
 
 import io
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ LARGEST = 40_000  # bytes
 
 
 def thumbnail(twin: Twin, run: Run) -> Image.Image:
-    """Return a square picture of what a twin made.
+    """Return a twin's result as a square picture.
 
     Args:
-        twin: Which one.
-        run: What it made.
+        twin: The twin.
+        run: Its result.
     """
     made = mosaic([opened(data) for data in run.images[twin.result]])
     seen = [ImageOps.expand(fitted(opened(run.images[title][0]), INSET), FRAME, FRAME_COLOUR) for title in twin.seen]
@@ -32,7 +32,7 @@ def thumbnail(twin: Twin, run: Run) -> Image.Image:
 
 
 def emptiest_corner(picture: Image.Image, width: int, height: int) -> tuple[int, int]:
-    """Return left and top of a box in the corner where it hides least."""
+    """Return left and top of a box in the corner with the least content."""
     corners = [(x, y) for y in (SIDE - MARGIN - height, MARGIN) for x in (MARGIN, SIDE - MARGIN - width)]
     return min(corners, key=lambda at: sum(ImageStat.Stat(picture.crop((*at, at[0] + width, at[1] + height))).stddev))
 
@@ -50,7 +50,7 @@ def mosaic(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def fitted(picture: Image.Image, side: int) -> Image.Image:
-    """Return a picture in a square, nothing of it cut off."""
+    """Return a picture fitted into a square without cropping."""
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     made = Image.new("RGB", (side, side), PAPER)
@@ -67,7 +67,7 @@ def save(picture: Image.Image, path: Path) -> None:
     """Write a thumbnail.
 
     Raises:
-        ValueError: It is larger than an archive of many should hold.
+        ValueError: It is larger than LARGEST bytes.
     """
     picture.save(path, quality=QUALITY, optimize=True)
     if path.stat().st_size > LARGEST:

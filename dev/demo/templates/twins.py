@@ -1,4 +1,4 @@
-"""The same workflows on the miniature: each file as it is, with other names, sizes and pictures put into it."""
+"""Twins: the example workflows run on the miniature, with other names, sizes and pictures inserted."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ PROMPT, NEGATIVE, SAVED, SEEN = "Prompt", "Negative prompt", "Save", "What the a
 PALETTE = "Colours that the adapter sees"
 PAINTED = ("First thing", "Second thing")
 SDXL = "sd_xl_base_1.0.safetensors"
-# What stands for the published files.
+# Replacements for the published files.
 NAMES: Mapping[str, str] = {
     "v1-5-pruned-emaonly-fp16.safetensors": MINIATURE,
     SDXL: MINIATURE,
@@ -44,7 +44,7 @@ NAMES: Mapping[str, str] = {
     "coadapter-fuser-sd15v1.pth": stand_ins.FUSER,
     "clip-vit-large-patch14.safetensors": stand_ins.CLIP_VISION,
 }
-# Pixels, which shrink with the picture; and what the miniature draws well with.
+# Sizes in pixels, reduced with the picture; and settings that suit the miniature.
 PIXELS = ("width", "height", "x", "y", "cell", "resolution")
 SETTINGS: Mapping[tuple[str, str], Any] = {
     ("KSampler", "steps"): 16,
@@ -54,7 +54,7 @@ SETTINGS: Mapping[tuple[str, str], Any] = {
     ("TrainT2IAdapter", "batch_size"): 2,
     ("TrainT2IAdapter", "save_every"): 0,
 }
-# COCO-Stuff's names for the colours in which the miniature's segmentation knows its kinds of shapes.
+# COCO-Stuff's names of the colours that the miniature's segmentation uses for its shapes.
 LABELS = ("person", "bicycle", "car", "motorcycle")
 FOLDER = "lessons"
 Value = Callable[[scenes.Scenes], Any]
@@ -65,13 +65,13 @@ class Twin:
     """How a workflow runs on the miniature.
 
     Attributes:
-        name: Of its template.
-        first: Number of its first scene among those that no training has seen.
-        count: How many scenes it shows.
-        files: By title and input, what makes the file that a box names, as bytes.
-        values: By title and input, what makes a box's value.
+        name: Name of its workflow.
+        first: Index of its first scene among the held-out scenes.
+        count: Number of scenes.
+        files: By title and input: function that returns the bytes of the file that a widget names.
+        values: By title and input: function that returns a widget's value.
         result: Title of the node with the pictures.
-        seen: Titles of the nodes with what the adapter saw, or of a picture that was given.
+        seen: Titles of the nodes with the adapter's input, or of an input picture.
     """
 
     name: str
@@ -89,17 +89,17 @@ class Twin:
 
     @property
     def scenes(self) -> scenes.Scenes:
-        """Return what is to be seen."""
+        """Return its scenes."""
         return measure.held_out(self.count, self.first)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A twin that has run.
+    """The result of a twin's run.
 
     Attributes:
-        prompt: What was queued.
-        images: Files by the title of the node that made them.
+        prompt: The queued prompt.
+        images: Picture files by node title.
     """
 
     prompt: Workflow
@@ -107,22 +107,22 @@ class Run:
 
 
 def drawn(drawing: Callable[[scenes.Scenes], Image.Image]) -> Callable[[scenes.Scenes], bytes]:
-    """Return what makes the file of a picture."""
+    """Return a function that encodes a picture as a file."""
     return lambda shown: inputs.png(drawing(shown))
 
 
 def label(slot: int) -> Value:
-    """Return what names the kind of a shape."""
+    """Return a function that names the kind of a shape."""
     return lambda shown: LABELS[int(shown.kind[0, slot])]
 
 
 def half(number: int) -> Value:
-    """Return what writes the prompt of one of two scenes."""
+    """Return a function that writes the prompt of one of two scenes."""
     return lambda shown: inputs.text(shown.pick(slice(number, number + 1)))
 
 
 def repainted(shown: scenes.Scenes) -> str:
-    """Return the prompt with the last shape in a colour that the scene has not."""
+    """Return the prompt with the last shape in a colour that is not in the scene."""
     used = {int(shown.background[0]), *shown.colour[0, : int(shown.count[0])].tolist()}
     colour = shown.colour.clone()
     colour[0, int(shown.count[0]) - 1] = min(set(range(len(scenes.RGB))) - used)
@@ -164,17 +164,17 @@ TWINS = (
 
 
 def prepare(server: ComfyServer) -> Definitions:
-    """Put what the twins share into a server's folders; return its nodes."""
+    """Write the twins' shared files into a server's folders; return its nodes."""
     stand_ins.write(server.base / "models")
     inputs.lessons(measure.held_out(4), server.base / "input" / FOLDER)
     return Definitions(server.get("/object_info"))
 
 
 def prompt_of(twin: Twin, known: Definitions) -> tuple[Workflow, dict[str, bytes]]:
-    """Return a twin as a prompt, and the files that it names.
+    """Return a twin's prompt, and the files that it names.
 
     Args:
-        twin: Which one.
+        twin: The twin.
         known: The server's nodes.
     """
     document, shown = twin.template.load(), twin.scenes
@@ -212,8 +212,8 @@ def run(server: ComfyServer, twin: Twin, known: Definitions, values: dict[tuple[
     """Run a twin on a server.
 
     Args:
-        server: A server that was prepared.
-        twin: Which one.
+        server: A prepared server.
+        twin: The twin.
         known: The server's nodes.
         values: More values by title and input.
     """

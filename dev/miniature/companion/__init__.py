@@ -1,8 +1,8 @@
 """Teach ComfyUI's stock loader the miniature checkpoint: link or copy this folder into `custom_nodes`.
 
-It adds one row to the table by which `CheckpointLoaderSimple` recognises models, and no nodes. The file holds only the
-token rows of the words in use and a VAE narrower than ComfyUI's class; both are filled up with zeros on loading, which
-changes nothing that the model computes: unused words were never trained, and relu(0) = 0.
+It adds one row to the table by which `CheckpointLoaderSimple` recognises models, and no nodes. The file contains only
+the token rows of the words in use, and a VAE narrower than ComfyUI's class. Loading pads both with zeros, which does
+not change the results: unused words were never trained, and relu(0) = 0.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Miniature(supported_models_base.BASE):
     memory_usage_factor = 1.0
 
     def model_type(self, state_dict: dict[str, torch.Tensor], prefix: str = "") -> model_base.ModelType:
-        """Say what the UNet predicts."""
+        """Return the UNet's prediction type."""
         return model_base.ModelType.V_PREDICTION
 
     def process_clip_state_dict(self, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Rename the text encoder's keys and spread the known words' rows over SD1's whole vocabulary."""
+        """Rename the text encoder's keys, and expand the known words' rows to SD1's whole vocabulary."""
         prefix = self.text_encoder_key_prefix[0]
         state = {"clip_l." + key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
         ids = state.pop("clip_l." + TOKENS).long()
@@ -58,7 +58,7 @@ class Miniature(supported_models_base.BASE):
         return state
 
     def process_vae_state_dict(self, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Widen both halves of the VAE with zeros."""
+        """Pad both halves of the VAE with zeros."""
         widths = {
             "taesd_encoder": state_dict["taesd_encoder.0.weight"].shape[0],
             "taesd_decoder": state_dict["taesd_decoder.1.weight"].shape[0],
@@ -66,12 +66,12 @@ class Miniature(supported_models_base.BASE):
         return {key: widened(value, widths.get(key.split(".")[0], 0)) for key, value in state_dict.items()}
 
     def clip_target(self, state_dict: dict[str, torch.Tensor] | None = None) -> supported_models_base.ClipTarget:
-        """Name the tokenizer and the text encoder."""
+        """Return the tokenizer and the text encoder."""
         return supported_models_base.ClipTarget(sd1_clip.SD1Tokenizer, MiniatureTextEncoder)
 
 
 def widened(weight: torch.Tensor, width: int) -> torch.Tensor:
-    """Pad with zeros to 64 each of the first two sizes that equals `width`."""
+    """Pad each of the first two sizes that equals `width` to 64 with zeros."""
     sizes = [VAE_WIDTH if place < 2 and size == width else size for place, size in enumerate(weight.shape)]
     out = torch.zeros(sizes, dtype=weight.dtype)
     out[tuple(slice(size) for size in weight.shape)] = weight

@@ -1,4 +1,4 @@
-"""A custom node whose output goes into any input, as those of many packs do, with values that no node was made for."""
+"""A custom node with malformed values, whose output connects to any input, as in many packs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .malformed import all_values
 
 
 class AnyType(str):
-    """A type's name that ComfyUI finds equal to every other."""
+    """A type name that compares equal to every other."""
 
     __slots__ = ()
 
@@ -19,7 +19,7 @@ class AnyType(str):
 
 
 class AttackValue:
-    """Gives one of the values."""
+    """Outputs one of the values."""
 
     RETURN_TYPES = (AnyType("*"),)
     FUNCTION = "give"
@@ -30,7 +30,7 @@ class AttackValue:
         return {"required": {"number": ("INT", {"default": 0})}}
 
     def give(self, number: int) -> tuple[Any]:
-        """Return the value of a number."""
+        """Return the value at an index."""
         return (all_values()[number].value,)
 
 

@@ -1,4 +1,4 @@
-"""Every benchmark runs, and fills its tables. What they measure is never asserted: machines differ."""
+"""Every benchmark runs and fills its tables. Measured values are not asserted, since machines differ."""
 
 import os
 import subprocess
@@ -73,7 +73,7 @@ def test_what_needs_no_clock_holds(results):
 
 
 def test_the_training_loops_do_the_same_job(results):
-    """On the same batch, with the same weights: in fp32 as equal as rounding leaves it."""
+    """With the same batch and weights in fp32, both losses agree up to rounding."""
     losses = [row.split("|")[2:4] for row in rows(results, "train") if row.startswith("| loss of the same batch, fp32")]
     assert len(losses) == 1
     ours, theirs = map(float, losses[0])

@@ -1,4 +1,4 @@
-"""The fidelity benchmark from the command to the page, and the same again after it was cut."""
+"""The fidelity benchmark from the command to the page, and again after an interruption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAUNCH = Path(__file__).absolute().parents[3] / "dev" / "tasks" / "launch.py"
 
 @pytest.fixture(scope="module")
 def run(comfyui_path, tmp_path_factory):
-    """Run the command; it returns what was printed."""
+    """Run the command and return its output."""
     folder = tmp_path_factory.mktemp("fidelity")
 
     def once(*more: str) -> str:

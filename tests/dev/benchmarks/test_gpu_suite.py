@@ -1,6 +1,6 @@
-"""`run.py gpu` on the CPU: every part has every row, each process ends in time, and a failed check is told.
+"""`run.py gpu` on the CPU: all rows are there, each process ends in time, and a failed check is reported.
 
-What the parts measure is never asserted.
+Measured values are not asserted.
 """
 
 import contextlib
@@ -102,7 +102,7 @@ def test_waits_on_cuda_are_those_that_it_warns_of(monkeypatch):
 
 
 def test_an_adapter_that_changes_over_time_is_seen_to_wait(comfyui):
-    """Its weights follow the noise level, which lies on the device: the count is no constant."""
+    """Its weights follow the noise level, which is on the device, so the count is not constant."""
     from t2i_adapter_pack.nodes.apply import ApplyT2IAdapter
 
     scale = models.Scale(CPU, tiny=True)
@@ -211,7 +211,7 @@ def test_without_a_card_it_says_what_to_do(comfyui_path, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match=r"got no CUDA device; expected one.*--device cpu"):
         main.main([])
-    assert "has not run on a card" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "has not run on a GPU" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
 
 
 def test_a_run_on_a_card_names_it_and_replaces_what_said_that_there_was_none(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The arithmetic under the benchmarks."""
+"""Statistics of the benchmarks."""
 
 import pytest
 from t2i_adapter_pack.dev.benchmarks import measure, report

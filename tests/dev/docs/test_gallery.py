@@ -1,4 +1,4 @@
-"""The contact sheets of docs/control.md: each is there and shown, and a sheet holds what it says."""
+"""The contact sheets of docs/control.md: each exists, is shown, and has the promised content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contact sheet shows every annotator that needs no weights, and is made anew by one command."""
+"""The contact sheet shows every annotator without weights, and one command redraws it."""
 
 from PIL import Image, ImageChops
 from t2i_adapter_pack.dev.figures import sheet_annotators

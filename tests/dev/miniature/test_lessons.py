@@ -1,4 +1,4 @@
-"""What the miniature's adapters are taught with."""
+"""Training data of the miniature's adapters."""
 
 from __future__ import annotations
 

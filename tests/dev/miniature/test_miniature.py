@@ -1,4 +1,4 @@
-"""The miniature in the real ComfyUI, with the pack's own nodes: its pictures obey what they are told."""
+"""The miniature in the real ComfyUI with the pack's nodes: its pictures follow prompts and conditions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def studio(comfyui) -> Any:
 
 @pytest.fixture(scope="module")
 def asked() -> scenes.Scenes:
-    """Scenes that no part was trained on."""
+    """Held-out scenes."""
     return measure.held_out(COUNT)
 
 
 @pytest.fixture(scope="module")
 def without(studio, asked) -> torch.Tensor:
-    """What the prompts alone give."""
+    """The pictures from prompts alone."""
     return studio.generate(asked)
 
 

@@ -1,4 +1,4 @@
-"""The recipe of the miniature: adapters by the pack's own nodes, a second model from the first."""
+"""Training of the miniature: adapters with the pack's nodes, and a second model from the first."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(studio, tmp_
 
 
 def test_the_second_style_is_another_and_one_that_the_vae_knows(comfyui):
-    """What the VAE makes plain again no UNet can be seen to learn."""
+    """The second style must survive the VAE, or no UNet could learn it."""
     drawn = measure.held_out(16)
     field = scenes.distances(drawn)
     plain, rounded = scenes.paint(drawn, field), scenes.paint_rounded(drawn, field)

@@ -1,6 +1,6 @@
-"""A stand-in for ComfyUI's main.py that answers as its server does, for what the real one can't be made to do.
+"""A fake of ComfyUI's main.py with its server's API, for behaviour that the real one can't be made to show.
 
-Every picture is gray; the prompt text "fail", "refuse" or "die" makes it do that.
+Every picture is gray; the prompt texts "fail", "refuse" and "die" trigger these faults.
 """
 
 import asyncio

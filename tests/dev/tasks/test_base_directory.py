@@ -1,4 +1,4 @@
-"""The folder that ComfyUI works in: complete, and separate from ComfyUI's own."""
+"""ComfyUI's base directory is complete and separate from ComfyUI's own folder."""
 
 import json
 

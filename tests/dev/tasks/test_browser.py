@@ -1,4 +1,4 @@
-"""Which browser the tests of the page use, and when one may be installed."""
+"""Which browser the browser tests use, and when one may be installed."""
 
 import os
 
@@ -8,7 +8,7 @@ from t2i_adapter_pack.dev.tasks import browser
 
 @pytest.fixture
 def command(tmp_path):
-    """Put an executable of a name into a folder."""
+    """Create an executable file with this name in a folder."""
 
     def make(name):
         path = tmp_path / name

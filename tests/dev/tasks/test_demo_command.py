@@ -1,4 +1,4 @@
-"""The demo as a command, with a stand-in for ComfyUI that can fail, die, and be interrupted at will."""
+"""The demo command with a fake ComfyUI that fails, exits or is interrupted on request."""
 
 import os
 import re

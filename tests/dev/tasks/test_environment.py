@@ -1,4 +1,4 @@
-"""The shared environment: made once, reused at once, repaired when damaged. With a tiny wheel in place of 5 GB."""
+"""The shared environment is created once, reused, and repaired when damaged; tested with a tiny wheel."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Servers use ComfyUI's own frontend, or the one that a variable names."""
+"""Servers use ComfyUI's own frontend, or the one in T2I_FRONTEND."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Starting modules of a tree whose folder may be called anything, without putting it on sys.path."""
+"""Run modules of a tree whose folder can have any name, without putting it on sys.path."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Links that show a folder or file in a second place, and never lose what they point at."""
+"""Links to folders and files; removing one never removes its target."""
 
 import pytest
 from t2i_adapter_pack.dev.tasks import links

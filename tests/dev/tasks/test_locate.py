@@ -1,4 +1,4 @@
-"""Finding ComfyUI, and unpacking it out of an archive that may be wrong or hostile."""
+"""Find ComfyUI, and unpack it from an archive that may be wrong or malicious."""
 
 import io
 import subprocess

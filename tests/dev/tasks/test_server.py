@@ -1,4 +1,4 @@
-"""The server as a child process: it ends with us, and says why when it doesn't start."""
+"""The server as a child process: it is always stopped, and the error says why it did not start."""
 
 import sys
 
@@ -8,7 +8,7 @@ from t2i_adapter_pack.dev.tasks import base_directory, server
 
 @pytest.fixture
 def fake(tmp_path):
-    """A folder with a main.py of our choice, in place of ComfyUI's."""
+    """A folder with a fake main.py in place of ComfyUI's."""
     comfyui = tmp_path / "ComfyUI"
     comfyui.mkdir()
 

@@ -1,4 +1,4 @@
-"""mypy has nothing to say. A test, so that others run beside it."""
+"""mypy reports nothing. It is a test so that it runs in parallel with others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A custom node pack that tells how many of the pack's objects are alive in the server, and bounds its caches."""
+"""A custom node pack that reports the pack's live objects in the server, and bounds its caches."""
 
 from __future__ import annotations
 
