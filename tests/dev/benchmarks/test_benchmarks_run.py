@@ -41,7 +41,7 @@ def rows(text, name):
     return [line for line in section.splitlines() if line.startswith("|") and not line.startswith("| ---")]
 
 
-def test_none_is_forgotten():
+def test_all_benchmarks_are_tested():
     assert sorted(name for names in TOGETHER for name in names) == sorted(main.BENCHMARKS)
 
 
@@ -65,14 +65,14 @@ def test_a_benchmark_fills_its_tables(results, name, words):
     assert all(word in found for word in words), found
 
 
-def test_what_needs_no_clock_holds(results):
+def test_goals_without_timing_are_met(results):
     counts = [[cell.strip() for cell in row.split("|")[2:4]] for row in rows(results, "forwards")[1:]]
     assert counts == [["1", "1"], ["0", "0"], ["0", "0"], ["0", "0"], ["1", "1"]]
     allocated = [row for row in rows(results, "allocations") if row.startswith("| ours") and "0 | 0.0 MB | 0" in row]
     assert len(allocated) == 2
 
 
-def test_the_training_loops_do_the_same_job(results):
+def test_the_training_loops_give_the_same_loss(results):
     """With the same batch and weights in fp32, both losses agree up to rounding."""
     losses = [row.split("|")[2:4] for row in rows(results, "train") if row.startswith("| loss of the same batch, fp32")]
     assert len(losses) == 1
@@ -80,7 +80,7 @@ def test_the_training_loops_do_the_same_job(results):
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def test_no_pixel_of_an_annotator_differs(results):
+def test_annotators_agree_in_every_pixel(results):
     head, *cells = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows(results, "annotators"))
     column = head.index("pixels that differ")
     assert [row[column] for row in cells] == ["0"] * 8

@@ -19,18 +19,18 @@ ISSUE = ("weights", "together", "levels", "place", "time", "timesteps", "sizes",
 # --- the table
 
 
-def test_every_comparison_that_was_asked_for_is_there():
+def test_every_required_comparison_exists():
     assert tuple(group.name for group in groups.GROUPS) == ISSUE
 
 
-def test_variants_have_names_of_their_own_and_are_all_used():
+def test_variants_have_unique_names_and_are_all_used():
     names = [row.name for row in VARIANTS]
     assert len(set(names)) == len(names)
     assert set(names) == {name for group in groups.GROUPS for name in group.rows}
 
 
 @pytest.mark.parametrize("group", groups.GROUPS, ids=lambda group: group.name)
-def test_claims_and_sheets_speak_of_rows_and_columns_of_their_table(group):
+def test_claims_and_sheets_refer_to_rows_and_columns_of_their_table(group):
     for claim in group.claims:
         assert {claim.first, claim.second} <= set(group.rows)
         assert claim.measure in group.columns
@@ -49,7 +49,7 @@ def test_every_trained_adapter_is_used_and_differs_in_one_thing():
                 assert len(differs) == 2, "the name, and what is compared"
 
 
-def test_another_denoiser_and_another_length_are_other_runs():
+def test_denoiser_and_length_change_the_run_name():
     row = recipes.RECIPES[0]
     assert len({row.run_name(2, "a"), row.run_name(3, "a"), row.run_name(2, "b"), row.run_name(2, "a")}) == 3
 
@@ -72,7 +72,7 @@ def test_shares_cover_everything_once(monkeypatch):
 # --- statistics
 
 
-def test_an_interval_covers_the_mean_as_often_as_it_says():
+def test_a_95_percent_interval_covers_the_mean_that_often():
     generator = torch.Generator().manual_seed(0)
     found = [statistics.mean_of(torch.randn(60, generator=generator) + 3) for _ in range(200)]
     covered = sum(each.low <= 3 <= each.high for each in found)
@@ -95,7 +95,7 @@ def test_the_distance_of_known_gaussians():
     assert float(statistics.frechet(*turned)) == pytest.approx(11, abs=1e-9)
 
 
-def test_the_correction_takes_off_what_a_small_sample_adds():
+def test_the_correction_removes_the_bias_of_small_samples():
     generator = torch.Generator().manual_seed(2)
     truth = statistics.Moments(torch.zeros(8, dtype=torch.float64), torch.eye(8, dtype=torch.float64))
     plain, corrected = [], []
@@ -122,7 +122,7 @@ def test_the_correction_takes_off_what_a_small_sample_adds():
         (-0.2, -0.05, 0.03, DISAGREES),
     ],
 )
-def test_a_verdict_is_no_surer_than_its_interval(low, high, margin, answer):
+def test_a_verdict_follows_its_interval(low, high, margin, answer):
     assert results.verdict(statistics.Estimate((low + high) / 2, low, high), margin) == answer
 
 
@@ -142,7 +142,7 @@ def test_a_gain_is_positive_for_the_better_side_of_every_measure():
 # --- features and scores
 
 
-def test_the_space_is_whitened_and_tells_pictures_apart():
+def test_the_space_is_whitened_and_separates_pictures():
     space = features.feature_space(256)
     true = features.of_true_pictures(space, (300_000, 256))
     values = torch.linalg.eigvalsh(torch.cov(true.T))
@@ -154,7 +154,7 @@ def test_the_space_is_whitened_and_tells_pictures_apart():
     assert far > 3 * near
 
 
-def test_the_masked_half_alone_counts():
+def test_only_the_masked_half_counts():
     drawn = measure.held_out(24)
     truth = measure.truth(drawn)
     spoiled_left, spoiled_right = truth.clone(), truth.clone()
@@ -168,7 +168,7 @@ def test_the_masked_half_alone_counts():
 # --- places and the page
 
 
-def test_an_encoder_s_patch_meets_the_decoder_s_maps_of_its_size():
+def test_an_encoder_patch_gets_decoder_maps_of_its_size():
     asked = []
 
     def patch(h, options):
@@ -184,7 +184,7 @@ def test_an_encoder_s_patch_meets_the_decoder_s_maps_of_its_size():
 
 
 @pytest.mark.parametrize("row", recipes.RECIPES, ids=lambda row: row.name)
-def test_patches_are_where_the_place_says_and_back_afterwards(row):
+def test_patches_are_moved_to_the_place_and_restored(row):
     class UNet(torch.nn.Module):
         input_blocks = range(12)
 
@@ -199,7 +199,7 @@ def test_patches_are_where_the_place_says_and_back_afterwards(row):
     assert model.model.diffusion_model(0, transformer_options=given) == {INPUT: 1}
 
 
-def test_a_place_that_no_forward_came_by_is_an_error():
+def test_a_place_without_a_forward_is_an_error():
     model = types.SimpleNamespace(model=types.SimpleNamespace(diffusion_model=torch.nn.Identity()))
     with (
         pytest.raises(RuntimeError, match="no forward"),
@@ -208,7 +208,7 @@ def test_a_place_that_no_forward_came_by_is_an_error():
         pass
 
 
-def test_the_page_says_where_the_miniature_disagrees():
+def test_the_page_lists_disagreements():
     def estimate(value):
         return {"value": value, "low": value - 0.01, "high": value + 0.01}
 

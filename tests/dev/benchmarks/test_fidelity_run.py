@@ -44,7 +44,7 @@ def groups(work: Path) -> dict[str, Any]:
     return json.loads((work / "results.json").read_text(encoding="utf-8"))["groups"]
 
 
-def test_it_trains_draws_and_writes_the_page(run):
+def test_the_command_trains_draws_and_writes_the_page(run):
     found = groups(run.folder / "work")
     rows = found["place"]["rows"]
     assert list(found) == ["place"]
@@ -57,7 +57,7 @@ def test_it_trains_draws_and_writes_the_page(run):
         assert sheet.width > sheet.height
 
 
-def test_a_second_run_makes_what_is_missing_and_nothing_else(run):
+def test_a_second_run_makes_only_what_is_missing(run):
     work = run.folder / "work"
     before, found = strips(work), groups(work)
     lost = next(name for name in before if "sketch-decoder" in name)

@@ -39,14 +39,14 @@ IN_PROCESS = [part for part in parts.PARTS if part.name not in ("training SD", "
 
 
 @pytest.mark.parametrize("part", IN_PROCESS, ids=lambda part: part.name)
-def test_a_part_has_every_row_that_it_announces(comfyui, part):
+def test_a_part_yields_every_announced_row(comfyui, part):
     rows = list(part.run(BRIEF))
     assert [(table, cells[0]) for table, cells in rows] == list(part.cases(BRIEF))
     assert all(len(cells) == len(TABLES[table][1]) for table, cells in rows)
     assert all(all(cells) for _, cells in rows), rows
 
 
-def test_both_training_loops_do_the_same_job_on_sdxl(comfyui):
+def test_both_training_loops_give_the_same_loss_on_sdxl(comfyui):
     from t2i_adapter_pack.dev.benchmarks.training_loops import LOOPS, SCRIPT, Plan
 
     plan = Plan(CPU, 64, 1, "fp32", tiny=True, family="SDXL", checkpointing=True)
@@ -56,7 +56,7 @@ def test_both_training_loops_do_the_same_job_on_sdxl(comfyui):
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def test_the_whole_table_is_that_of_the_issue():
+def test_the_table_has_all_required_cases():
     setting = Setting(CPU)
     cases = [case for part in parts.PARTS for case in part.cases(setting)]
     count = {table: sum(row[0] == table for row in cases) for table in TABLES}
@@ -65,7 +65,7 @@ def test_the_whole_table_is_that_of_the_issue():
     assert len(set(cases)) == len(cases)
 
 
-def test_what_has_no_time_left_says_so():
+def test_a_part_without_time_left_reports_it():
     results = main.Results(CPU, "a machine", None)
     part = parts.PARTS[0]
     results.miss(part.cases(Setting(CPU)), "stopped after 3 s")
@@ -88,7 +88,7 @@ def test_reads_on_the_cpu_are_counted(inference):
     assert count() == 6
 
 
-def test_waits_on_cuda_are_those_that_it_warns_of(monkeypatch):
+def test_waits_on_cuda_are_counted_from_its_warnings(monkeypatch):
     modes = [0]
     monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
@@ -101,7 +101,7 @@ def test_waits_on_cuda_are_those_that_it_warns_of(monkeypatch):
     assert modes[-1] == 0
 
 
-def test_an_adapter_that_changes_over_time_is_seen_to_wait(comfyui):
+def test_waits_of_a_scheduled_adapter_are_counted(comfyui):
     """Its weights follow the noise level, which is on the device, so the count is not constant."""
     from t2i_adapter_pack.nodes.apply import ApplyT2IAdapter
 
@@ -120,7 +120,7 @@ def python(code):
     return [sys.executable, "-c", code]
 
 
-def test_lines_come_until_the_time_is_over():
+def test_lines_are_yielded_until_the_limit():
     seen = []
     with pytest.raises(children.StoppedError, match="stopped after 5 s"):
         for line in children.lines(python(SLEEPER), 5.0, os.environ):
@@ -136,7 +136,7 @@ subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
 """
 
 
-def test_a_process_that_fails_says_why():
+def test_a_failed_process_reports_why():
     with pytest.raises(children.StoppedError, match=r"exit status 1: .*ZeroDivisionError"):
         list(children.lines(python("1 / 0"), 60.0, os.environ))
 
@@ -168,7 +168,7 @@ def test_a_failed_test_is_named():
     assert found.verdict == "no"
 
 
-def test_a_check_that_can_not_run_here_is_left_out_and_one_that_was_stopped_is_bad():
+def test_a_check_without_tests_is_left_out_and_a_stopped_one_fails():
     empty = "<testsuites><testsuite/></testsuites>"
     out = checks.read(empty, "2 deselected: devices: got one GPU\n", 1.0, "exit status 5: ")
     assert not out.bad
@@ -193,7 +193,7 @@ def suite(*arguments, **environ):
     )
 
 
-def test_the_command_checks_measures_and_writes(comfyui_path, tmp_path):
+def test_the_command_checks_measures_and_writes_results(comfyui_path, tmp_path):
     out = tmp_path / "RESULTS.md"
     done = suite("--device", "cpu", "--brief", "--out", str(out), COMFYUI_PATH=str(comfyui_path))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -205,7 +205,7 @@ def test_the_command_checks_measures_and_writes(comfyui_path, tmp_path):
     assert "not measured" not in text
 
 
-def test_without_a_card_it_says_what_to_do(comfyui_path, monkeypatch, tmp_path):
+def test_without_a_gpu_the_error_explains_what_to_do(comfyui_path, monkeypatch, tmp_path):
     monkeypatch.setenv("COMFYUI_PATH", str(comfyui_path))
     monkeypatch.setattr(main, "RESULTS", tmp_path / "RESULTS.md")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -214,7 +214,7 @@ def test_without_a_card_it_says_what_to_do(comfyui_path, monkeypatch, tmp_path):
     assert "has not run on a GPU" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
 
 
-def test_a_run_on_a_card_names_it_and_replaces_what_said_that_there_was_none(tmp_path, monkeypatch):
+def test_a_run_on_a_gpu_names_it_and_replaces_the_placeholder(tmp_path, monkeypatch):
     path = tmp_path / "RESULTS.md"
     main.note_absence(path)
     assert main.NOT_RUN in path.read_text(encoding="utf-8")
@@ -227,7 +227,7 @@ def test_a_run_on_a_card_names_it_and_replaces_what_said_that_there_was_none(tmp
     assert "has not run" not in text
 
 
-def test_the_results_tell_whether_it_has_run_on_a_card():
+def test_the_results_state_whether_it_has_run_on_a_gpu():
     text = main.RESULTS.read_text(encoding="utf-8")
     section = text.split("<!-- begin gpu cuda -->")[1].split("<!-- end")[0]
     assert (main.NOT_RUN in section) != ("device cuda (" in section)

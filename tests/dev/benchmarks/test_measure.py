@@ -4,7 +4,7 @@ import pytest
 from t2i_adapter_pack.dev.benchmarks import measure, report
 
 
-def test_every_variant_takes_every_place():
+def test_every_variant_runs_at_every_position():
     seen = []
     turns = {name: lambda name=name: seen.append(name) or 1.0 for name in "abc"}
     found = measure.interleave(turns, measure.Patience(6, 6, 0.0))
@@ -14,20 +14,20 @@ def test_every_variant_takes_every_place():
     assert len(set(rounds)) == 6
 
 
-def test_it_stops_when_the_ratio_is_known():
+def test_measuring_stops_when_the_ratio_is_precise():
     turns = {"a": lambda: 2.0, "b": lambda: 1.0}
     found = measure.interleave(turns, measure.Patience(8, 50, 60.0, 0.01), [("a", "b")])
     assert len(found["a"]) == 8
 
 
-def test_it_goes_on_while_the_ratio_is_not_known():
+def test_measuring_continues_while_the_ratio_is_imprecise():
     noise = iter(range(1, 100))
     turns = {"a": lambda: float(next(noise)), "b": lambda: 1.0}
     found = measure.interleave(turns, measure.Patience(8, 20, 60.0, 0.01), [("a", "b")])
     assert len(found["a"]) == 20
 
 
-def test_an_outlier_widens_no_interval():
+def test_an_outlier_does_not_widen_the_interval():
     calm = measure.summarise([1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0, 1.0, 1.0, 1.0])
     disturbed = measure.summarise([1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0, 1.0, 1.0, 50.0])
     assert calm.median == disturbed.median == 1.0
@@ -44,5 +44,5 @@ def test_an_outlier_widens_no_interval():
         ([1.0], 1.01, "likely"),
     ],
 )
-def test_a_verdict_is_no_surer_than_its_figures(values, goal, answer):
+def test_a_verdict_considers_the_noise(values, goal, answer):
     assert report.verdict(measure.summarise(values), goal).startswith(answer)

@@ -7,7 +7,7 @@ from t2i_adapter_pack.dev.demo import gallery
 from t2i_adapter_pack.dev.tasks import paths
 
 
-def test_every_sheet_is_there_and_shown():
+def test_every_sheet_exists_and_is_shown():
     text = (paths.ROOT / "docs" / "control.md").read_text(encoding="utf-8")
     for name in gallery.SHEETS:
         assert (gallery.OUT / f"{name}.jpg").is_file()

@@ -4,7 +4,7 @@ from PIL import Image, ImageChops
 from t2i_adapter_pack.dev.figures import sheet_annotators
 
 
-def test_the_sheet_in_the_repository_is_what_the_program_makes(tmp_path):
+def test_the_committed_sheet_equals_a_redrawn_one(tmp_path):
     assert sheet_annotators.main([str(tmp_path / "sheet.png")]) == 0
     made = Image.open(tmp_path / "sheet.png")
     kept = Image.open(sheet_annotators.OUT)

@@ -41,7 +41,7 @@ def test_every_picture_has_its_condition_and_its_prompt(studio, kind, channels, 
     assert not any(torch.equal(prompt[0], made.empty[0][0]) for prompt in made.positive)
 
 
-def test_they_follow_from_the_seed_alone(studio):
+def test_lessons_depend_on_the_seed_only(studio):
     first, again, other = (lessons.lessons(studio, "sketch", COUNT, seed) for seed in (1, 1, 2))
     assert torch.equal(first.images[0], again.images[0])
     assert torch.equal(first.positive[-1][0], again.positive[-1][0])

@@ -48,16 +48,16 @@ def drawn(studio: Any, asked: scenes.Scenes, kind: str, **values: Any) -> torch.
         studio.model = bare
 
 
-def test_the_files_are_small_enough_to_live_in_the_repository():
+def test_the_files_are_small():
     assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) <= MEGABYTES * 2**20
 
 
-def test_a_scene_follows_from_its_seed_alone():
+def test_a_scene_depends_on_its_seed_only():
     apart = torch.cat([measure.truth(measure.held_out(1, number)) for number in range(4)])
     assert torch.equal(measure.truth(measure.held_out(4)), apart)
 
 
-def test_the_truth_gets_full_marks_and_another_scene_does_not(asked):
+def test_the_true_scene_scores_high_and_another_low(asked):
     truth, others = measure.truth(asked), measure.truth(measure.held_out(COUNT, 500))
     for score in (measure.silhouette_iou, measure.shape_iou, measure.colours_present, measure.binding):
         assert score(truth, asked).mean() > 0.95
@@ -66,7 +66,7 @@ def test_the_truth_gets_full_marks_and_another_scene_does_not(asked):
     assert measure.palette_l1(others, asked).mean() > 0.1
 
 
-def test_prompts_become_the_tokens_that_comfyui_gives_them(studio, asked):
+def test_prompts_get_comfyuis_tokens(studio, asked):
     rows = prompts.word_rows(asked)
     ids = torch.tensor(prompts.TOKEN_IDS)[prompts.tokens(rows)]
     for text, wanted in zip(prompts.texts(rows), ids, strict=True):
@@ -81,7 +81,7 @@ def test_pictures_follow_the_sketch_and_without_it_they_do_not(studio, asked, wi
     assert measure.shape_iou(followed, asked).mean() > 0.6
 
 
-def test_the_prompt_alone_gives_the_asked_colours(asked, without):
+def test_a_prompt_gives_its_colours(asked, without):
     assert measure.colours_present(without, asked).mean() > 0.9
 
 

@@ -35,7 +35,7 @@ def test_an_adapter_is_trained_saved_and_named_for_its_condition(studio, tmp_pat
         assert "segmentation" in opened.metadata().values()
 
 
-def test_one_adapter_begins_with_another(studio, tmp_path):
+def test_an_adapter_starts_from_another(studio, tmp_path):
     plan = replace(PLAN, steps=1, rate=1e-9, begin="sketch")
     with pytest.raises(FileNotFoundError, match="seg begins with sketch"):
         adapters.train_adapter(studio, plan, tmp_path, tmp_path / "work")
@@ -47,7 +47,7 @@ def test_one_adapter_begins_with_another(studio, tmp_path):
     assert all(torch.allclose(got[name], before[name], atol=1e-4) for name in got if name not in widened)
 
 
-def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(studio, tmp_path, monkeypatch):
+def test_an_interrupted_training_resumes_bit_for_bit(studio, tmp_path, monkeypatch):
     whole = load_file(adapters.train_adapter(studio, PLAN, tmp_path, tmp_path / "whole"))
     monkeypatch.setattr(adapters, "PART", 2)
     for steps in (4, 5, 5):  # the last one was interrupted before its file was in place
@@ -55,7 +55,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(studio, tmp_
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_the_second_style_is_another_and_one_that_the_vae_knows(comfyui):
+def test_the_second_style_differs_and_survives_the_vae(comfyui):
     """The second style must survive the VAE, or no UNet could learn it."""
     drawn = measure.held_out(16)
     field = scenes.distances(drawn)
@@ -70,7 +70,7 @@ def test_the_second_style_is_another_and_one_that_the_vae_knows(comfyui):
     assert measure.silhouette_iou(rounded.movedim(1, -1), drawn).mean() > 0.9
 
 
-def test_the_second_model_is_the_first_trained_further(comfyui, tmp_path):
+def test_the_second_model_is_the_first_fine_tuned(comfyui, tmp_path):
     line = ["--weights", str(tmp_path), "--work", str(tmp_path / "work"), "--only", "second"]
     small = ["--scale", "0.001", "--batch", "2", "--device", "cpu"]
     train.main([*line, *small, "--comfyui", str(comfyui.path)])

@@ -16,7 +16,7 @@ def comfyui(tmp_path):
     return folder
 
 
-def test_the_pack_is_there_under_its_public_name_and_comfyui_is_untouched(comfyui, tmp_path):
+def test_the_pack_has_its_public_name_and_comfyui_is_unchanged(comfyui, tmp_path):
     before = sorted(comfyui.rglob("*"))
     base = base_directory.prepare(tmp_path / "base", comfyui)
     assert (base / "custom_nodes" / "ComfyUI-T2I-Adapter" / "__init__.py").is_file()
@@ -30,7 +30,7 @@ def test_preparing_twice_changes_nothing(comfyui, tmp_path):
     assert {path: path.lstat().st_mtime_ns for path in (base / "custom_nodes").iterdir()} == before
 
 
-def test_models_of_the_users_own_comfyui_are_offered(comfyui, tmp_path):
+def test_models_of_the_users_comfyui_are_listed(comfyui, tmp_path):
     base = base_directory.prepare(tmp_path / "base", comfyui)
     (section,) = json.loads(base_directory.extra_models(base).read_text()).values()
     assert section["base_path"] == str(comfyui / "models")

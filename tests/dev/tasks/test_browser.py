@@ -33,7 +33,7 @@ def test_a_browser_on_the_path_is_found_and_the_first_name_wins(command, nowhere
     assert browser.find({"PATH": str(tmp_path)}) == chromium
 
 
-def test_the_named_browser_is_used_and_nothing_in_its_place(command, tmp_path):
+def test_only_the_named_browser_is_used(command, tmp_path):
     command("chromium")
     own = command("my-browser")
     assert browser.find({"PATH": str(tmp_path), "CHROMIUM_PATH": str(own)}) == own
@@ -56,7 +56,7 @@ def test_only_ci_as_root_with_apt_installs(environ, user, tools, may, command, t
     assert browser.may_install({**environ, "PATH": str(tmp_path)}) is may
 
 
-def test_without_a_browser_the_command_says_what_to_install_and_goes_on(nowhere, tmp_path, monkeypatch, capsys):
+def test_without_a_browser_the_command_advises_and_succeeds(nowhere, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("CI", "CHROMIUM_PATH"):
         monkeypatch.delenv(name, raising=False)

@@ -27,7 +27,7 @@ def test_the_two_workflows_differ_by_the_adapter_only():
         assert changed <= {"model", "filename_prefix"}
 
 
-def test_values_are_put_by_title_and_the_file_stays_as_it_is():
+def test_values_are_set_by_title_without_changing_the_file():
     workflow = workflows.load(workflows.WITHOUT)
     before = json.dumps(workflow)
     result = workflows.put(workflow, {("Prompt", "text"): "a lighthouse", ("Adapter", "adapter_name"): "x"})
@@ -42,7 +42,7 @@ def test_a_misspelt_input_is_an_error():
         workflows.put(workflows.load(workflows.WITHOUT), {("Prompt", "txt"): "a lighthouse"})
 
 
-def test_cases_come_from_scenes_that_no_training_has_seen():
+def test_cases_are_held_out_scenes():
     drawn = measure.held_out(3)
     assert bool((drawn.seed >= scenes.HELD_OUT).all())
     for size in (scenes.SIZE, 512):
@@ -64,7 +64,7 @@ def test_a_sheet_holds_pictures_of_any_aspect_and_prompts_of_any_length():
 @pytest.mark.parametrize(
     "arguments", [["--sketch", "x.png"], ["--prompt", "x"], ["--sketch", "no.png", "--prompt", "x"]]
 )
-def test_options_that_make_no_sense_are_refused(arguments, capsys):
+def test_invalid_options_are_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         main.parse(arguments)
     assert "expected" in capsys.readouterr().err
@@ -88,13 +88,13 @@ def test_the_demos_workflows_run_on_the_real_server(comfy_server):
 
 
 @pytest.mark.host
-def test_what_the_server_refuses_is_said_in_its_words(comfy_server):
+def test_the_servers_reasons_for_a_refusal_are_shown(comfy_server):
     workflow = workflows.put(workflows.load(workflows.WITH), {("Checkpoint", "ckpt_name"): "no such file.safetensors"})
     with pytest.raises(client.WorkflowError, match=r"CheckpointLoaderSimple.*no such file"):
         client.run(comfy_server.url, workflow, {"sketch-1.png": cases.from_scenes(measure.held_out(1), 64)[0].png()})
 
 
-def test_progress_is_one_line_per_picture_where_there_is_no_terminal(capsys):
+def test_without_a_terminal_progress_is_one_line_per_picture(capsys):
     shown = progress.Progress(2)
     shown.waiting(1.0)
     for name in ("without", "with"):
@@ -106,7 +106,7 @@ def test_progress_is_one_line_per_picture_where_there_is_no_terminal(capsys):
     assert [line.split("]")[0] for line in lines] == ["[ 1/2", "[ 2/2"]
 
 
-def test_the_report_gives_the_truth_full_marks_and_black_few():
+def test_the_report_scores_the_truth_high_and_black_low():
     drawn = measure.held_out(4)
     truth = [Image.fromarray((picture * 255).round().byte().numpy()) for picture in measure.truth(drawn)]
     lines = report.text([Image.new("RGB", truth[0].size, "black")] * 4, truth, drawn).splitlines()
@@ -117,5 +117,5 @@ def test_the_report_gives_the_truth_full_marks_and_black_few():
         assert with_adapter > 0.95
 
 
-def test_the_report_says_why_it_measures_nothing():
+def test_without_truth_the_report_says_why():
     assert report.text([], [], None) == report.NOT_MEASURED

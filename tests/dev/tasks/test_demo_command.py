@@ -80,7 +80,7 @@ def test_pictures_and_sheet_are_written_and_the_server_ends(demo, tmp_path):
         ("die", r"(?s)exit status 9.*Segmentation fault"),
     ],
 )
-def test_what_goes_wrong_is_told_and_the_server_ends(demo, tmp_path, prompt, said):
+def test_failures_are_reported_and_the_server_is_stopped(demo, tmp_path, prompt, said):
     assert demo(prompt).wait(120) == 1
     text = output(tmp_path)
     assert re.search(said, text)
@@ -91,7 +91,7 @@ def test_what_goes_wrong_is_told_and_the_server_ends(demo, tmp_path, prompt, sai
 
 @pytest.mark.signals
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
-def test_serving_ends_with_the_server_when_told_to(demo, tmp_path, number, status):
+def test_a_signal_ends_serving_and_the_server(demo, tmp_path, number, status):
     child = demo("a lighthouse", "--serve")
     deadline = time.monotonic() + 120
     while "Ctrl-C ends ComfyUI" not in output(tmp_path):

@@ -49,7 +49,7 @@ def module(home):
 
 
 @pytest.mark.slow
-def test_made_reused_repaired_and_made_afresh(requirements, tmp_path, monkeypatch):
+def test_the_environment_is_created_reused_repaired_and_replaced(requirements, tmp_path, monkeypatch):
     home = tmp_path / "my environment"
     python = environment.ensure(home, requirements)
     assert answer(python) == "42\n"
@@ -90,7 +90,7 @@ def test_made_reused_repaired_and_made_afresh(requirements, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_failed_installation_says_so_and_is_not_taken_for_finished(requirements, tmp_path):
+def test_a_failed_installation_is_reported_and_stays_incomplete(requirements, tmp_path):
     requirements[0].write_text("a-package-that-is-nowhere\n")
     home = tmp_path / "environment"
     with pytest.raises(environment.SetupError, match="got an error from pip"):
@@ -99,6 +99,6 @@ def test_a_failed_installation_says_so_and_is_not_taken_for_finished(requirement
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_a_broken_stamp_is_no_stamp(tmp_path, text):
+def test_a_broken_stamp_counts_as_missing(tmp_path, text):
     environment.stamp_of(tmp_path).write_text(text)
     assert environment.read_stamp(tmp_path) == {}

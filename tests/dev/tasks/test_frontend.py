@@ -33,7 +33,7 @@ def test_a_frontend_is_fetched_once(tmp_path, monkeypatch):
     assert command[-1] == "comfyui-frontend-package==1.2.3"
 
 
-def test_a_failed_download_is_told(tmp_path, monkeypatch):
+def test_a_failed_download_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(frontend.subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 1))
     with pytest.raises(locate.SetupError, match="got an error from pip"):
         frontend.ensure("1.2.3", tmp_path)

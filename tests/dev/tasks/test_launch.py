@@ -20,7 +20,7 @@ def main(arguments):
 
 @pytest.mark.parametrize("name", ["main", "ComfyUI-T2I-Adapter", "my pack"])
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_module_runs_whatever_the_folder_is_called(tmp_path, name, inside):
+def test_a_module_runs_in_a_folder_of_any_name(tmp_path, name, inside):
     root = tmp_path / name
     for package in ("dev/tasks", "dev/demo", "nodes"):
         (root / package).mkdir(parents=True)
@@ -38,7 +38,7 @@ def test_a_module_runs_whatever_the_folder_is_called(tmp_path, name, inside):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
-def test_run_without_a_command_says_how_to_use_it(arguments):
+def test_without_a_module_the_error_explains_the_usage(arguments):
     command = [sys.executable, str(ROOT / "run.py"), *arguments]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode != 0

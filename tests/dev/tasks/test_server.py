@@ -29,7 +29,7 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 
 
-def test_a_server_that_ends_at_once_is_reported_with_the_end_of_its_log(fake):
+def test_a_server_that_exits_is_reported_with_the_end_of_its_log(fake):
     running = fake("import sys; print('\\x1b[31mno module named torchsde\\x1b[0m'); sys.exit(3)")
     with pytest.raises(server.ServerError, match=r"(?s)exit status 3.*  no module named torchsde"):
         running.start()
@@ -56,7 +56,7 @@ def test_a_server_that_does_not_answer_in_time_is_ended(fake, monkeypatch):
     assert seen
 
 
-def test_a_server_that_ignores_the_polite_way_is_killed(fake, monkeypatch):
+def test_a_server_that_ignores_sigterm_is_killed(fake, monkeypatch):
     monkeypatch.setattr(server, "END_WITHIN", 0.5)
     running = fake("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ANSWERING)
     running.start()
@@ -65,14 +65,14 @@ def test_a_server_that_ignores_the_polite_way_is_killed(fake, monkeypatch):
     assert child.poll() is not None
 
 
-def test_the_log_may_hold_anything(fake):
+def test_the_log_may_contain_any_bytes(fake):
     running = fake("import sys; sys.stdout.buffer.write(b'\\xff\\xfe broken'); sys.exit(1)")
     with pytest.raises(server.ServerError, match="broken"):
         running.start()
 
 
 @pytest.mark.host
-def test_the_pack_is_loaded_and_nothing_failed(comfy_server):
+def test_the_server_loads_the_pack_without_failures(comfy_server):
     log = comfy_server.log.read_text(encoding="utf-8", errors="replace")
     assert "IMPORT FAILED" not in log
     for node in ("LoadT2IAdapter", "ApplyT2IAdapter", "T2IAdapterInfo", "PreviewT2IAdapterFeatures"):
