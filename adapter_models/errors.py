@@ -29,4 +29,4 @@ class HintError(AdapterError):
     """The condition image or the mask is unusable."""
 
 
-FILE_ERRORS = FileErrors(damaged=CorruptFileError, unsafe=UnsafeFileError, foreign=NotAnAdapterError)
+ADAPTER_FILE_ERRORS = FileErrors(damaged=CorruptFileError, unsafe=UnsafeFileError, foreign=NotAnAdapterError)

@@ -13,7 +13,7 @@ BlockKind = Literal["input", "middle"]
 
 
 @dataclass(frozen=True)
-class Block:
+class UNetBlock:
     """One block of a UNet's encoder, or its middle block.
 
     Attributes:
@@ -43,10 +43,10 @@ class UNetOutline:
     """
 
     name: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[UNetBlock, ...]
 
     @property
-    def levels(self) -> tuple[Block, ...]:
+    def levels(self) -> tuple[UNetBlock, ...]:
         """The last block of each resolution, fine to coarse."""
         inputs = [block for block in self.blocks if block.kind == "input"]
         ends = [before for before, after in pairwise(inputs) if after.shrinks]
@@ -65,7 +65,7 @@ class SiteRule:
     where: Literal["end", "down", "middle"]
     level: int = 0
 
-    def find(self, outline: UNetOutline) -> Block:
+    def find(self, outline: UNetOutline) -> UNetBlock:
         """Return the block of this UNet."""
         if self.where == "middle":
             return outline.blocks[-1]
@@ -102,7 +102,7 @@ FAMILIES = (
 )
 
 
-def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[Block, ...]:
+def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[UNetBlock, ...]:
     """Find the block of a UNet that each level of an adapter is added to.
 
     Args:
@@ -126,13 +126,13 @@ def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[
                           for row in rows) or "a UNet of three or four resolutions"  # fmt: skip
     raise FamilyMismatchError(
         where,
-        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {family_of(config)}",
+        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {family_by_strides(config)}",
         f"{wanted}, as the MODEL {outline.name} takes",
         f"Load a checkpoint that the adapter was made for, or an adapter made for {outline.name}.",
     )
 
 
-def family_of(config: AdapterConfig) -> str:
+def family_by_strides(config: AdapterConfig) -> str:
     """Name the family an adapter is made for, from its strides alone."""
     known = {(8, 16, 32, 64): "SD1.x / SD2.x", (16, 16, 32, 32): "SDXL", (8, 16, 32): "SD1.x / SD2.x or SDXL"}
     return known.get(config.strides, "no known UNet")

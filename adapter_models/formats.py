@@ -169,7 +169,7 @@ def members(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({match["member"] for match in map(MEMBER.match, names) if match}))
 
 
-def normalise(where: str, tensors: Mapping[str, Tensor], member: str | None = None) -> dict[str, Tensor]:
+def strip_prefixes(where: str, tensors: Mapping[str, Tensor], member: str | None = None) -> dict[str, Tensor]:
     """Strip the prefixes that trainers put before an adapter's names.
 
     Args:

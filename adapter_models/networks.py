@@ -16,8 +16,8 @@ from torch.nn import functional
 
 Kind = Literal["full", "light"]
 # A namespace of layers such as torch.nn; hosts pass their own, which share no base class.
-Operations = Any
-DEFAULT_OPERATIONS: Operations = SimpleNamespace(Conv2d=nn.Conv2d, Linear=nn.Linear, LayerNorm=nn.LayerNorm)
+LayerOperations = Any
+DEFAULT_OPERATIONS: LayerOperations = SimpleNamespace(Conv2d=nn.Conv2d, Linear=nn.Linear, LayerNorm=nn.LayerNorm)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Downsample(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, conv: bool, operations: Operations) -> None:
+    def __init__(self, channels: int, conv: bool, operations: LayerOperations) -> None:
         super().__init__()
         self.op = operations.Conv2d(channels, channels, 3, stride=2, padding=1) if conv else None
 
@@ -93,7 +93,7 @@ class ResnetBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, down: bool, config: AdapterConfig, operations: Operations
+        self, in_channels: int, out_channels: int, down: bool, config: AdapterConfig, operations: LayerOperations
     ) -> None:
         super().__init__()
         kernel, padding = config.kernel_size, config.kernel_size // 2
@@ -126,7 +126,7 @@ class FullAdapter(nn.Module):
     Source: arXiv 2302.08453, section 3.2; TencentARC/T2I-Adapter ``Adapter`` and ``Adapter_XL``.
     """
 
-    def __init__(self, config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS) -> None:
+    def __init__(self, config: AdapterConfig, operations: LayerOperations = DEFAULT_OPERATIONS) -> None:
         super().__init__()
         self.config = config
         self.conv_in = operations.Conv2d(config.in_channels, config.channels[0], 3, padding=1)
@@ -169,7 +169,7 @@ class LightResnetBlock(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, operations: Operations) -> None:
+    def __init__(self, channels: int, operations: LayerOperations) -> None:
         super().__init__()
         self.block1 = operations.Conv2d(channels, channels, 3, padding=1)
         self.block2 = operations.Conv2d(channels, channels, 3, padding=1)
@@ -200,7 +200,7 @@ class LightLevel(nn.Module):
         config: AdapterConfig,
         *,
         down: bool,
-        operations: Operations,
+        operations: LayerOperations,
     ) -> None:
         super().__init__()
         self.down_opt = Downsample(in_channels, False, operations) if down else None
@@ -225,7 +225,7 @@ class LightAdapter(nn.Module):
     Source: TencentARC/T2I-Adapter ``Adapter_light``; the paper's *small* (÷ 4) and *tiny* (÷ 8).
     """
 
-    def __init__(self, config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS) -> None:
+    def __init__(self, config: AdapterConfig, operations: LayerOperations = DEFAULT_OPERATIONS) -> None:
         super().__init__()
         self.config = config
         widths = (config.in_channels, *config.channels)
@@ -252,13 +252,15 @@ class LightAdapter(nn.Module):
 
 
 Adapter = FullAdapter | LightAdapter
-NETWORKS: tuple[tuple[Kind, type[FullAdapter] | type[LightAdapter]], ...] = (
+_NETWORKS: tuple[tuple[Kind, type[FullAdapter] | type[LightAdapter]], ...] = (
     ("full", FullAdapter),
     ("light", LightAdapter),
 )
 
 
-def build(config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS, device: str = "cpu") -> Adapter:
+def build_adapter(
+    config: AdapterConfig, operations: LayerOperations = DEFAULT_OPERATIONS, device: str = "cpu"
+) -> Adapter:
     """Build the network that a config describes.
 
     Args:
@@ -270,4 +272,4 @@ def build(config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS, de
         The network, with the layers' default initialisation.
     """
     with torch.device(device):
-        return dict(NETWORKS)[config.kind](config, operations)
+        return dict(_NETWORKS)[config.kind](config, operations)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .errors import PackError
 
 
-def check_numbers(where: str, *numbers: float, error: type[PackError]) -> None:
+def check_finite(where: str, *numbers: float, error: type[PackError]) -> None:
     """Refuse NaN and infinity.
 
     Args:

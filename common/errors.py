@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # Characters of a name or value that a message quotes; of a whole part of a message.
 LONGEST_QUOTE, LONGEST_PART = 200, 2000
 # Quoted text or a single word: names and values come from files and users, at any length.
-QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\S+", re.DOTALL)
+_QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\S+", re.DOTALL)
 
 
 class PackError(ValueError):
@@ -84,7 +84,7 @@ def shorten(text: str) -> str:
     """
     # First cut to a length that the pattern searches quickly, whatever the text.
     text = cut(text, 2 * LONGEST_PART)
-    return cut(QUOTED.sub(lambda match: cut(match[0], LONGEST_QUOTE), text), LONGEST_PART)
+    return cut(_QUOTED.sub(lambda match: cut(match[0], LONGEST_QUOTE), text), LONGEST_PART)
 
 
 def cut(text: str, longest: int) -> str:

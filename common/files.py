@@ -19,7 +19,7 @@ from .errors import FileErrors, PackError
 from .impostors import FETCH_AGAIN, check_is_weights, parts_in_folder
 from .opcodes import check_pickles
 from .pickles import check_tensors, check_whole, flatten, read_zip
-from .stored import Stored, begins_as_safetensors, header_text, read_header, read_stored
+from .stored import Stored, begins_as_safetensors, header_text, read_safetensors_header, read_stored
 
 SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 PICKLE_SUFFIXES = (".pth", ".bin", ".ckpt", ".pt")
@@ -29,7 +29,7 @@ DIFFUSERS_WEIGHTS = tuple(
     f"{DIFFUSERS_STEM}{variant}{suffix}" for suffix in (".safetensors", ".bin") for variant in ("", ".fp16")
 )
 # Everything torch's unpickler raises on a damaged stream, found by corrupting files; all mean a damaged file.
-DAMAGE = (
+UNREADABLE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     struct.error,
@@ -98,7 +98,7 @@ def weights_in_folder(folder: Path) -> Path | None:
     return next((folder / name for name in DIFFUSERS_WEIGHTS if (folder / name).is_file()), None)
 
 
-def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
+def read_weights(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
     """Read a ``.safetensors`` file, a pickle (``.pth``, ``.bin``, ``.ckpt``, ``.pt``) or a diffusers folder.
 
     Memory grows only by the picked tensors; a file from before torch 1.6 is read whole.
@@ -148,7 +148,7 @@ def tensor_names(path: Path, errors: FileErrors) -> list[str]:
         errors: The classes to raise.
 
     Raises:
-        PackError: As :func:`read`.
+        PackError: As :func:`read_weights`.
     """
     _check_file(path, errors)
     return list(_open(path, errors).outlines)
@@ -170,7 +170,7 @@ def names_at_a_glance(path: Path, most: int) -> list[str]:
                 return []
             file.seek(0)
             content = json.loads(header_text(file, size, most))
-    except DAMAGE:
+    except UNREADABLE:
         return []
     return list(content) if isinstance(content, dict) else []
 
@@ -215,7 +215,7 @@ def _open(path: Path, errors: FileErrors) -> _Contents:
         with path.open("rb") as file:
             begins = begins_as_safetensors(file.read(9), path.stat().st_size)
         if begins or path.suffix.lower() in SAFETENSORS_SUFFIXES:
-            stored, metadata = read_header(path)
+            stored, metadata = read_safetensors_header(path)
             return _from_stored(path, stored, metadata, "safetensors")
         if zipfile.is_zipfile(path):
             loaded, stored = read_zip(path)
@@ -252,7 +252,7 @@ def _damage_reported(path: Path, errors: FileErrors) -> Iterator[None]:
         yield
     except PackError:
         raise
-    except DAMAGE as error:
+    except UNREADABLE as error:
         refused = CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if refused is not None:
             raise errors.unsafe(

@@ -11,7 +11,7 @@ from .errors import FileErrors, PackError
 FETCH_AGAIN = "Download the file again."
 # Enough for a page's title; a shorter file of plain text is a message.
 LOOKED_AT = 4096
-QUOTED = 80
+_LONGEST_WORDS = 80
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ IMPOSTORS = (
 )
 
 # How diffusers and transformers name the shards of a model.
-PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
 INDEX = ".index.json"
 
 
@@ -65,7 +65,7 @@ def check_is_weights(path: Path, errors: FileErrors) -> None:
         PackError: Of ``errors.damaged``: it is a pointer, a page or a message, or it can't be read.
             Of ``errors.foreign``: it is a shard of a model.
     """
-    part = PART.search(path.name)
+    part = _PART.search(path.name)
     if part is not None and int(part[2]) > 1:
         raise _in_parts(str(path), errors, f"part {int(part[1])} of {int(part[2])} of a model that was saved in parts")
     try:
@@ -79,13 +79,13 @@ def check_is_weights(path: Path, errors: FileErrors) -> None:
         found = row.pattern.match(start)
         if found is not None:
             words = " ".join((found[1] if row.pattern.groups and found[1] else b"").decode("utf-8", "replace").split())
-            quoted = f" ('{words[:QUOTED]}{'…' if len(words) > QUOTED else ''}')" if words else ""
+            quoted = f" ('{words[:_LONGEST_WORDS]}{'…' if len(words) > _LONGEST_WORDS else ''}')" if words else ""
             raise errors.damaged(str(path), f"{row.found}{quoted}", "a weights file", row.fix)
 
 
 def parts_in_folder(folder: Path, errors: FileErrors) -> PackError | None:
     """Return the error for a folder with a sharded model, or None."""
-    if any(PART.search(path.name) or path.name.endswith(INDEX) for path in folder.iterdir()):
+    if any(_PART.search(path.name) or path.name.endswith(INDEX) for path in folder.iterdir()):
         return _in_parts(str(folder), errors, "a model that was saved in parts (sharded)")
     return None
 

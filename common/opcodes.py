@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 # A checkpoint of SDXL takes a hundred thousand instructions; its tuples are three deep.
-MOST_STEPS, MOST_VISITS, DEEPEST = 5_000_000, 10_000_000, 50
+MOST_STEPS, MOST_VISITS, DEEPEST_TUPLES = 5_000_000, 10_000_000, 50
 # All but the numbers: a pickle of a thousand tensors has some hundred kilobytes.
 LARGEST_PICKLE = 1 << 25
 # Before torch 1.6 a file began with these: magic number, protocol, system, the object, and its storages.
@@ -21,8 +21,8 @@ PICKLES_IN_OLD_FILE = 5
 PUTS = ("BINPUT", "LONG_BINPUT")
 GETS = ("BINGET", "LONG_BINGET")
 # How many things a walk through it visits, and how deep it is.
-Weight = tuple[int, int]
-PLAIN: Weight = (1, 0)
+_Weight = tuple[int, int]
+_PLAIN: _Weight = (1, 0)
 
 
 def check_pickles(path: Path) -> None:
@@ -50,8 +50,8 @@ def check_pickles(path: Path) -> None:
 
 def _check(file: BinaryIO) -> None:
     """Check the instructions up to the end of a pickle, or to one that torch refuses."""
-    stack: list[Weight | None] = []  # None stands for a mark
-    memo: dict[object, Weight] = {}
+    stack: list[_Weight | None] = []  # None stands for a mark
+    memo: dict[object, _Weight] = {}
     visits = 0
     try:
         for step, (instruction, argument, _) in enumerate(pickletools.genops(file)):
@@ -67,8 +67,8 @@ def _check(file: BinaryIO) -> None:
             else:
                 taken = _take(stack, instruction)
                 visits += sum(weight[0] for weight in taken)
-                stack.extend(_nest(taken) if "TUPLE" in name else PLAIN for _ in instruction.stack_after)
-            if visits > MOST_VISITS or (stack and stack[-1] and stack[-1][1] > DEEPEST):
+                stack.extend(_nest(taken) if "TUPLE" in name else _PLAIN for _ in instruction.stack_after)
+            if visits > MOST_VISITS or (stack and stack[-1] and stack[-1][1] > DEEPEST_TUPLES):
                 break
         else:
             return
@@ -77,13 +77,13 @@ def _check(file: BinaryIO) -> None:
     raise ValueError("tuples nested too deep" if step < MOST_STEPS else f"a pickle of more than {MOST_STEPS} steps")
 
 
-def _thing(entry: Weight | None) -> Weight:
+def _thing(entry: _Weight | None) -> _Weight:
     if entry is None:
         raise LookupError("a mark")
     return entry
 
 
-def _take(stack: list[Weight | None], instruction: pickletools.OpcodeInfo) -> list[Weight]:
+def _take(stack: list[_Weight | None], instruction: pickletools.OpcodeInfo) -> list[_Weight]:
     """Remove from the stack what an instruction takes."""
     before = instruction.stack_before
     taken = []
@@ -95,6 +95,6 @@ def _take(stack: list[Weight | None], instruction: pickletools.OpcodeInfo) -> li
     return taken
 
 
-def _nest(inner: list[Weight]) -> Weight:
+def _nest(inner: list[_Weight]) -> _Weight:
     """Return the weight of a tuple of these."""
     return 1 + sum(visits for visits, _ in inner), 1 + max((depth for _, depth in inner), default=0)

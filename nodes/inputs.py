@@ -98,14 +98,14 @@ def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
         for row in schema.inputs:
             if row.id in given.arguments and not (row.optional and given.arguments[row.id] is None):
                 where = f"{schema.display_name}, {row.id}"
-                given.arguments[row.id] = read(where, row, given.arguments[row.id])
+                given.arguments[row.id] = read_input(where, row, given.arguments[row.id])
         with in_node(schema.display_name, given.arguments):
             return execute(*given.args, **given.kwargs)
 
     return run
 
 
-def read(where: str, row: Any, value: Any) -> Any:
+def read_input(where: str, row: Any, value: Any) -> Any:
     """Return a value converted to an input's type, or raise.
 
     Args:

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from ...adapter_models.errors import FamilyMismatchError
-from ...adapter_models.families import Block, UNetOutline
+from ...adapter_models.families import UNetBlock, UNetOutline
 
 # Base class of our CONTROL_NET, exported here so that nothing else imports ComfyUI.
 CoreT2IAdapter: type[Any] = comfy.controlnet.T2IAdapter
 
 
-def load_checkpoint(path: Path) -> tuple[Any, Any, Any]:
+def load_model_clip_vae(path: Path) -> tuple[Any, Any, Any]:
     """Load MODEL, CLIP and VAE from a checkpoint file; missing parts are None."""
     words = folder_paths.get_folder_paths("embeddings")
     model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(path), embedding_directory=words)
@@ -59,15 +59,15 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
             "T2I-Adapters exist for those alone: load such a checkpoint.",
         )
     stride = base.latent_format.spacial_downscale_ratio
-    blocks: list[Block] = []
+    blocks: list[UNetBlock] = []
     channels = 0
     for index, layers in enumerate(unet.input_blocks):
         shrinks = any(isinstance(layer, unet_modules.Downsample) or getattr(layer, "updown", False) for layer in layers)
         stride *= 2 if shrinks else 1
         channels = next((n for layer in reversed(layers) if isinstance(n := getattr(layer, "out_channels", None), int)),
                         channels)  # fmt: skip
-        blocks.append(Block("input", index, channels, stride, shrinks))
-    blocks.append(Block("middle", 0, channels, stride, computes=unet.middle_block is not None))
+        blocks.append(UNetBlock("input", index, channels, stride, shrinks))
+    blocks.append(UNetBlock("middle", 0, channels, stride, computes=unet.middle_block is not None))
     return UNetOutline(name, tuple(blocks))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.loading import BUNDLE_SEPARATOR
+from ...common.errors import LONGEST_QUOTE
 from ...common.files import DIFFUSERS_STEM, weights_in_folder
 from .. import host
 from .bundles import BUNDLES, LISTING_SECONDS
@@ -33,11 +34,9 @@ class FileKind:
 
 _STYLE_PLACES = "models/style_models, models/controlnet and models/t2i_adapter"
 # ComfyUI's "controlnet" is models/controlnet and models/t2i_adapter.
-ADAPTERS = FileKind("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
-STYLES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
-FUSERS = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
-
-LONGEST_QUOTE = 200
+ADAPTER_FILES = FileKind("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
+STYLE_FILES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
+FUSER_FILES = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
 
 
 def _known(kind: FileKind) -> dict[str, str]:

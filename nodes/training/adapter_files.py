@@ -14,7 +14,7 @@ from torch import Tensor
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS, METADATA, ColorOrder
 from ...adapter_models.loading import AdapterInfo, assemble
-from ...adapter_models.networks import AdapterConfig, build
+from ...adapter_models.networks import AdapterConfig, build_adapter
 from ...adapter_models.saving import TRAINING_KEY, diffusers_config, layout_named, metadata_for_file, tensors_for_file
 from ...training.checkpoints import write_whole
 from ...training.init_from import inherited_weights
@@ -48,7 +48,7 @@ def new_adapter(
         # Leaves the global random generator unchanged.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            weights = build(config).state_dict()
+            weights = build_adapter(config).state_dict()
     else:
         weights = inherited_weights(start, config)
     info = AdapterInfo(

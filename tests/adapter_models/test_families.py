@@ -9,13 +9,13 @@ from . import samples
 
 def outline(widths, blocks=2, middle=True, name="tiny"):
     """A UNet as ComfyUI lays it out: conv_in, the blocks of a level, and a block that shrinks between levels."""
-    found, stride = [families.Block("input", 0, widths[0], 8)], 8
+    found, stride = [families.UNetBlock("input", 0, widths[0], 8)], 8
     for level, width in enumerate(widths):
         if level:
             stride *= 2
-            found.append(families.Block("input", len(found), widths[level - 1], stride, shrinks=True))
-        found += [families.Block("input", len(found) + i, width, stride) for i in range(blocks)]
-    found.append(families.Block("middle", 0, widths[-1], stride, computes=middle))
+            found.append(families.UNetBlock("input", len(found), widths[level - 1], stride, shrinks=True))
+        found += [families.UNetBlock("input", len(found) + i, width, stride) for i in range(blocks)]
+    found.append(families.UNetBlock("middle", 0, widths[-1], stride, computes=middle))
     return families.UNetOutline(name, tuple(found))
 
 

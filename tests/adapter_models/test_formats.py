@@ -13,7 +13,7 @@ LAYOUTS = pytest.mark.parametrize(("config", "naming"), samples.LAYOUTS.values()
 def shapes_in_file(config, naming):
     """Shapes by normalised names, of a file in a layout."""
     tensors = samples.named(samples.weights(config), config, naming)
-    return {name: tuple(tensor.shape) for name, tensor in formats.normalise("file", tensors).items()}
+    return {name: tuple(tensor.shape) for name, tensor in formats.strip_prefixes("file", tensors).items()}
 
 
 def rows_that_match(shapes):
@@ -42,7 +42,7 @@ def test_the_names_become_those_of_the_network(config, naming):
     row = formats.detect("file", shapes := shapes_in_file(config, naming))
     renamed = {row.rename(name, config.num_res_blocks): shape for name, shape in shapes.items()}
     assert renamed == samples.shapes_of(config)
-    network = networks.build(config, device="meta")
+    network = networks.build_adapter(config, device="meta")
     assert {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()} == renamed
 
 
@@ -59,7 +59,7 @@ def test_the_names_become_those_of_the_network(config, naming):
     ids=["sketch sd14", "depth sd14", "canny XL", "openpose XL", "color sd14", "tiny of the paper"],
 )
 def test_published_sizes_have_the_published_number_of_weights(config, tensors, parameters):
-    state = networks.build(config, device="meta").state_dict()
+    state = networks.build_adapter(config, device="meta").state_dict()
     assert len(state) == tensors
     assert sum(tensor.numel() for tensor in state.values()) == parameters
 
@@ -158,7 +158,7 @@ PREFIXES = ("", "adapter.", "module.", "module.adapter.", "adapter.module.")
 def test_prefixes_of_trainers_are_stripped(prefix, name):
     tensors = samples.weights(samples.COMMON[name])
     for layout in (tensors, samples.as_diffusers(tensors, samples.COMMON[name])):
-        got = formats.normalise("file", samples.prefixed(prefix, layout))
+        got = formats.strip_prefixes("file", samples.prefixed(prefix, layout))
         assert got.keys() == layout.keys()
         assert all(got[key] is layout[key] for key in layout)
 
@@ -177,23 +177,23 @@ def test_the_entries_of_a_bundle_are_listed_and_each_can_be_chosen(prefix):
     assert formats.members(tensors) == ("canny", "color", "sketch")
     for seed, name in enumerate(("sketch", "canny", "color")):
         config = samples.light() if name == "color" else samples.full(1)
-        got = formats.normalise("file", tensors, name)
+        got = formats.strip_prefixes("file", tensors, name)
         assert samples.same_bits(got, samples.weights(config, seed))
 
 
 def test_a_bundle_of_one_needs_no_choice():
-    assert samples.same_bits(formats.normalise("file", bundle("depth")), samples.weights(samples.full(1)))
+    assert samples.same_bits(formats.strip_prefixes("file", bundle("depth")), samples.weights(samples.full(1)))
 
 
 @pytest.mark.parametrize("member", [None, "depth", ""])
 def test_a_bundle_of_several_asks_for_a_choice_and_names_them(member):
     with pytest.raises(NotAnAdapterError, match=r"bundle of canny, sketch.*'file#canny'"):
-        formats.normalise("file", bundle("sketch", "canny"), member)
+        formats.strip_prefixes("file", bundle("sketch", "canny"), member)
 
 
 def test_an_entry_of_a_file_that_is_no_bundle_is_refused():
     with pytest.raises(NotAnAdapterError, match="without an entry 'sketch'"):
-        formats.normalise("file", samples.weights(samples.full()), "sketch")
+        formats.strip_prefixes("file", samples.weights(samples.full()), "sketch")
 
 
 def test_a_plain_file_has_no_entries():

@@ -31,7 +31,7 @@ def load(path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network, info = loading.load(path)
+            network, info = loading.load_adapter_file(path)
     except AdapterError as error:
         assert str(error).startswith(f"{error.where}: got {error.got}; expected {error.expected}.")
         return
