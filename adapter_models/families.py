@@ -124,11 +124,15 @@ def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[
                 return sites
     wanted = "; or ".join(_in_words([(b.channels, b.stride) for b in (rule.find(outline) for rule in row.sites)])
                           for row in rows) or "a UNet of three or four resolutions"  # fmt: skip
+    made_for, model = family_by_strides(config), rows[0].name if rows else "another kind of model"
     raise FamilyMismatchError(
         where,
-        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {family_by_strides(config)}",
+        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {made_for}",
         f"{wanted}, as the MODEL {outline.name} takes",
         f"Load a checkpoint that the adapter was made for, or an adapter made for {outline.name}.",
+        says="The features of this adapter do not fit the blocks of this model."
+        if model in made_for
+        else f"This adapter is for {made_for}, and the model is {model}.",
     )
 
 

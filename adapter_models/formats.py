@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ..common.impostors import FETCH_AGAIN
 from .errors import AdapterError, CorruptFileError, NotAnAdapterError
 from .identify import identify
 from .networks import AdapterConfig, Kind
 
 Shapes = Mapping[str, tuple[int, ...]]
+INCOMPLETE = "Parts of this adapter are missing."
 ANOTHER = "Choose another file."
+CONTRADICTION = "config.json belongs to another adapter than the weights beside it."
 SAME_PLACE = "Get config.json and the weights from the same place."
 
 
@@ -192,11 +195,13 @@ def strip_prefixes(where: str, tensors: Mapping[str, Tensor], member: str | None
                 f"a CoAdapter bundle of {', '.join(bundled)}",
                 "one adapter",
                 f"Choose one of its entries, such as '{where}#{bundled[0]}'; refresh the list if it has none.",
+                says="This file holds several adapters: choose one.",
             )
         matches = ((MEMBER.match(name), tensor) for name, tensor in tensors.items())
         tensors = {match["name"]: tensor for match, tensor in matches if match and match["member"] == chosen}
     elif member is not None:
-        raise NotAnAdapterError(where, f"a file without an entry '{member}'", "a CoAdapter bundle", "Drop the '#…'.")
+        found, says = f"a file without an entry '{member}'", "This file is not a CoAdapter bundle and has no entries."
+        raise NotAnAdapterError(where, found, "a CoAdapter bundle", "Drop the '#…'.", says=says)
     for prefix in ("module.", "adapter.", "module."):
         inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         tensors = inside or tensors
@@ -267,6 +272,7 @@ def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> 
                 f"a first layer of {in_channels} channels",
                 f"{image_channels}·{unshuffle}² = {image_channels * unshuffle**2} as config.json says",
                 SAME_PLACE,
+                says=CONTRADICTION,
             )
         if known is None or known.unshuffle != unshuffle:
             known = InputLayout(in_channels, image_channels, unshuffle, config.get("adapter_type") == "full_adapter_xl")
@@ -276,6 +282,7 @@ def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> 
             f"a first layer of {in_channels} channels",
             "64, 192 (SD1.x, SD2.x), 256 or 768 (SDXL)",
             "For an adapter with other cells keep its diffusers folder with config.json.",
+            says="This adapter takes no image of any known kind.",
         )
     return known
 
@@ -301,7 +308,7 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
         names: Shapes = {row.rename(name, blocks): shape for name, shape in shapes.items()}
         if len(names) != len(shapes):
             raise CorruptFileError(
-                where, "levels of different lengths", "every level of the adapter", "Download the file again."
+                where, "levels of different lengths", "every level of the adapter", FETCH_AGAIN, says=INCOMPLETE
             )
         layout = input_layout(where, shapes[row.first_layer][1], config)
         _check_type(where, row, layout, config)
@@ -311,7 +318,7 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
         if isinstance(error, AdapterError):
             raise
         raise CorruptFileError(
-            where, f"no weights where {error} should be", "every level of the adapter", "Download the file again."
+            where, f"no weights where {error} should be", "every level of the adapter", FETCH_AGAIN, says=INCOMPLETE
         ) from error
     levels = len(described.channels)
     return replace(described, down_levels=(2,) if layout.xl else tuple(range(1, levels)))
@@ -327,9 +334,12 @@ def _check_type(where: str, row: Format, layout: InputLayout, config: Mapping[st
             f"a config.json that fits no diffusion model: {stated} with downscale_factor {layout.unshuffle}",
             "full_adapter with 8 (SD1.x, SD2.x), or full_adapter_xl with 16 (SDXL)",
             "Correct adapter_type or downscale_factor in config.json, as the adapter was trained.",
+            says="config.json describes an adapter that fits no diffusion model.",
         )
     if stated not in (None, actual):
-        raise CorruptFileError(where, f"weights of a {actual}", f"{stated} as config.json says", SAME_PLACE)
+        raise CorruptFileError(
+            where, f"weights of a {actual}", f"{stated} as config.json says", SAME_PLACE, says=CONTRADICTION
+        )
 
 
 def _describe_full(base: AdapterConfig, shapes: Shapes) -> AdapterConfig:

@@ -141,7 +141,8 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
     try:
         network = build_adapter(config, operations, device="meta")
     except (ValueError, RuntimeError, ArithmeticError) as error:
-        raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
+        found, says = f"impossible shapes ({error})", "The weights in this file have impossible shapes."
+        raise CorruptFileError(where, found, "those of an adapter", FETCH_AGAIN, says=says) from error
     expected = _shapes(network.state_dict())
     fill_network(where, f"a {config.kind} adapter", network, expected, tensors)
     return network

@@ -74,7 +74,8 @@ def load_companion(
     except (LookupError, ValueError, RuntimeError, ArithmeticError) as error:
         if isinstance(error, CorruptFileError):
             raise
-        raise CorruptFileError(where, f"impossible shapes ({error})", f"those of {kind.what}", FETCH_AGAIN) from error
+        found, says = f"impossible shapes ({error})", "The weights in this file have impossible shapes."
+        raise CorruptFileError(where, found, f"those of {kind.what}", FETCH_AGAIN, says=says) from error
     fill_network(where, kind.what, network, expected, tensors)
     return network
 
@@ -82,7 +83,8 @@ def load_companion(
 def _check_heads(where: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
     width = shapes["ln_pre.weight"][0]
     if width % HEADS:
-        raise CorruptFileError(where, f"a transformer of width {width}", f"a multiple of {HEADS}", FETCH_AGAIN)
+        found, says = f"a transformer of width {width}", "The weights in this file have impossible shapes."
+        raise CorruptFileError(where, found, f"a multiple of {HEADS}", FETCH_AGAIN, says=says)
 
 
 def _own_tensors(kind: Companion[_Config, _Network], where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -98,6 +98,7 @@ class Schedule:
                 f"percents {self.start_percent} to {self.end_percent}",
                 "0 <= start <= end <= 1",
                 "Swap or clip them.",
+                says="The schedule ends before it starts, or lies outside 0 to 1.",
             )
         check_finite("schedule", self.start_strength, self.end_strength, error=AdapterError)
         check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS), error=AdapterError)

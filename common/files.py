@@ -135,6 +135,7 @@ def read_weights(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFi
             "a file that changed while it was read",
             "one that stays as it is",
             "Run this again when the copy or the download is done.",
+            says="The file changed while it was read.",
         )
     tensors = {name: found[names[id(outline)]] for name, outline in picked.items()}
     return WeightsFile(path, tensors, contents.metadata, config, contents.container)
@@ -185,9 +186,11 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _check_file(path: Path, errors: FileErrors) -> None:
     if not path.is_file():
-        raise errors.damaged(str(path), "no such file", "a weights file", FETCH_AGAIN)
+        says = "There is no such file."
+        raise errors.damaged(str(path), "no such file", "a weights file", FETCH_AGAIN, says=says)
     if path.stat().st_size == 0:
-        raise errors.damaged(str(path), "an empty file", "a weights file", FETCH_AGAIN)
+        says = "The file is empty: its download probably failed."
+        raise errors.damaged(str(path), "an empty file", "a weights file", FETCH_AGAIN, says=says)
     check_is_weights(path, errors)
 
 
@@ -195,7 +198,10 @@ def _read_folder(folder: Path, errors: FileErrors) -> tuple[Mapping[str, object]
     weights = weights_in_folder(folder)
     if weights is None:
         raise parts_in_folder(folder, errors) or errors.foreign(
-            str(folder), "a folder without a diffusers model", f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it"
+            str(folder),
+            "a folder without a diffusers model",
+            f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it",
+            says="This folder holds no diffusers model.",
         )
     return _read_config(folder / DIFFUSERS_CONFIG, errors), weights
 
@@ -204,9 +210,13 @@ def _read_config(path: Path, errors: FileErrors) -> Mapping[str, object]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise errors.damaged(str(path), f"unreadable JSON ({error})", "a diffusers config", FETCH_AGAIN) from error
+        found = f"unreadable JSON ({error})"
+        raise errors.damaged(
+            str(path), found, "a diffusers config", FETCH_AGAIN, says="config.json is damaged."
+        ) from error
     if not isinstance(config, dict):
-        raise errors.damaged(str(path), f"a JSON {type(config).__name__}", "a diffusers config", FETCH_AGAIN)
+        found = f"a JSON {type(config).__name__}"
+        raise errors.damaged(str(path), found, "a diffusers config", FETCH_AGAIN, says="config.json is damaged.")
     return config
 
 
@@ -241,7 +251,11 @@ def _from_stored(path: Path, stored: Mapping[str, Stored], metadata: Mapping[str
 def _require_tensors(path: Path, errors: FileErrors, loaded: object, tensors: Mapping[str, object]) -> None:
     if not tensors:
         raise errors.foreign(
-            str(path), f"a pickled {type(loaded).__name__} without tensors", "a state dict", "Choose another file."
+            str(path),
+            f"a pickled {type(loaded).__name__} without tensors",
+            "a state dict",
+            "Choose another file.",
+            says="This file holds no weights.",
         )
 
 
@@ -260,8 +274,13 @@ def _damage_reported(path: Path, errors: FileErrors) -> Iterator[None]:
                 f"a pickle that asks for more than tensors ({refused[1][:120]})",
                 "a file of tensors alone",
                 "Nothing of it was run. Use a .safetensors version of this adapter.",
+                says="This file asks to run code, so it was not loaded.",
             ) from error
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
         raise errors.damaged(
-            str(path), f"a damaged or cut-off file ({reason})", "a whole weights file", FETCH_AGAIN
+            str(path),
+            f"a damaged or cut-off file ({reason})",
+            "a whole weights file",
+            FETCH_AGAIN,
+            says="The file is damaged: its download probably stopped early.",
         ) from error

@@ -22,11 +22,13 @@ class Impostor:
         pattern: Matches its beginning. A group is quoted in the message.
         found: Its name in messages.
         fix: What the user should do.
+        says: The sentence that begins the message.
     """
 
     pattern: re.Pattern[bytes]
     found: str
     fix: str
+    says: str
 
 
 IMPOSTORS = (
@@ -34,6 +36,7 @@ IMPOSTORS = (
         re.compile(rb"version https://git-lfs"),
         "a Git LFS pointer, the note that stands for the model in its repository, not the model itself",
         f"{FETCH_AGAIN[:-1]}, with the download button of its page, or run `git lfs pull` in the repository.",
+        "This file only points to the model: Git LFS did not fetch it.",
     ),
     Impostor(
         re.compile(
@@ -41,11 +44,13 @@ IMPOSTORS = (
         ),
         "a web page saved under the model's name",
         f"{FETCH_AGAIN} The page may say why it came instead: a login, a licence to accept, a wrong address.",
+        "This file is a web page, not a model.",
     ),
     Impostor(
         re.compile(rb"([\t\n\r\x20-\x7e]{2,})\Z"),
         "a short text saved under the model's name, perhaps a server's message",
         f"{FETCH_AGAIN} The text may say why it came instead.",
+        "This file is a short text, not a model.",
     ),
 )
 
@@ -73,14 +78,18 @@ def check_is_weights(path: Path, errors: FileErrors) -> None:
             start = file.read(LOOKED_AT)
     except PermissionError as error:
         raise errors.damaged(
-            str(path), "no permission to read it", "a readable file", "Change its permissions."
+            str(path),
+            "no permission to read it",
+            "a readable file",
+            "Change its permissions.",
+            says="You have no permission to read this file.",
         ) from error
     for row in IMPOSTORS:
         found = row.pattern.match(start)
         if found is not None:
             words = " ".join((found[1] if row.pattern.groups and found[1] else b"").decode("utf-8", "replace").split())
             quoted = f" ('{words[:_LONGEST_WORDS]}{'…' if len(words) > _LONGEST_WORDS else ''}')" if words else ""
-            raise errors.damaged(str(path), f"{row.found}{quoted}", "a weights file", row.fix)
+            raise errors.damaged(str(path), f"{row.found}{quoted}", "a weights file", row.fix, says=row.says)
 
 
 def parts_in_folder(folder: Path, errors: FileErrors) -> PackError | None:
@@ -97,4 +106,5 @@ def _in_parts(where: str, errors: FileErrors, found: str) -> PackError:
         "one whole file",
         "Put it together with diffusers: T2IAdapter.from_pretrained(folder), then save_pretrained(new_folder, "
         "max_shard_size='10GB').",
+        says="This model is stored in several files, and this is only a part of it.",
     )

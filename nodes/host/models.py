@@ -57,6 +57,7 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
             f"the MODEL {name}, a {type(unet).__name__}",
             "a UNet of Stable Diffusion 1.x, 2.x or SDXL",
             "T2I-Adapters exist for those alone: load such a checkpoint.",
+            says="T2I-Adapters exist for SD1.x, SD2.x and SDXL, and this model is another one.",
         )
     stride = base.latent_format.spacial_downscale_ratio
     blocks: list[UNetBlock] = []

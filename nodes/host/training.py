@@ -57,6 +57,7 @@ def check_loads_whole(model: Any) -> None:
         "a MODEL under dynamic VRAM from a loader that can't load it again without",
         "a MODEL from ComfyUI's own Load Checkpoint or Load Diffusion Model",
         "Load it with one of these, or start ComfyUI with --disable-dynamic-vram.",
+        says="This MODEL can't be trained with: its loader can't load it whole.",
     )
 
 

@@ -93,7 +93,11 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
         listed = ", ".join(_short(entry, LONGEST_QUOTE // 3) for entry in same[:3])
         more = f" and {len(same) - 3} more" if len(same) > 3 else ""
         raise AdapterError(
-            where, f"several files of that name ({listed}{more})", "one of them", "Choose it in the list."
+            where,
+            f"several files of that name ({listed}{more})",
+            "one of them",
+            "Choose it in the list.",
+            says="Several folders hold a file of this name.",
         )
     if same:
         return Path(known[min(same, key=len)]), member or None
@@ -102,6 +106,7 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
         "no such file",
         f"one of {len(known)} files in {kind.places}",
         "Put the file there and refresh the node definitions (R).",
+        says="This file is not in ComfyUI's folders.",
     )
 
 
@@ -157,7 +162,8 @@ def _check_entry(where: str, path: Path, member: str) -> None:
             else "a file without entries"
         )
         fix = "Choose another entry, or drop the '#…'."
-        raise AdapterError(where, found, f"an entry '{_short(member, LONGEST_QUOTE)}' in it", fix)
+        expected = f"an entry '{_short(member, LONGEST_QUOTE)}' in it"
+        raise AdapterError(where, found, expected, fix, says="This file has no such entry.")
 
 
 def file_fingerprint(kind: FileKind, name: str | None) -> tuple[str, int, int] | None:

@@ -33,7 +33,8 @@ def load(path: Path) -> None:
             warnings.simplefilter("ignore")
             network, info = loading.load_adapter_file(path)
     except AdapterError as error:
-        assert str(error).startswith(f"{error.where}: got {error.got}; expected {error.expected}.")
+        assert str(error).startswith(f"{error.says}\n{error.where}: got {error.got}; expected {error.expected}.")
+        assert error.says
         return
     assert info.parameters == sum(weight.numel() for weight in network.state_dict().values())
     assert all(torch.isfinite(weight.float()).all() for weight in network.state_dict().values())

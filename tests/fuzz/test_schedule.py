@@ -33,7 +33,8 @@ def test_any_schedule_stays_between_its_strengths_or_is_refused(start, end, name
     try:
         schedule = Schedule(start, end, name, begins, ends, unit)
     except AdapterError as error:
-        assert str(error).startswith("schedule: got ")
+        assert error.says
+        assert "\nschedule: got " in str(error)
         return
     strength = schedule.strength(moment)
     assert math.isfinite(strength)
