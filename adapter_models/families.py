@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from .config import AdapterConfig
 from .errors import FamilyMismatchError
-from .networks import AdapterConfig
 
 BlockKind = Literal["input", "middle"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .networks import DEFAULT_OPERATIONS, LayerOperations
+from .config import DEFAULT_OPERATIONS, LayerOperations
 from .transformer import BareWeight, PublishedNetwork, blocks, count_blocks
 
 

@@ -12,10 +12,12 @@ from ..common.files import read_weights
 from ..common.impostors import FETCH_AGAIN
 from ..common.weights import WeightsCheck
 from .conditions import FAMILY_NAMES, SDXL, ColorOrder, Condition, color_order_of, purpose_of
+from .config import DEFAULT_OPERATIONS, AdapterConfig, LayerOperations
 from .errors import ADAPTER_FILE_ERRORS, CorruptFileError
 from .families import family_by_strides
-from .formats import detect, read_config, strip_prefixes
-from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, LayerOperations, build_adapter
+from .formats import detect, strip_prefixes
+from .networks import Adapter, build_adapter
+from .shapes import read_config
 
 BUNDLE_SEPARATOR = "#"
 ADAPTER_WEIGHTS_CHECK = WeightsCheck(CorruptFileError, FETCH_AGAIN)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from .conditions import COLOR_ORDER_KEY, CONDITION_KEY, FAMILY_KEY
+from .config import AdapterConfig
 from .errors import AdapterError
 from .formats import FORMATS
-from .networks import Adapter, AdapterConfig
+from .networks import Adapter
 
 KIND_KEY = "t2i_adapter.kind"
 TRAINING_KEY = "t2i_adapter.training"

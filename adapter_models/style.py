@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .config import DEFAULT_OPERATIONS, LayerOperations
 from .errors import AdapterError, CorruptFileError, HintError
-from .networks import DEFAULT_OPERATIONS, LayerOperations
 from .transformer import BareWeight, PublishedNetwork, blocks, count_blocks
 
 

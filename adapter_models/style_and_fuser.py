@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..common.files import read_weights
 from ..common.impostors import FETCH_AGAIN
+from .config import DEFAULT_OPERATIONS, LayerOperations
 from .errors import ADAPTER_FILE_ERRORS, CorruptFileError, NotAnAdapterError
 from .formats import ANOTHER, find_format, members, not_expected, strip_prefixes
 from .fuser import CoAdapterFuser, FuserConfig, read_fuser_config
 from .loading import fill_network
-from .networks import DEFAULT_OPERATIONS, LayerOperations
 from .style import StyleAdapter, StyleConfig, read_style_config
 from .transformer import HEADS, PublishedNetwork, on_meta
 

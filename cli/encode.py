@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..common.files import UNREADABLE
+from ..common.containers import UNREADABLE
 from ..nodes import host
 from ..nodes.training.frozen_denoiser import prompt_rows
 from ..training.buckets import bucket_sizes

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import torch
 
-from ..common.files import UNREADABLE
+from ..common.containers import UNREADABLE
 from ..common.opcodes import check_pickles
 from .errors import CheckpointError
 

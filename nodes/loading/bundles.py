@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ...adapter_models.errors import ADAPTER_FILE_ERRORS
 from ...adapter_models.formats import members
-from ...common.files import SAFETENSORS_SUFFIXES, names_at_a_glance, tensor_names, weights_in_folder
+from ...common.containers import SAFETENSORS_SUFFIXES
+from ...common.files import names_at_a_glance, tensor_names, weights_in_folder
 
 # Safetensors files often have a pickle's suffix. Files with other suffixes are not opened for a list.
 SUFFIXES = (*SAFETENSORS_SUFFIXES, ".ckpt")

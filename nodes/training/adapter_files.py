@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS, METADATA, ColorOrder
+from ...adapter_models.config import AdapterConfig
 from ...adapter_models.loading import AdapterInfo, assemble
-from ...adapter_models.networks import AdapterConfig, build_adapter
+from ...adapter_models.networks import build_adapter
 from ...adapter_models.saving import TRAINING_KEY, diffusers_config, layout_named, metadata_for_file, tensors_for_file
 from ...training.checkpoints import write_whole
 from ...training.init_from import inherited_weights

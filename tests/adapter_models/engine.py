@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import torch
 from t2i_adapter_pack.adapter_models import networks, stack
 from t2i_adapter_pack.adapter_models.adapter import T2IAdapter
+from t2i_adapter_pack.adapter_models.config import AdapterConfig
 from t2i_adapter_pack.adapter_models.families import UNetBlock
 from t2i_adapter_pack.adapter_models.features import FeatureCache
-from t2i_adapter_pack.adapter_models.networks import AdapterConfig
 from torch import Tensor
 
 from . import samples

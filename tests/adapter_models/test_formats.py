@@ -3,6 +3,7 @@
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models import formats, networks
+from t2i_adapter_pack.adapter_models import shapes as shapes_of
 from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
 
 from . import samples
@@ -34,7 +35,7 @@ def test_exactly_one_row_matches_each_layout(config, naming):
 @LAYOUTS
 def test_the_config_comes_from_shapes_alone(config, naming):
     shapes = shapes_in_file(config, naming)
-    assert formats.read_config("file", formats.detect("file", shapes), shapes, {}) == config
+    assert shapes_of.read_config("file", formats.detect("file", shapes), shapes, {}) == config
 
 
 @LAYOUTS
@@ -79,7 +80,7 @@ def test_strides_follow_from_the_levels_that_shrink(config, strides):
 
 def read(config, naming="original", **json):
     shapes = shapes_in_file(config, naming)
-    return formats.read_config("file", formats.detect("file", shapes), shapes, json)
+    return shapes_of.read_config("file", formats.detect("file", shapes), shapes, json)
 
 
 @pytest.mark.parametrize("name", samples.COMMON)
@@ -135,7 +136,7 @@ def test_a_config_json_that_lost_an_entry_still_gives_the_same_config(lost):
 def test_a_first_layer_that_fits_no_picture_is_refused(width):
     shapes = {**shapes_in_file(samples.full(), "original"), "conv_in.weight": (8, width, 3, 3)}
     with pytest.raises(NotAnAdapterError, match=f"first layer of {width} channels"):
-        formats.read_config("file", formats.detect("file", shapes), shapes, {})
+        shapes_of.read_config("file", formats.detect("file", shapes), shapes, {})
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (8, 64)])
@@ -144,7 +145,7 @@ def test_weights_of_too_few_dimensions_are_refused(shape):
         shapes = {**shapes_in_file(samples.full(1), "original"), name: shape}
         row = formats.detect("file", shapes)
         try:
-            config = formats.read_config("file", row, shapes, {})
+            config = shapes_of.read_config("file", row, shapes, {})
         except (CorruptFileError, NotAnAdapterError):
             continue
         assert config == samples.full(1)
