@@ -23,7 +23,7 @@ PUBLISHED_AS = "_name_or_path"
 
 @dataclass(frozen=True)
 class Condition:
-    """A kind of condition image.
+    """A condition that adapters are trained on.
 
     Attributes:
         name: The field's word for it.

@@ -1,4 +1,4 @@
-"""Errors of the adapter library: each says where it happened, what was got, what was expected, and the fix."""
+"""The errors of the adapter library."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class AdapterInfo:
         metadata: Text in the file.
         condition_from: What tells the condition, in the words of :mod:`.conditions`.
         family_from: What tells the family.
-        color_order: Which way round it takes colours, and what tells it.
+        color_order: The channel order it expects, and what tells it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The form of all errors: where it happened, what was got, what was expected, and the fix."""
+"""The form of all errors: a plain sentence, then where, what was got, what was expected, and the fix."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def cut(text: str, longest: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Escape what neither a log nor a page can show: half a surrogate pair in a message ends ComfyUI's worker.
+    """Escape characters that a log or a page can't show: half a surrogate pair in a message ends ComfyUI's worker.
 
     Args:
-        text: Anything that came from outside.
+        text: Any text from outside.
 
     Returns:
-        The text; unprintable characters but newlines as Python escapes.
+        The text, with unprintable characters except newlines as Python escapes.
     """
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)

@@ -1,7 +1,7 @@
-"""Look through a pickle's instructions before torch follows them: what they build may take for ever to hash.
+"""Check a pickle's instructions before torch follows them: some objects take forever to hash.
 
-A tuple that holds another twice, thirty deep, has 2^30 ways through, and Python goes them all where it is a key: a file
-of some hundred bytes. One that is a million deep, of two megabytes, ends the process.
+A tuple that holds another twice, thirty levels deep, has 2^30 paths. Python follows all of them to hash the tuple as a
+key, and such a file has a few hundred bytes. A tuple of a million levels, in a file of two megabytes, ends the process.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import BinaryIO
 
 # A checkpoint of SDXL takes a hundred thousand instructions; its tuples are three deep.
 MOST_STEPS, MOST_VISITS, DEEPEST_TUPLES = 5_000_000, 10_000_000, 50
-# All but the numbers: a pickle of a thousand tensors has some hundred kilobytes.
+# Everything but the numbers: the pickle of a thousand tensors has some hundred kilobytes.
 LARGEST_PICKLE = 1 << 25
 # Before torch 1.6 a file began with these: magic number, protocol, system, the object, and its storages.
 PICKLES_IN_OLD_FILE = 5
 PUTS = ("BINPUT", "LONG_BINPUT")
 GETS = ("BINGET", "LONG_BINGET")
-# How many things a walk through it visits, and how deep it is.
+# Number of objects that a walk through an object visits, and its depth.
 _Weight = tuple[int, int]
 _PLAIN: _Weight = (1, 0)
 
 
 def check_pickles(path: Path) -> None:
-    """Refuse a file of torch's whose pickle would take too long to follow, or too much of the stack.
+    """Refuse a file of torch whose pickle takes too long to follow, or too much of the stack.
 
     Args:
-        path: A zip, or a file from before torch 1.6. What is damaged in another way is left to torch to refuse.
+        path: A zip, or a file from before torch 1.6. torch itself refuses other damage.
 
     Raises:
         ValueError: Too many instructions, or tuples nested too deep or into each other too often.
@@ -40,7 +40,7 @@ def check_pickles(path: Path) -> None:
                 _check(file)
         return
     with zipfile.ZipFile(path) as archive:
-        # torch finds it in upper case, too.
+        # torch also finds the name in upper case.
         for record in archive.infolist():
             if record.filename.lower().endswith("data.pkl"):
                 if record.file_size > LARGEST_PICKLE:
@@ -49,7 +49,7 @@ def check_pickles(path: Path) -> None:
 
 
 def _check(file: BinaryIO) -> None:
-    """Check the instructions up to the end of a pickle, or to one that torch refuses."""
+    """Check the instructions to the end of a pickle, or to the first that torch refuses."""
     stack: list[_Weight | None] = []  # None stands for a mark
     memo: dict[object, _Weight] = {}
     visits = 0
@@ -84,7 +84,7 @@ def _thing(entry: _Weight | None) -> _Weight:
 
 
 def _take(stack: list[_Weight | None], instruction: pickletools.OpcodeInfo) -> list[_Weight]:
-    """Remove from the stack what an instruction takes."""
+    """Pop the operands of an instruction from the stack."""
     before = instruction.stack_before
     taken = []
     if pickletools.markobject in before:

@@ -17,11 +17,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class WeightsCheck:
-    """The check of weights, with what a library raises and advises.
+    """The check of weights.
 
     Attributes:
-        error: What to raise.
-        fix: What the user can do about it.
+        error: The class that a library raises.
+        fix: The fix that its messages give.
     """
 
     error: type[PackError]

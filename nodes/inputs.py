@@ -119,10 +119,10 @@ def read_input(where: str, row: Any, value: Any) -> Any:
     Raises:
         AdapterError: The value is of another type, not finite, or an integer outside the input's range.
     """
-    kind = row.get_io_type()
-    if kind in NUMBERS:
-        return NUMBERS[kind](where, row, value)
-    socket = next((socket for socket in SOCKETS if socket.type == kind), None)
+    socket_type = row.get_io_type()
+    if socket_type in NUMBERS:
+        return NUMBERS[socket_type](where, row, value)
+    socket = next((socket for socket in SOCKETS if socket.type == socket_type), None)
     if socket is not None and not socket.fits(value):
         says = f"The input {row.id} needs {socket.expected}."
         raise AdapterError(where, shown(value), socket.expected, socket.fix, says=says)

@@ -33,8 +33,8 @@ class LoadT2IAdapter(io.ComfyNode):
             display_name="Load T2I-Adapter",
             category="T2I-Adapter",
             description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
-            "diffusers layout. Its shape is read from the file, what it was trained for from the file or else its "
-            "name.",
+            "diffusers layout. The node reads the network's shape from the file, and its condition from the file or "
+            "the file's name.",
             search_aliases=[
                 "t2i adapter loader",
                 "load adapter",
@@ -53,17 +53,17 @@ class LoadT2IAdapter(io.ComfyNode):
                     "color_order",
                     options=list(COLOR_ORDERS),
                     default="auto",
-                    tooltip="Which way round the adapter takes colours. auto (default): bgr for SDXL openpose "
-                    "adapters, which were trained so; rgb for all others. The node shows when only the file's name "
-                    "tells which it is, or nothing does; choose rgb or bgr then.",
+                    tooltip="Channel order the adapter expects. auto (default): bgr for SDXL openpose adapters, "
+                    "which were trained that way, and rgb for all others. The node tells you when only the file's name "
+                    "says which one it is, or nothing does; choose rgb or bgr then.",
                 ),
                 io.Combo.Input(
                     "dtype",
                     options=list(COMPUTE_DTYPES),
                     default="auto",
-                    tooltip="Precision that the adapter computes in, once per picture. auto (default): that of the "
-                    "diffusion model. fp32 costs little and cures black or grainy pictures; fp16 and bf16 take half "
-                    "its memory.",
+                    tooltip="Precision in which the adapter computes, once per picture. auto (default): that of the "
+                    "diffusion model. fp32 costs little and cures black or grainy pictures; fp16 and bf16 halve the "
+                    "memory.",
                 ),
             ],
             outputs=[T2IAdapterSocket.Output("adapter", tooltip="The adapter, for Apply T2I-Adapter.")],

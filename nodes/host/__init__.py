@@ -1,4 +1,8 @@
-"""The seam: the only package that imports ComfyUI's modules."""
+"""The seam: the only package that imports ComfyUI's modules.
+
+Five files by subject: files, models, memory, page, training. The contract concerns all of them and stays apart:
+``interfaces`` is its table, and ``contract`` checks the table at every start.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,7 @@ from .models import (
     wrapper_hooks,
 )
 from .page import blocked, progress, running_node, tell, warn
-from .prompts import literal_prompt
-from .training import ready_to_train
+from .training import literal_prompt, ready_to_train
 
 __all__ = [
     "ANNOTATOR_FOLDER",

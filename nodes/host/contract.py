@@ -102,14 +102,14 @@ def _fits(parameters: list[inspect.Parameter], expected: list[str]) -> bool:
     named = {name for name in expected[len(ordered) :] if name not in ("*", _MORE)}
     ordered = [name for name in ordered if name != _MORE]
     by_place = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    kinds = {each.kind for each in parameters}
-    if len(by_place) < len(ordered) and inspect.Parameter.VAR_POSITIONAL not in kinds:
+    passed_by = {each.kind for each in parameters}
+    if len(by_place) < len(ordered) and inspect.Parameter.VAR_POSITIONAL not in passed_by:
         return False
     # Compare only the declared parameters; *args takes the rest.
     if any(name not in (ANY_NAME, each.name) for name, each in zip(ordered, by_place, strict=False)):
         return False
     known = {each.name for each in parameters}
-    if not named <= known and inspect.Parameter.VAR_KEYWORD not in kinds:
+    if not named <= known and inspect.Parameter.VAR_KEYWORD not in passed_by:
         return False
     first = {each.name for each in by_place[: len(ordered)]}
     return _MORE in expected or all(each.name in first | named or _may_be_left_out(each) for each in parameters)

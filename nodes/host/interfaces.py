@@ -151,7 +151,7 @@ _SCHEMA = (
               "inputs, outputs, hidden, is_input_list, is_output_node"),
     Interface("comfy_api.latest:io.NodeOutput", _NODES, "_, *, ui"),
     Interface("comfy_api.latest:io.Custom", _NODES, "_"),
-    *(Interface(f"comfy_api.latest:io.{kind}.Input", _INPUTS, f"_, *, {own}optional, tooltip") for kind, own in (
+    *(Interface(f"comfy_api.latest:io.{name}.Input", _INPUTS, f"_, *, {own}optional, tooltip") for name, own in (
         ("Boolean", "default, "),
         ("Combo", "options, default, "),
         ("DynamicCombo", "options, "),
@@ -162,7 +162,7 @@ _SCHEMA = (
         ("ClipVisionOutput", ""), ("Conditioning", ""), ("Image", ""), ("Latent", ""), ("Mask", ""), ("Model", ""),
     )),
     Interface("comfy_api.latest:io.DynamicCombo.Option", _INPUTS, "_, _"),
-    *(Interface(f"comfy_api.latest:io.{kind}.Output", _NODES, "_, *, tooltip") for kind in (
+    *(Interface(f"comfy_api.latest:io.{name}.Output", _NODES, "_, *, tooltip") for name in (
         "Conditioning", "ControlNet", "Image", "Model", "String",
     )),
     Interface("comfy_api.latest:ui.PreviewImage", _NODES, "_, *, cls"),

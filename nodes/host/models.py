@@ -86,11 +86,11 @@ def _content(value: Any) -> Any:
 
 def prediction_of(model: Any) -> str | None:
     """Return what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for other models."""
-    kind, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
+    sampling, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
     rows = ((known.EPS, "eps"), (known.V_PREDICTION, "v"))
-    if not issubclass(kind, known.ModelSamplingDiscrete) or kind.sigma is not known.ModelSamplingDiscrete.sigma:
+    if not issubclass(sampling, known.ModelSamplingDiscrete) or sampling.sigma is not known.ModelSamplingDiscrete.sigma:
         return None
-    return next((name for row, name in rows if kind.calculate_denoised is row.calculate_denoised), None)
+    return next((name for row, name in rows if sampling.calculate_denoised is row.calculate_denoised), None)
 
 
 def latent_decoder(model: Any, device: torch.device) -> Callable[[Tensor], Any] | None:

@@ -118,7 +118,7 @@ class ControlRun:
         residuals: Residuals = {}
         for level, factor, site in zip(levels, self._factors(call), self.sites, strict=True):
             weighted = _weighted(level, [factor * side for side in sides])
-            residuals[site.kind, site.index] = weighted.to(self.dtype).unsqueeze(0)
+            residuals[site.part, site.index] = weighted.to(self.dtype).unsqueeze(0)
         return residuals
 
     @property

@@ -106,7 +106,7 @@ class KeyframeClock:
         levels = _levels(self.now.weights, len(sites))
         middle = getattr(self.now.weights, "extras", {}).get(MIDDLE, 1.0)
         pairs = zip(levels, sites, strict=True)
-        return tuple(self.now.strength * level * (middle if site.kind == "middle" else 1.0) for level, site in pairs)
+        return tuple(self.now.strength * level * (middle if site.part == "middle" else 1.0) for level, site in pairs)
 
     def weights(self, own: Weights) -> Weights:
         """Return the adapter's own weights with the factor of the negative prompt that holds now."""

@@ -84,7 +84,7 @@ class FrozenUNet:
     def __call__(self, noisy: Tensor, times: Tensor, prompts: Prompts, features: list[Tensor]) -> Tensor:
         """Predict; see :data:`..training.loss.Denoise`."""
         sigma = self.sigmas.to(noisy)[times]
-        at_sites = ((site.kind, site.index) for site in self.sites)
+        at_sites = ((site.part, site.index) for site in self.sites)
         patches = AddFeatures(dict(zip(at_sites, features, strict=True)))
         options = {
             "patches": {
