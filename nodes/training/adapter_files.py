@@ -104,7 +104,7 @@ def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dty
     Args:
         adapter: The adapter.
         path: Target path without suffix.
-        layout: A name of :data:`..adapter_models.saving.LAYOUTS`.
+        layout: A name of :data:`..adapter_models.saving.FILE_LAYOUTS`.
         dtype: Precision in the file.
 
     Returns:

@@ -140,7 +140,7 @@ def test_the_name_that_the_user_knows_stands_in_messages(tmp_path):
     path = samples.save(tmp_path, {"foo": torch.zeros(1)})
     with pytest.raises(NotAnAdapterError, match=r"^This file is not a T2I-Adapter\.\nmy name: got an unknown file"):
         loading.load_adapter_file(path, "my name")
-    with pytest.raises(NotAnAdapterError, match=r"^x\.safetensors: "):
+    with pytest.raises(NotAnAdapterError, match=r"(?m)^x\.safetensors: "):
         loading.load_adapter_file(path)
 
 
