@@ -4,6 +4,7 @@ The names in ``__all__`` are the public API; see docs/libraries.md. Everything e
 """
 
 from .adapter import T2IAdapter
+from .config import AdapterConfig
 from .errors import (
     AdapterError,
     CorruptFileError,
@@ -13,7 +14,6 @@ from .errors import (
     UnsafeFileError,
 )
 from .loading import AdapterInfo
-from .networks import AdapterConfig
 from .standalone import AdapterModule, hint_features, load_adapter, unet_residuals
 
 __all__ = [

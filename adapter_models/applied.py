@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .adapter import T2IAdapter
-from .families import Block
+from .families import UNetBlock
 from .hint import Fit
 from .weights import NEUTRAL, Moment, Weights
 
@@ -31,7 +31,7 @@ class AppliedAdapter:
 
     adapter: T2IAdapter
     hint: Tensor
-    sites: tuple[Block, ...]
+    sites: tuple[UNetBlock, ...]
     strength: float = 1.0
     start_percent: float = 0.0
     end_percent: float = 1.0

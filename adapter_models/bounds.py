@@ -53,7 +53,7 @@ def check_strengths(
     sums: dict[object, list[tuple[float, int, float]]] = {}
     for number, use in enumerate(uses):
         for site, factor, peak in zip(use.sites, factors[number], peaks[number], strict=False):
-            sums.setdefault((site.kind, site.index), []).append((abs(factor) * peak, number, factor))
+            sums.setdefault((site.part, site.index), []).append((abs(factor) * peak, number, factor))
     for parts in sums.values():
         most, number, factor = max(parts)
         limit = min(largest_residual(dtype), *(torch.finfo(dtypes[part[1]]).max for part in parts))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..common.fingerprints import fingerprint
 from .applied import AppliedAdapter
-from .conditions import CONDITIONS, STYLE
+from .conditions import CONDITIONS, STYLE_TASK
 from .errors import AdapterError, CorruptFileError, FamilyMismatchError
 from .features import AdapterFeatures
 from .fuser import CoAdapterFuser, Part
@@ -75,7 +75,7 @@ class T2IFuser:
         parts = [_part(use, each, batch) for use, each in zip(uses, features, strict=True)]
         if style is not None:
             tokens = style.to(device, torch.float32).expand(batch, -1, -1)
-            parts.append(Part(STYLE, (tokens,)))
+            parts.append(Part(STYLE_TASK, (tokens,)))
         gains = self._run(parts)
         self.cache.put(sources, key, gains)
         return gains

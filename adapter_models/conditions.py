@@ -23,7 +23,7 @@ PUBLISHED_AS = "_name_or_path"
 
 @dataclass(frozen=True)
 class Condition:
-    """A kind of condition image.
+    """A condition that adapters are trained on.
 
     Attributes:
         name: The field's word for it.
@@ -39,7 +39,7 @@ class Condition:
 
 
 # Source of the numbers: TencentARC/T2I-Adapter ``ExtraCondition``.
-STYLE = 5
+STYLE_TASK = 5
 # The first row with a word in the name wins: "openpose" before "pose", "zoedepth" before "depth".
 CONDITIONS = (
     Condition("lineart", ("lineart",), "white lines on black"),
@@ -52,7 +52,7 @@ CONDITIONS = (
     Condition("segmentation", ("segmentation", "seg"), "segmentation in the 182 COCO-Stuff colours", task=2),
     Condition("color", ("color", "colour", "palette"), "the picture's colours in cells of 64 pixels", task=6),
     Condition("recolor", ("recolor",), "the picture in gray"),
-    Condition("style", ("style",), "any picture", task=STYLE),
+    Condition("style", ("style",), "any picture", task=STYLE_TASK),
 )
 # Conditions of adapters that take an image; a style adapter is a different network.
 IMAGE_CONDITIONS = tuple(row.name for row in CONDITIONS if row.name != "style")
@@ -116,7 +116,7 @@ def purpose_of(
     condition = next((pair for pair in found if pair[0] is not None), (None, ""))
     if CONDITION_KEY in metadata:
         condition = (condition_of("", metadata), METADATA)
-    told = ((family_of(text, {}), source) for source, text in names)
+    told = ((stated_family(text, {}), source) for source, text in names)
     family = next((pair for pair in told if pair[0] in families), (None, ""))
     if FAMILY_KEY in metadata:
         family = (metadata[FAMILY_KEY], METADATA)
@@ -157,7 +157,7 @@ def condition_of(name: str, metadata: Mapping[str, str]) -> Condition | None:
     return exact or next((row for row in CONDITIONS if any(word in text for word in row.words if len(word) > 3)), None)
 
 
-def family_of(name: str, metadata: Mapping[str, str]) -> str | None:
+def stated_family(name: str, metadata: Mapping[str, str]) -> str | None:
     """Return ``SD1.x``, ``SD2.x`` or ``SDXL`` from the metadata, else from the published name, else None."""
     if FAMILY_KEY in metadata:
         return metadata[FAMILY_KEY]

@@ -1,4 +1,4 @@
-"""Errors of the adapter library: each says where it happened, what was got, what was expected, and the fix."""
+"""The errors of the adapter library."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ class HintError(AdapterError):
     """The condition image or the mask is unusable."""
 
 
-FILE_ERRORS = FileErrors(damaged=CorruptFileError, unsafe=UnsafeFileError, foreign=NotAnAdapterError)
+ADAPTER_FILE_ERRORS = FileErrors(damaged=CorruptFileError, unsafe=UnsafeFileError, foreign=NotAnAdapterError)

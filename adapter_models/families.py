@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from .config import AdapterConfig
 from .errors import FamilyMismatchError
-from .networks import AdapterConfig
 
-BlockKind = Literal["input", "middle"]
+BlockPart = Literal["input", "middle"]
 
 
 @dataclass(frozen=True)
-class Block:
+class UNetBlock:
     """One block of a UNet's encoder, or its middle block.
 
     Attributes:
-        kind: ``input`` or ``middle``.
+        part: ``input`` or ``middle``.
         index: Number of the input block; 0 for the middle.
         channels: Width of its output.
         stride: Size of one cell of its output, in pixels.
@@ -25,7 +26,7 @@ class Block:
         computes: False for the middle of a UNet that has none (its "output" is the last input block's own tensor).
     """
 
-    kind: BlockKind
+    part: BlockPart
     index: int
     channels: int
     stride: int
@@ -43,12 +44,12 @@ class UNetOutline:
     """
 
     name: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[UNetBlock, ...]
 
     @property
-    def levels(self) -> tuple[Block, ...]:
+    def levels(self) -> tuple[UNetBlock, ...]:
         """The last block of each resolution, fine to coarse."""
-        inputs = [block for block in self.blocks if block.kind == "input"]
+        inputs = [block for block in self.blocks if block.part == "input"]
         ends = [before for before, after in pairwise(inputs) if after.shrinks]
         return (*ends, inputs[-1])
 
@@ -65,7 +66,7 @@ class SiteRule:
     where: Literal["end", "down", "middle"]
     level: int = 0
 
-    def find(self, outline: UNetOutline) -> Block:
+    def find(self, outline: UNetOutline) -> UNetBlock:
         """Return the block of this UNet."""
         if self.where == "middle":
             return outline.blocks[-1]
@@ -93,6 +94,7 @@ def _ends(count: int) -> tuple[SiteRule, ...]:
     return tuple(SiteRule("end", level) for level in range(count))
 
 
+UNKNOWN = "no known UNet"
 # Source: TencentARC/T2I-Adapter, UNet forward of the branches SD and main.
 FAMILIES = (
     Family("SD1.x / SD2.x", 4, _ends(4)),
@@ -102,7 +104,7 @@ FAMILIES = (
 )
 
 
-def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[Block, ...]:
+def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[UNetBlock, ...]:
     """Find the block of a UNet that each level of an adapter is added to.
 
     Args:
@@ -124,18 +126,30 @@ def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[
                 return sites
     wanted = "; or ".join(_in_words([(b.channels, b.stride) for b in (rule.find(outline) for rule in row.sites)])
                           for row in rows) or "a UNet of three or four resolutions"  # fmt: skip
+    made_for = family_by_strides(config)
     raise FamilyMismatchError(
         where,
-        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {family_of(config)}",
+        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {made_for}",
         f"{wanted}, as the MODEL {outline.name} takes",
         f"Load a checkpoint that the adapter was made for, or an adapter made for {outline.name}.",
+        says=_in_a_sentence(config, outline, rows),
     )
 
 
-def family_of(config: AdapterConfig) -> str:
+def _in_a_sentence(config: AdapterConfig, outline: UNetOutline, rows: Sequence[Family]) -> str:
+    """Say why an adapter does not fit a UNet: another family, or other widths in a UNet of the same strides."""
+    model, made_for = outline.name.partition(" (")[0], family_by_strides(config)
+    if made_for == UNKNOWN:
+        return "This adapter fits no known diffusion model."
+    if any(tuple(rule.find(outline).stride for rule in row.sites) == config.strides for row in rows):
+        return f"The channels of this adapter do not fit the model, {model}."
+    return f"This adapter is for {made_for}, and the model is {model}."
+
+
+def family_by_strides(config: AdapterConfig) -> str:
     """Name the family an adapter is made for, from its strides alone."""
     known = {(8, 16, 32, 64): "SD1.x / SD2.x", (16, 16, 32, 32): "SDXL", (8, 16, 32): "SD1.x / SD2.x or SDXL"}
-    return known.get(config.strides, "no known UNet")
+    return known.get(config.strides, UNKNOWN)
 
 
 def _outputs(config: AdapterConfig) -> tuple[tuple[int, int], ...]:

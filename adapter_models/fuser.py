@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .networks import DEFAULT_OPERATIONS, Operations
-from .transformer import PublishedNetwork, Weight, blocks, count_blocks
+from .config import DEFAULT_OPERATIONS, LayerOperations
+from .transformer import BareWeight, PublishedNetwork, blocks, count_blocks
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class CoAdapterFuser(PublishedNetwork):
     Source: TencentARC/T2I-Adapter ``CoAdapterFuser``.
     """
 
-    def __init__(self, config: FuserConfig, operations: Operations = DEFAULT_OPERATIONS) -> None:
+    def __init__(self, config: FuserConfig, operations: LayerOperations = DEFAULT_OPERATIONS) -> None:
         super().__init__()
         self.config = config
         width, scale = config.width, config.width**-0.5
-        self.task_embedding = Weight(config.tasks, width, scale=scale)
-        self.positional_embedding = Weight(len(config.channels), width, scale=scale)
+        self.task_embedding = BareWeight(config.tasks, width, scale=scale)
+        self.positional_embedding = BareWeight(len(config.channels), width, scale=scale)
         self.spatial_feat_mapping = nn.ModuleList(
             nn.Sequential(nn.SiLU(), operations.Linear(channels, width)) for channels in config.channels
         )
@@ -72,7 +72,7 @@ class CoAdapterFuser(PublishedNetwork):
         self.transformer_layes = blocks(config.layers, width, operations)  # spelled as in the files
         self.ln_post = operations.LayerNorm(width)
         # Initialised to zero, so that an untrained fuser gives the plain sum.
-        self.seq_proj = Weight(width, width)
+        self.seq_proj = BareWeight(width, width)
         self.spatial_ch_projs = nn.ModuleList(
             zeroed(operations.Linear(width, channels)) for channels in config.channels
         )

@@ -8,17 +8,19 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..common.files import read
+from ..common.files import read_weights
 from ..common.impostors import FETCH_AGAIN
 from ..common.weights import WeightsCheck
 from .conditions import FAMILY_NAMES, SDXL, ColorOrder, Condition, color_order_of, purpose_of
-from .errors import FILE_ERRORS, CorruptFileError
-from .families import family_of
-from .formats import detect, normalise, read_config
-from .networks import DEFAULT_OPERATIONS, Adapter, AdapterConfig, Operations, build
+from .config import DEFAULT_OPERATIONS, AdapterConfig, LayerOperations
+from .errors import ADAPTER_FILE_ERRORS, CorruptFileError
+from .families import family_by_strides
+from .formats import detect, strip_prefixes
+from .networks import Adapter, build_adapter
+from .shapes import read_config
 
 BUNDLE_SEPARATOR = "#"
-WEIGHTS_CHECK = WeightsCheck(CorruptFileError, FETCH_AGAIN)
+ADAPTER_WEIGHTS_CHECK = WeightsCheck(CorruptFileError, FETCH_AGAIN)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class AdapterInfo:
         metadata: Text in the file.
         condition_from: What tells the condition, in the words of :mod:`.conditions`.
         family_from: What tells the family.
-        color_order: Which way round it takes colours, and what tells it.
+        color_order: The channel order it expects, and what tells it.
     """
 
     name: str
@@ -59,8 +61,8 @@ class AdapterInfo:
         return self.color_order.bgr
 
 
-def load(
-    path: Path, name: str = "", member: str | None = None, operations: Operations = DEFAULT_OPERATIONS
+def load_adapter_file(
+    path: Path, name: str = "", member: str | None = None, operations: LayerOperations = DEFAULT_OPERATIONS
 ) -> tuple[Adapter, AdapterInfo]:
     """Load an adapter: any published layout, full, light or XL, original or diffusers names.
 
@@ -80,7 +82,7 @@ def load(
         AdapterError: A subclass; the message says what the file is and what to do.
     """
     where = name or path.name
-    file = read(path, FILE_ERRORS, lambda outlines: _pick(where, outlines, member))
+    file = read_weights(path, ADAPTER_FILE_ERRORS, lambda outlines: _pick(where, outlines, member))
     tensors, shapes = file.tensors, _shapes(file.tensors)
     row = detect(where, shapes)
     config = read_config(where, row, shapes, file.config)
@@ -107,7 +109,7 @@ def load(
 
 def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dict[str, Tensor]:
     """Return the tensors to read from a file, after checking that it is an adapter."""
-    picked = normalise(where, outlines, member)
+    picked = strip_prefixes(where, outlines, member)
     detect(where, _shapes(picked))
     return picked
 
@@ -120,10 +122,10 @@ def families_of(config: AdapterConfig) -> tuple[str, ...]:
     """Return the families that an adapter's shape fits."""
     if config.strides[:2] == (16, 16):
         return (SDXL,)
-    return tuple(name for name in FAMILY_NAMES if name in family_of(config)) or FAMILY_NAMES
+    return tuple(name for name in FAMILY_NAMES if name in family_by_strides(config)) or FAMILY_NAMES
 
 
-def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: Operations) -> Adapter:
+def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: LayerOperations) -> Adapter:
     """Build the network of a config around the given weights, without copying them.
 
     Args:
@@ -139,15 +141,16 @@ def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], o
         CorruptFileError: Weights are missing, left over, of the wrong shape, or not finite.
     """
     try:
-        network = build(config, operations, device="meta")
+        network = build_adapter(config, operations, device="meta")
     except (ValueError, RuntimeError, ArithmeticError) as error:
-        raise CorruptFileError(where, f"impossible shapes ({error})", "those of an adapter", FETCH_AGAIN) from error
+        found, says = f"impossible shapes ({error})", "The weights in this file have impossible shapes."
+        raise CorruptFileError(where, found, "those of an adapter", FETCH_AGAIN, says=says) from error
     expected = _shapes(network.state_dict())
-    fill(where, f"a {config.kind} adapter", network, expected, tensors)
+    fill_network(where, f"a {config.kind} adapter", network, expected, tensors)
     return network
 
 
-def fill(
+def fill_network(
     where: str, what: str, network: nn.Module, expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]
 ) -> None:
     """Load weights into a network and prepare it for use.
@@ -162,8 +165,8 @@ def fill(
     Raises:
         CorruptFileError: Weights are missing, left over, of the wrong shape, or not finite.
     """
-    WEIGHTS_CHECK.shapes(where, what, _shapes(tensors), expected)
-    WEIGHTS_CHECK.numbers(where, tensors)
+    ADAPTER_WEIGHTS_CHECK.shapes(where, what, _shapes(tensors), expected)
+    ADAPTER_WEIGHTS_CHECK.numbers(where, tensors)
     # assign=True keeps the tensors and their precision instead of copying.
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     network.eval().requires_grad_(False)

@@ -6,59 +6,11 @@ its own layers. Parameter names match TencentARC's published files, so a release
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Kind = Literal["full", "light"]
-# A namespace of layers such as torch.nn; hosts pass their own, which share no base class.
-Operations = Any
-DEFAULT_OPERATIONS: Operations = SimpleNamespace(Conv2d=nn.Conv2d, Linear=nn.Linear, LayerNorm=nn.LayerNorm)
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """The shape of an adapter network.
-
-    Attributes:
-        kind: ``full`` (TencentARC ``Adapter``, ``Adapter_XL``) or ``light`` (``Adapter_light``).
-        image_channels: Channels of the condition image: 1 or 3 in all published files.
-        unshuffle: Factor of the pixel unshuffle, in pixels: 8 for SD1.x and SD2.x, 16 for SDXL.
-        channels: Width of each level, fine to coarse.
-        down_levels: The levels that begin by halving the size: (1, 2, 3) for SD, (2,) for SDXL.
-        num_res_blocks: Residual blocks in each level.
-        inner_channels: Light only: width inside each level (channels / 4 in the published colour adapter).
-        kernel_size: Full only: kernel of ``in_conv``, ``block2`` and ``skep``: 1 in all published files, or 3.
-        identity_skip: Full only: the skip is the input itself (``sk=True``), not a convolution of it (``skep``).
-        conv_down: Full only: downsample by a strided convolution instead of averaging.
-    """
-
-    kind: Kind
-    image_channels: int
-    unshuffle: int
-    channels: tuple[int, ...]
-    down_levels: tuple[int, ...]
-    num_res_blocks: int
-    inner_channels: tuple[int, ...] = ()
-    kernel_size: int = 1
-    identity_skip: bool = True
-    conv_down: bool = False
-
-    @property
-    def in_channels(self) -> int:
-        """Channels after the pixel unshuffle: 64 and 192 for SD, 256 and 768 for SDXL."""
-        return self.image_channels * self.unshuffle**2
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Size of one feature cell in pixels, for each level: (8, 16, 32, 64) for SD, (16, 16, 32, 32) for SDXL."""
-        return tuple(
-            self.unshuffle * 2 ** sum(down <= level for down in self.down_levels) for level in range(len(self.channels))
-        )
+from .config import DEFAULT_OPERATIONS, AdapterConfig, Kind, LayerOperations
 
 
 class Downsample(nn.Module):
@@ -70,7 +22,7 @@ class Downsample(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, conv: bool, operations: Operations) -> None:
+    def __init__(self, channels: int, conv: bool, operations: LayerOperations) -> None:
         super().__init__()
         self.op = operations.Conv2d(channels, channels, 3, stride=2, padding=1) if conv else None
 
@@ -93,7 +45,7 @@ class ResnetBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, down: bool, config: AdapterConfig, operations: Operations
+        self, in_channels: int, out_channels: int, down: bool, config: AdapterConfig, operations: LayerOperations
     ) -> None:
         super().__init__()
         kernel, padding = config.kernel_size, config.kernel_size // 2
@@ -126,7 +78,7 @@ class FullAdapter(nn.Module):
     Source: arXiv 2302.08453, section 3.2; TencentARC/T2I-Adapter ``Adapter`` and ``Adapter_XL``.
     """
 
-    def __init__(self, config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS) -> None:
+    def __init__(self, config: AdapterConfig, operations: LayerOperations = DEFAULT_OPERATIONS) -> None:
         super().__init__()
         self.config = config
         self.conv_in = operations.Conv2d(config.in_channels, config.channels[0], 3, padding=1)
@@ -169,7 +121,7 @@ class LightResnetBlock(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, operations: Operations) -> None:
+    def __init__(self, channels: int, operations: LayerOperations) -> None:
         super().__init__()
         self.block1 = operations.Conv2d(channels, channels, 3, padding=1)
         self.block2 = operations.Conv2d(channels, channels, 3, padding=1)
@@ -200,7 +152,7 @@ class LightLevel(nn.Module):
         config: AdapterConfig,
         *,
         down: bool,
-        operations: Operations,
+        operations: LayerOperations,
     ) -> None:
         super().__init__()
         self.down_opt = Downsample(in_channels, False, operations) if down else None
@@ -225,7 +177,7 @@ class LightAdapter(nn.Module):
     Source: TencentARC/T2I-Adapter ``Adapter_light``; the paper's *small* (÷ 4) and *tiny* (÷ 8).
     """
 
-    def __init__(self, config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS) -> None:
+    def __init__(self, config: AdapterConfig, operations: LayerOperations = DEFAULT_OPERATIONS) -> None:
         super().__init__()
         self.config = config
         widths = (config.in_channels, *config.channels)
@@ -252,13 +204,15 @@ class LightAdapter(nn.Module):
 
 
 Adapter = FullAdapter | LightAdapter
-NETWORKS: tuple[tuple[Kind, type[FullAdapter] | type[LightAdapter]], ...] = (
+_NETWORKS: tuple[tuple[Kind, type[FullAdapter] | type[LightAdapter]], ...] = (
     ("full", FullAdapter),
     ("light", LightAdapter),
 )
 
 
-def build(config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS, device: str = "cpu") -> Adapter:
+def build_adapter(
+    config: AdapterConfig, operations: LayerOperations = DEFAULT_OPERATIONS, device: str = "cpu"
+) -> Adapter:
     """Build the network that a config describes.
 
     Args:
@@ -270,4 +224,4 @@ def build(config: AdapterConfig, operations: Operations = DEFAULT_OPERATIONS, de
         The network, with the layers' default initialisation.
     """
     with torch.device(device):
-        return dict(NETWORKS)[config.kind](config, operations)
+        return dict(_NETWORKS)[config.kind](config, operations)

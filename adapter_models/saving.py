@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from .conditions import COLOR_ORDER_KEY, CONDITION_KEY, FAMILY_KEY
+from .config import AdapterConfig
 from .errors import AdapterError
 from .formats import FORMATS
-from .networks import Adapter, AdapterConfig
+from .networks import Adapter
 
 KIND_KEY = "t2i_adapter.kind"
 TRAINING_KEY = "t2i_adapter.training"
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """A layout of an adapter's file.
 
     Attributes:
@@ -34,26 +35,26 @@ class Layout:
     folder: bool = False
 
 
-LAYOUTS = (
-    Layout("original", "original (TencentARC)"),
-    Layout("diffusers", "diffusers", prefix="adapter.", folder=True),
+FILE_LAYOUTS = (
+    FileLayout("original", "original (TencentARC)"),
+    FileLayout("diffusers", "diffusers", prefix="adapter.", folder=True),
 )
 # Precisions of a file by their names in a host's list; the first is the default.
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+FILE_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def layout_named(name: str) -> Layout:
-    """Return the row of :data:`LAYOUTS` with a name."""
-    row = next((row for row in LAYOUTS if row.name == name), None)
+def layout_named(name: str) -> FileLayout:
+    """Return the row of :data:`FILE_LAYOUTS` with a name."""
+    row = next((row for row in FILE_LAYOUTS if row.name == name), None)
     if row is None:
-        names = ", ".join(row.name for row in LAYOUTS)
+        names = ", ".join(row.name for row in FILE_LAYOUTS)
         raise AdapterError(
             "format", f"'{name}'", f"one of {names}", "Choose one of them.", says="There is no such file format."
         )
     return row
 
 
-def tensors_for_file(network: Adapter, layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
+def tensors_for_file(network: Adapter, layout: FileLayout, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the weights of an adapter in the form a file stores.
 
     Args:

@@ -16,7 +16,7 @@ from .applied import AppliedAdapter
 from .bounds import check_strengths, peaks_of
 from .combine import SUM, Combination, T2IFuser
 from .errors import AdapterError
-from .families import BlockKind
+from .families import BlockPart
 from .features import AdapterFeatures, check_range, crop_level
 from .gains import Gains
 from .hint import mask_levels
@@ -24,7 +24,7 @@ from .weights import Side
 
 Size = tuple[int, int]
 Area = tuple[int, int, int, int]  # height, width, top, left
-Site = tuple[BlockKind, int]
+Site = tuple[BlockPart, int]
 # Residuals kept per run. A step needs one for each packing of its calls, rarely more than two.
 READY_SUMS = 4
 
@@ -197,7 +197,7 @@ class ResidualComputer:
             for level, site in enumerate(use.sites):
                 parts = [self._part(number, level, chunk, call) for chunk in call.chunks]
                 part = _packed(parts)
-                key = (site.kind, site.index)
+                key = (site.part, site.index)
                 sums[key] = part if key not in sums else sums[key] + part
         if self.combination.method == "mean":
             sums = {key: total * self._shares(key, call) for key, total in sums.items()}
@@ -209,7 +209,7 @@ class ResidualComputer:
             _packed([self._weight(number, level, chunk, call).abs() for chunk in call.chunks])
             for number, use in enumerate(self.uses)
             for level, site in enumerate(use.sites)
-            if (site.kind, site.index) == key
+            if (site.part, site.index) == key
         ]
         total, largest = weights[0], weights[0]
         for weight in weights[1:]:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from .adapter import T2IAdapter
 from .features import FeatureCache
 from .hint import Fit, check_hint
-from .loading import load
-from .weights import LEVELS, Weights
+from .loading import load_adapter_file
+from .weights import LEVEL_COUNT, Weights
 
 # Size of a latent cell in pixels, in every model that adapters exist for.
-LATENT_CELL = 8
+PIXELS_PER_CELL = 8
 
 
 def load_adapter(
@@ -41,7 +41,7 @@ def load_adapter(
     Raises:
         AdapterError: A subclass; the message says what the file is and what to do.
     """
-    network, info = load(Path(path), member=member)
+    network, info = load_adapter_file(Path(path), member=member)
     network.to(device, dtype)
     return T2IAdapter(network, info, FeatureCache(torch.device(device)), info.bgr if bgr is None else bgr)
 
@@ -77,7 +77,7 @@ def unet_residuals(
     latent_size: tuple[int, int],
     strength: float = 1.0,
     *,
-    level_weights: Sequence[float] = (1.0,) * LEVELS,
+    level_weights: Sequence[float] = (1.0,) * LEVEL_COUNT,
     fit: Fit = "crop",
 ) -> tuple[Tensor, ...]:
     """Compute what to add to the encoder of a UNet, one tensor per level.
@@ -102,7 +102,7 @@ def unet_residuals(
     """
     factors = Weights(levels=tuple(strength * weight for weight in level_weights)).levels
     height, width = latent_size
-    levels = hint_features(adapter, hint, (height * LATENT_CELL, width * LATENT_CELL), fit=fit)
+    levels = hint_features(adapter, hint, (height * PIXELS_PER_CELL, width * PIXELS_PER_CELL), fit=fit)
     return tuple(level * factor for level, factor in zip(levels, factors, strict=False))
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .config import DEFAULT_OPERATIONS, LayerOperations
 from .errors import AdapterError, CorruptFileError, HintError
-from .networks import DEFAULT_OPERATIONS, Operations
-from .transformer import PublishedNetwork, Weight, blocks, count_blocks
+from .transformer import BareWeight, PublishedNetwork, blocks, count_blocks
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class StyleAdapter(PublishedNetwork):
     Source: TencentARC/T2I-Adapter ``StyleAdapter``.
     """
 
-    def __init__(self, config: StyleConfig, operations: Operations = DEFAULT_OPERATIONS) -> None:
+    def __init__(self, config: StyleConfig, operations: LayerOperations = DEFAULT_OPERATIONS) -> None:
         super().__init__()
         self.config = config
         scale = config.width**-0.5
-        self.style_embedding = Weight(1, config.tokens, config.width, scale=scale)
+        self.style_embedding = BareWeight(1, config.tokens, config.width, scale=scale)
         self.ln_pre = operations.LayerNorm(config.width)
         self.transformer_layes = blocks(config.layers, config.width, operations)  # spelled as in the files
         self.ln_post = operations.LayerNorm(config.width)
-        self.proj = Weight(config.width, config.context, scale=scale)
+        self.proj = BareWeight(config.width, config.context, scale=scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the tokens of a style.

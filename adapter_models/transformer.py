@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .networks import Operations
+from .config import LayerOperations
 
 # The number of heads can't be read from the shapes; every published file has eight.
 HEADS = 8
@@ -47,7 +47,7 @@ class PublishedNetwork(nn.Module):
         return super().load_state_dict(own, strict=strict, assign=assign)
 
 
-class Weight(nn.Module):
+class BareWeight(nn.Module):
     """A weight tensor outside any layer.
 
     Args:
@@ -64,7 +64,7 @@ class Weight(nn.Module):
         return self.weight.to(like)
 
 
-class Attention(nn.Module):
+class TokenAttention(nn.Module):
     """Self-attention over all tokens.
 
     Args:
@@ -72,7 +72,7 @@ class Attention(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, width: int, operations: Operations) -> None:
+    def __init__(self, width: int, operations: LayerOperations) -> None:
         super().__init__()
         self.in_proj = operations.Linear(width, 3 * width)
         self.out_proj = operations.Linear(width, width)
@@ -93,7 +93,7 @@ class QuickGelu(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-class Block(nn.Module):
+class TransformerLayer(nn.Module):
     """One transformer layer: attention and an MLP, each pre-normalised and added to its input.
 
     Args:
@@ -103,9 +103,9 @@ class Block(nn.Module):
     Source: TencentARC/T2I-Adapter ``ResidualAttentionBlock``, which is CLIP's.
     """
 
-    def __init__(self, width: int, operations: Operations) -> None:
+    def __init__(self, width: int, operations: LayerOperations) -> None:
         super().__init__()
-        self.attn = Attention(width, operations)
+        self.attn = TokenAttention(width, operations)
         self.ln_1 = operations.LayerNorm(width)
         layers: list[tuple[str, nn.Module]] = [
             ("c_fc", operations.Linear(width, 4 * width)),
@@ -121,9 +121,9 @@ class Block(nn.Module):
         return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
 
 
-def blocks(count: int, width: int, operations: Operations) -> nn.Sequential:
+def blocks(count: int, width: int, operations: LayerOperations) -> nn.Sequential:
     """Build a transformer."""
-    return nn.Sequential(*(Block(width, operations) for _ in range(count)))
+    return nn.Sequential(*(TransformerLayer(width, operations) for _ in range(count)))
 
 
 def count_blocks(names: Mapping[str, object]) -> int:

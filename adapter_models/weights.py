@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..common.checks import check_choice, check_numbers
+from ..common.checks import check_choice, check_finite
 from .errors import AdapterError
 
 Unit = Literal["noise schedule", "sampling steps"]
 UNITS: tuple[Unit, ...] = ("noise schedule", "sampling steps")
 Side = Literal["positive", "negative"]
-LEVELS = 4
+LEVEL_COUNT = 4
 # Intervals at whose ends a curve is sampled before a run.
 CURVE_PLACES = 128
 
 
 @dataclass(frozen=True)
-class Preset:
+class LevelPreset:
     """A named set of level weights, fine to coarse."""
 
     name: str
@@ -26,11 +26,11 @@ class Preset:
 
 
 # "soft" comes from sd-webui-controlnet's "my prompt is more important".
-PRESETS = (
-    Preset("uniform", (1.0, 1.0, 1.0, 1.0)),
-    Preset("soft (prompt first)", (0.25, 0.62, 0.825, 1.0)),
-    Preset("coarse only", (0.0, 0.0, 1.0, 1.0)),
-    Preset("fine only", (1.0, 1.0, 0.0, 0.0)),
+LEVEL_PRESETS = (
+    LevelPreset("uniform", (1.0, 1.0, 1.0, 1.0)),
+    LevelPreset("soft (prompt first)", (0.25, 0.62, 0.825, 1.0)),
+    LevelPreset("coarse only", (0.0, 0.0, 1.0, 1.0)),
+    LevelPreset("fine only", (1.0, 1.0, 0.0, 0.0)),
 )
 
 
@@ -98,11 +98,12 @@ class Schedule:
                 f"percents {self.start_percent} to {self.end_percent}",
                 "0 <= start <= end <= 1",
                 "Swap or clip them.",
+                says="The schedule ends before it starts, or lies outside 0 to 1.",
             )
-        check_numbers("schedule", self.start_strength, self.end_strength, error=AdapterError)
+        check_finite("schedule", self.start_strength, self.end_strength, error=AdapterError)
         check_choice("schedule", self.interpolation, (row.name for row in INTERPOLATIONS), error=AdapterError)
         check_choice("schedule", self.unit, UNITS, error=AdapterError)
-        check_numbers("schedule, curve", *self._places(), error=AdapterError)
+        check_finite("schedule, curve", *self._places(), error=AdapterError)
 
     @property
     def largest(self) -> float:
@@ -142,14 +143,14 @@ class Weights:
         schedules: Factors over time, multiplied.
     """
 
-    levels: tuple[float, ...] = (1.0,) * LEVELS
+    levels: tuple[float, ...] = (1.0,) * LEVEL_COUNT
     positive: float = 1.0
     negative: float = 1.0
     schedules: tuple[Schedule, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values without meaning, such as NaN."""
-        check_numbers("weights", *self.levels, self.positive, self.negative, error=AdapterError)
+        check_finite("weights", *self.levels, self.positive, self.negative, error=AdapterError)
 
     def times(self, other: Weights) -> Weights:
         """Return the product of two weights."""

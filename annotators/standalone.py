@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..common.files import read
+from ..common.files import read_weights
 from .depth import normalize_depth
 from .errors import FILE_ERRORS, AnnotatorError
 from .keypoints import read_poses
@@ -96,7 +96,7 @@ def load_annotator(path: str | Path, *, device: torch.device | str = "cpu") -> L
         _kind_of(path.name, unwrap(path.name, outlines))  # refuses another network's file before reading its numbers
         return outlines
 
-    content = unwrap(path.name, read(path, FILE_ERRORS, known).tensors)
+    content = unwrap(path.name, read_weights(path, FILE_ERRORS, known).tensors)
     kind = _kind_of(path.name, content)
     loaded = kind.load(content, path.name)
     network = loaded.network if isinstance(loaded, LoadedModel) else loaded

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..common.files import DAMAGE
+from ..common.containers import UNREADABLE
 from ..nodes import host
 from ..nodes.training.frozen_denoiser import prompt_rows
 from ..training.buckets import bucket_sizes
@@ -90,8 +90,8 @@ def load_checkpoint(name: str) -> Checkpoint:
     """
     path = find_checkpoint(name)
     try:
-        parts = host.load_checkpoint(path)
-    except (*DAMAGE, SafetensorError) as error:
+        parts = host.load_model_clip_vae(path)
+    except (*UNREADABLE, SafetensorError) as error:
         raise TrainingError(
             f"checkpoint, {path}", f"a file that can't be loaded ({error})", "a checkpoint", "Use another file."
         ) from error

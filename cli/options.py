@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..adapter_models.conditions import IMAGE_CONDITIONS
-from ..adapter_models.saving import DTYPES, LAYOUTS
+from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
 from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIME_SAMPLINGS
@@ -223,12 +223,15 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--format",
-        default=LAYOUTS[0].name,
-        choices=[row.name for row in LAYOUTS],
+        default=FILE_LAYOUTS[0].name,
+        choices=[row.name for row in FILE_LAYOUTS],
         help="of the finished adapter: original (default), one file that every program takes, or a diffusers folder",
     )
     group.add_argument(
-        "--dtype", default=next(iter(DTYPES)), choices=tuple(DTYPES), help="precision of that file; default fp32"
+        "--dtype",
+        default=next(iter(FILE_DTYPES)),
+        choices=tuple(FILE_DTYPES),
+        help="precision of that file; default fp32",
     )
     group.add_argument("--comfyui", help="ComfyUI's folder; default: COMFYUI_PATH, or the one that this pack lies in")
     group.add_argument("--cpu", action="store_true", help="compute on the CPU even where there is a GPU")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import CONDITIONS
 from ..adapter_models.families import sites_for
-from ..adapter_models.saving import DTYPES, diffusers_config, layout_named
+from ..adapter_models.saving import FILE_DTYPES, diffusers_config, layout_named
 from ..nodes import host
 from ..nodes.loading import adapters
 from ..nodes.train import CreateT2IAdapter
@@ -86,7 +86,7 @@ def train(options: Options, processes: Processes) -> None:
         _fit(trainer, adapter, options, folder)
     if processes.first:
         finished = result(trainer, adapter, options.name)
-        path = write_adapter(finished, folder / options.name, options.format, DTYPES[options.dtype])
+        path = write_adapter(finished, folder / options.name, options.format, FILE_DTYPES[options.dtype])
         _tell(processes, f"Finished: {path}")
 
 

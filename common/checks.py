@@ -1,4 +1,4 @@
-"""Checks of numbers and choices: links can bring values that ComfyUI does not check."""
+"""Checks of numbers and choices that come from outside."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from .errors import PackError
 
 
-def check_numbers(where: str, *numbers: float, error: type[PackError]) -> None:
+def check_finite(where: str, *numbers: float, error: type[PackError]) -> None:
     """Refuse NaN and infinity.
 
     Args:
-        where: What they are, for the message.
+        where: Name of the argument, for the message.
         numbers: Strengths, factors or percents.
-        error: What to raise.
+        error: The class to raise.
 
     Raises:
         PackError: One of them is not finite.
@@ -26,13 +26,13 @@ def check_numbers(where: str, *numbers: float, error: type[PackError]) -> None:
 
 
 def check_choice(where: str, value: object, known: Iterable[str], *, error: type[PackError]) -> None:
-    """Refuse a value that is not among the known ones.
+    """Refuse a value that is not one of the known choices.
 
     Args:
-        where: What it is, for the message.
-        value: What was chosen.
-        known: What may be chosen.
-        error: What to raise.
+        where: Name of the argument, for the message.
+        value: The choice.
+        known: The possible choices.
+        error: The class to raise.
 
     Raises:
         PackError: The value is another one.

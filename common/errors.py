@@ -1,4 +1,4 @@
-"""The form of all errors: where it happened, what was got, what was expected, and the fix."""
+"""The form of all errors: a plain sentence, then where, what was got, what was expected, and the fix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # Characters of a name or value that a message quotes; of a whole part of a message.
 LONGEST_QUOTE, LONGEST_PART = 200, 2000
 # Quoted text or a single word: names and values come from files and users, at any length.
-QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\S+", re.DOTALL)
+_QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|\S+", re.DOTALL)
 
 
 class PackError(ValueError):
@@ -84,7 +84,7 @@ def shorten(text: str) -> str:
     """
     # First cut to a length that the pattern searches quickly, whatever the text.
     text = cut(text, 2 * LONGEST_PART)
-    return cut(QUOTED.sub(lambda match: cut(match[0], LONGEST_QUOTE), text), LONGEST_PART)
+    return cut(_QUOTED.sub(lambda match: cut(match[0], LONGEST_QUOTE), text), LONGEST_PART)
 
 
 def cut(text: str, longest: int) -> str:
@@ -94,12 +94,12 @@ def cut(text: str, longest: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Escape what neither a log nor a page can show: half a surrogate pair in a message ends ComfyUI's worker.
+    """Escape characters that a log or a page can't show: half a surrogate pair in a message ends ComfyUI's worker.
 
     Args:
-        text: Anything that came from outside.
+        text: Any text from outside.
 
     Returns:
-        The text; unprintable characters but newlines as Python escapes.
+        The text, with unprintable characters except newlines as Python escapes.
     """
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)

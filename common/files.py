@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import pickle
-import re
-import struct
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from .errors import FileErrors, PackError
+from .containers import UNREADABLE, damage_reported, open_container
+from .errors import FileErrors
 from .impostors import FETCH_AGAIN, check_is_weights, parts_in_folder
-from .opcodes import check_pickles
-from .pickles import check_tensors, check_whole, flatten, read_zip
-from .stored import Stored, begins_as_safetensors, header_text, read_header, read_stored
+from .stored import begins_as_safetensors, header_text
 
-SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
-PICKLE_SUFFIXES = (".pth", ".bin", ".ckpt", ".pt")
 DIFFUSERS_CONFIG = "config.json"
 DIFFUSERS_STEM = "diffusion_pytorch_model"
 DIFFUSERS_WEIGHTS = tuple(
     f"{DIFFUSERS_STEM}{variant}{suffix}" for suffix in (".safetensors", ".bin") for variant in ("", ".fp16")
-)
-# Everything torch's unpickler raises on a damaged stream, found by corrupting files; all mean a damaged file.
-DAMAGE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    ImportError,
-    MemoryError,
-    OSError,
-)
-# How torch's unpickler names what it refused: a global, a class, or an instruction that makes a call.
-CODE = re.compile(
-    r"(?:nsupported (?:global: )?GLOBAL|unrecognized function|new object .* got|operand(?= (?:105|111|146|147|149)\b))"
-    r"\s+(\S.*?)(?: whose module| was not|$)",
-    re.MULTILINE,
 )
 # Outlines of all tensors -> those to read, by the names they should get.
 Pick = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -74,23 +42,6 @@ class WeightsFile:
     container: str = "safetensors"
 
 
-@dataclass(frozen=True)
-class _Contents:
-    """The contents of a file before its numbers are read.
-
-    Attributes:
-        outlines: Name -> tensor of that shape and precision on device ``meta``.
-        load: Reads the tensors of the given names.
-        metadata: Text stored with the tensors.
-        container: ``safetensors`` or ``pickle``.
-    """
-
-    outlines: dict[str, Tensor]
-    load: Callable[[Iterable[str]], dict[str, Tensor]]
-    metadata: Mapping[str, str]
-    container: str
-
-
 def weights_in_folder(folder: Path) -> Path | None:
     """Return the weights of a diffusers folder (``config.json`` beside ``diffusion_pytorch_model*``), or None."""
     if not (folder / DIFFUSERS_CONFIG).is_file():
@@ -98,7 +49,7 @@ def weights_in_folder(folder: Path) -> Path | None:
     return next((folder / name for name in DIFFUSERS_WEIGHTS if (folder / name).is_file()), None)
 
 
-def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
+def read_weights(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
     """Read a ``.safetensors`` file, a pickle (``.pth``, ``.bin``, ``.ckpt``, ``.pt``) or a diffusers folder.
 
     Memory grows only by the picked tensors; a file from before torch 1.6 is read whole.
@@ -124,10 +75,10 @@ def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
         config = _read_config(path.parent / DIFFUSERS_CONFIG, errors)
     _check_file(path, errors)
     before = _stamp(path)
-    contents = _open(path, errors)
+    contents = open_container(path, errors)
     picked = pick(dict(contents.outlines))
     names = {id(outline): name for name, outline in contents.outlines.items()}
-    with _damage_reported(path, errors):
+    with damage_reported(path, errors):
         found = contents.load([names[id(outline)] for outline in picked.values()])
     if _stamp(path) != before:
         raise errors.damaged(
@@ -135,6 +86,7 @@ def read(path: Path, errors: FileErrors, pick: Pick = dict) -> WeightsFile:
             "a file that changed while it was read",
             "one that stays as it is",
             "Run this again when the copy or the download is done.",
+            says="The file changed while it was read.",
         )
     tensors = {name: found[names[id(outline)]] for name, outline in picked.items()}
     return WeightsFile(path, tensors, contents.metadata, config, contents.container)
@@ -148,10 +100,10 @@ def tensor_names(path: Path, errors: FileErrors) -> list[str]:
         errors: The classes to raise.
 
     Raises:
-        PackError: As :func:`read`.
+        PackError: As :func:`read_weights`.
     """
     _check_file(path, errors)
-    return list(_open(path, errors).outlines)
+    return list(open_container(path, errors).outlines)
 
 
 def names_at_a_glance(path: Path, most: int) -> list[str]:
@@ -170,7 +122,7 @@ def names_at_a_glance(path: Path, most: int) -> list[str]:
                 return []
             file.seek(0)
             content = json.loads(header_text(file, size, most))
-    except DAMAGE:
+    except UNREADABLE:
         return []
     return list(content) if isinstance(content, dict) else []
 
@@ -185,9 +137,11 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _check_file(path: Path, errors: FileErrors) -> None:
     if not path.is_file():
-        raise errors.damaged(str(path), "no such file", "a weights file", FETCH_AGAIN)
+        says = "There is no such file."
+        raise errors.damaged(str(path), "no such file", "a weights file", FETCH_AGAIN, says=says)
     if path.stat().st_size == 0:
-        raise errors.damaged(str(path), "an empty file", "a weights file", FETCH_AGAIN)
+        says = "The file is empty: its download probably failed."
+        raise errors.damaged(str(path), "an empty file", "a weights file", FETCH_AGAIN, says=says)
     check_is_weights(path, errors)
 
 
@@ -195,7 +149,10 @@ def _read_folder(folder: Path, errors: FileErrors) -> tuple[Mapping[str, object]
     weights = weights_in_folder(folder)
     if weights is None:
         raise parts_in_folder(folder, errors) or errors.foreign(
-            str(folder), "a folder without a diffusers model", f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it"
+            str(folder),
+            "a folder without a diffusers model",
+            f"{DIFFUSERS_CONFIG} and {DIFFUSERS_WEIGHTS[0]} in it",
+            says="This folder holds no diffusers model.",
         )
     return _read_config(folder / DIFFUSERS_CONFIG, errors), weights
 
@@ -204,64 +161,11 @@ def _read_config(path: Path, errors: FileErrors) -> Mapping[str, object]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise errors.damaged(str(path), f"unreadable JSON ({error})", "a diffusers config", FETCH_AGAIN) from error
-    if not isinstance(config, dict):
-        raise errors.damaged(str(path), f"a JSON {type(config).__name__}", "a diffusers config", FETCH_AGAIN)
-    return config
-
-
-def _open(path: Path, errors: FileErrors) -> _Contents:
-    with _damage_reported(path, errors):
-        with path.open("rb") as file:
-            begins = begins_as_safetensors(file.read(9), path.stat().st_size)
-        if begins or path.suffix.lower() in SAFETENSORS_SUFFIXES:
-            stored, metadata = read_header(path)
-            return _from_stored(path, stored, metadata, "safetensors")
-        if zipfile.is_zipfile(path):
-            loaded, stored = read_zip(path)
-            _require_tensors(path, errors, loaded, stored)
-            return _from_stored(path, stored, {}, "pickle")
-        check_pickles(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = flatten(loaded)
-        _require_tensors(path, errors, loaded, tensors)
-        check_tensors(tensors)
-        check_whole(tensors)
-        outlines = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
-        return _Contents(outlines, lambda names: {name: tensors[name] for name in names}, {}, "pickle")
-
-
-def _from_stored(path: Path, stored: Mapping[str, Stored], metadata: Mapping[str, str], container: str) -> _Contents:
-    outlines = {name: one.outline() for name, one in stored.items()}
-    return _Contents(
-        outlines, lambda names: read_stored(path, {name: stored[name] for name in names}), metadata, container
-    )
-
-
-def _require_tensors(path: Path, errors: FileErrors, loaded: object, tensors: Mapping[str, object]) -> None:
-    if not tensors:
-        raise errors.foreign(
-            str(path), f"a pickled {type(loaded).__name__} without tensors", "a state dict", "Choose another file."
-        )
-
-
-@contextlib.contextmanager
-def _damage_reported(path: Path, errors: FileErrors) -> Iterator[None]:
-    """Report any error from a damaged file as damage, and from an unsafe pickle what it would have run."""
-    try:
-        yield
-    except PackError:
-        raise
-    except DAMAGE as error:
-        refused = CODE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if refused is not None:
-            raise errors.unsafe(
-                str(path),
-                f"a pickle that asks for more than tensors ({refused[1][:120]})",
-                "a file of tensors alone",
-                "Nothing of it was run. Use a .safetensors version of this adapter.",
-            ) from error
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
+        found = f"unreadable JSON ({error})"
         raise errors.damaged(
-            str(path), f"a damaged or cut-off file ({reason})", "a whole weights file", FETCH_AGAIN
+            str(path), found, "a diffusers config", FETCH_AGAIN, says="config.json is damaged."
         ) from error
+    if not isinstance(config, dict):
+        found = f"a JSON {type(config).__name__}"
+        raise errors.damaged(str(path), found, "a diffusers config", FETCH_AGAIN, says="config.json is damaged.")
+    return config

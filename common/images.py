@@ -1,4 +1,4 @@
-"""The check of pictures, and their luma."""
+"""The check of images, and their luma."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from .stored import Stored
 # Keys under which trainers nest the state dict.
 NESTING_KEYS = ("state_dict", "model_state_dict", "adapter", "model", "module")
 # Real state dicts nest at most three deep, and an SDXL checkpoint has a few thousand names.
-DEEPEST, MOST_ENTRIES, LONGEST_NAME = 16, 100_000, 1000
+DEEPEST_DICTS, MOST_PICKLED_ENTRIES, LONGEST_TENSOR_NAME = 16, 100_000, 1000
 PIECE = 1 << 20
 DESCRIPTOR = b"PK\x07\x08"
 
@@ -43,8 +43,8 @@ def _walk(mapping: Mapping[object, object], above: tuple[int, ...], seen: set[in
     """Visit each dictionary once, even if several others refer to it."""
     if id(mapping) in above:
         raise ValueError("a dictionary that contains itself")
-    if len(above) >= DEEPEST or len(mapping) + len(seen) > MOST_ENTRIES:
-        raise ValueError("dictionaries nested too deep" if len(above) >= DEEPEST else "too many names")
+    if len(above) >= DEEPEST_DICTS or len(mapping) + len(seen) > MOST_PICKLED_ENTRIES:
+        raise ValueError("dictionaries nested too deep" if len(above) >= DEEPEST_DICTS else "too many names")
     if id(mapping) in seen:
         return
     seen.add(id(mapping))
@@ -63,7 +63,7 @@ def _walk(mapping: Mapping[object, object], above: tuple[int, ...], seen: set[in
 
 
 def _checked(name: str) -> str:
-    if len(name) > LONGEST_NAME:
+    if len(name) > LONGEST_TENSOR_NAME:
         raise ValueError(f"a name of {len(name)} letters")
     return name
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 # The largest known headers, of checkpoints with a thousand tensors, have a few hundred kilobytes.
 LARGEST_HEADER = 1 << 24
-METADATA = "__metadata__"
+_METADATA_KEY = "__metadata__"
 # Keyed by their names in safetensors; older torch versions lack some of them.
-DTYPES = {
+_TORCH_DTYPES = {
     name: getattr(torch, attribute)
     for name, attribute in (
         *(("F64", "float64"), ("F32", "float32"), ("F16", "float16"), ("BF16", "bfloat16"), ("C64", "complex64")),
@@ -121,7 +121,7 @@ def header_text(file: BinaryIO, size: int, most: int) -> bytes:
     return text
 
 
-def read_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+def read_safetensors_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     """Read the places of the tensors in a safetensors file, and its metadata.
 
     Raises:
@@ -134,7 +134,7 @@ def read_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     content = json.loads(text)
     if not isinstance(content, dict):
         raise TypeError(f"a header that is a JSON {type(content).__name__}")
-    metadata = content.pop(METADATA, None) or {}
+    metadata = content.pop(_METADATA_KEY, None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("metadata that is no text")
     start = 8 + len(text)
@@ -146,7 +146,7 @@ def read_header(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
 def _entry(name: str, entry: object, start: int) -> Stored:
     if not isinstance(entry, dict):
         raise TypeError(f"no entry for {name[:100]}")
-    dtype, shape, places = DTYPES.get(str(entry.get("dtype"))), entry.get("shape"), entry.get("data_offsets")
+    dtype, shape, places = _TORCH_DTYPES.get(str(entry.get("dtype"))), entry.get("shape"), entry.get("data_offsets")
     if dtype is None or not _counts(shape) or not _counts(places):
         raise ValueError(f"an entry that can't be read for {name[:100]}")
     begin, end = places

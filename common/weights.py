@@ -17,11 +17,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class WeightsCheck:
-    """The check of weights, with what a library raises and advises.
+    """The check of weights.
 
     Attributes:
-        error: What to raise.
-        fix: What the user can do about it.
+        error: The class that a library raises.
+        fix: The fix that its messages give.
     """
 
     error: type[PackError]
@@ -43,7 +43,9 @@ class WeightsCheck:
             if got.get(name) != expected.get(name):
                 found = f"{name} {list(got[name]) if name in got else 'missing'}"
                 right = f"{list(expected[name]) if name in expected else 'no such weights'} in {what}"
-                raise self.error(where, found, right, self.fix)
+                raise self.error(
+                    where, found, right, self.fix, says=f"The weights in this file are not those of {what}."
+                )
 
     def numbers(self, where: str, tensors: Mapping[str, Tensor]) -> None:
         """Refuse weights that are not floating-point numbers, and NaN or infinite ones.
@@ -57,7 +59,8 @@ class WeightsCheck:
         """
         for name, tensor in tensors.items():
             if not tensor.dtype.is_floating_point:
-                raise self.error(where, f"{name} of type {tensor.dtype}", "floating-point weights", self.fix)
+                says = "This file holds whole numbers in place of weights."
+                raise self.error(where, f"{name} of type {tensor.dtype}", "floating-point weights", self.fix, says=says)
         # Outlines (meta) have no numbers.
         solid = {name: tensor for name, tensor in tensors.items() if not tensor.is_meta}
         # A finite sum proves that all numbers are finite. Otherwise one is not, or the sum overflowed: count them.
@@ -65,7 +68,9 @@ class WeightsCheck:
             return
         for name, tensor in solid.items():
             if bad := int((~torch.isfinite(_wide(tensor))).sum()):
-                raise self.error(where, f"{bad} NaN or infinite numbers in {name}", "finite weights", self.fix)
+                says = "This file holds broken weights: some are NaN or infinite."
+                found = f"{bad} NaN or infinite numbers in {name}"
+                raise self.error(where, found, "finite weights", self.fix, says=says)
 
 
 def _sums(tensors: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.families import sites_for
 from ..adapter_models.hint import FITS, Fit, check_hint
 from ..adapter_models.weights import NEUTRAL, Weights
-from ..common.checks import check_choice, check_numbers
+from ..common.checks import check_choice, check_finite
 from . import host
 from .inputs import checked
 from .sampling import attach
@@ -91,7 +91,7 @@ class ApplyT2IAdapter(io.ComfyNode):
 def _check_settings(fit: str, **numbers: float) -> None:
     """Check the values that ComfyUI does not check when they come by a link."""
     for name, value in numbers.items():
-        check_numbers(f"{WHERE}, {name}", value, error=AdapterError)
+        check_finite(f"{WHERE}, {name}", value, error=AdapterError)
     check_choice(f"{WHERE}, fit", fit, FITS, error=AdapterError)
     start, end = numbers["start_percent"], numbers["end_percent"]
     if start > end:

@@ -27,7 +27,7 @@ from .sampling.state import Clock, SamplingState
 from .sampling.wrappers import OBSERVED
 from .sockets import T2IAdapterSocket, WeightsSocket
 
-NODE = "T2I-Adapter as ControlNet"
+AS_CONTROLNET = "T2I-Adapter as ControlNet"
 
 
 # Subclasses ComfyUI's own adapter because tiled samplers look for that class and its attributes.
@@ -76,7 +76,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         """
         return [] if self.previous_controlnet is None else list(self.previous_controlnet.get_extra_hooks())
 
-    @in_node(NODE)
+    @in_node(AS_CONTROLNET)
     def set_cond_hint(self, cond_hint: Tensor, *args: Any, **kwargs: Any) -> T2IAdapterControl:
         """Set the condition image (B, C, H, W)."""
         check_hint("T2I-Adapter as ControlNet, image", cond_hint)
@@ -87,7 +87,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         """Return the size that the condition image needs: the picture's own. The adapter pads to whole cells itself."""
         return width, height
 
-    @in_node(NODE)
+    @in_node(AS_CONTROLNET)
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
         """Check that the adapter fits the model, before the first step. ComfyUI calls this once per prompt."""
         super().pre_run(model, percent_to_timestep_function)
@@ -99,7 +99,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         self.outline = host.base_outline(model, model.diffusion_model)
         sites_for(self.adapter.info.name, self.adapter.network.config, self.outline)
 
-    @in_node(NODE)
+    @in_node(AS_CONTROLNET)
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
     ) -> dict[str, list[Tensor | None]] | None:
@@ -121,7 +121,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         else:
             residuals = run.of_image(self.cond_hint_original, call)
         assert self.outline is not None
-        inputs = sum(block.kind == "input" for block in self.outline.blocks)
+        inputs = sum(block.part == "input" for block in self.outline.blocks)
         # Core's SDXL adapters start their list with an entry that is never used, and core sums lists from the start.
         # Ours must be as long to line up with theirs.
         longer = ("middle", 0) in residuals

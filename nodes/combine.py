@@ -17,7 +17,7 @@ from ..common.checks import check_choice
 from . import host
 from .inputs import checked, name_error
 from .loading import adapters
-from .loading.model_files import FUSERS, file_error, file_fingerprint, file_names, find_file
+from .loading.model_files import FUSER_FILES, file_error, file_fingerprint, file_names, find_file
 from .sampling import attach
 from .sampling.style_prompts import styles_of
 from .sockets import FuserSocket
@@ -38,7 +38,7 @@ class LoadCoAdapterFuser(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "fuser_name",
-                    options=file_names(FUSERS),
+                    options=file_names(FUSER_FILES),
                     tooltip="A file in models/controlnet, models/t2i_adapter or models/style_models, such as "
                     "coadapter-fuser-sd15v1.",
                 ),
@@ -49,18 +49,18 @@ class LoadCoAdapterFuser(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, fuser_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has with another subfolder."""
-        return name_error("fuser_name", fuser_name) or file_error(FUSERS, fuser_name) or True
+        return name_error("fuser_name", fuser_name) or file_error(FUSER_FILES, fuser_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, fuser_name: str | None = None) -> object:
         """Load again when the file was replaced."""
-        return file_fingerprint(FUSERS, fuser_name)
+        return file_fingerprint(FUSER_FILES, fuser_name)
 
     @classmethod
     @checked
     def execute(cls, fuser_name: str) -> io.NodeOutput:
         """Load the fuser."""
-        return io.NodeOutput(adapters.load_fuser(find_file(FUSERS, fuser_name)[0], fuser_name))
+        return io.NodeOutput(adapters.load_fuser(find_file(FUSER_FILES, fuser_name)[0], fuser_name))
 
 
 class CombineT2IAdapters(io.ComfyNode):

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import NAME
-from ..adapter_models.families import family_of
+from ..adapter_models.families import family_by_strides
 from ..adapter_models.hint import check_hint
 from .inputs import checked
 from .sampling import attach
@@ -49,7 +49,7 @@ def describe(adapter: T2IAdapter) -> str:
     condition = info.condition
     rows = (
         ("file", info.name),
-        ("family", info.family or family_of(config)),
+        ("family", info.family or family_by_strides(config)),
         ("kind", f"{config.kind}, {config.num_res_blocks} residual blocks per level"),
         ("levels", levels),
         ("condition", f"{condition.name}: {condition.expects}" if condition else "not named in the file or its name"),

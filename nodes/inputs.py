@@ -98,14 +98,14 @@ def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
         for row in schema.inputs:
             if row.id in given.arguments and not (row.optional and given.arguments[row.id] is None):
                 where = f"{schema.display_name}, {row.id}"
-                given.arguments[row.id] = read(where, row, given.arguments[row.id])
+                given.arguments[row.id] = read_input(where, row, given.arguments[row.id])
         with in_node(schema.display_name, given.arguments):
             return execute(*given.args, **given.kwargs)
 
     return run
 
 
-def read(where: str, row: Any, value: Any) -> Any:
+def read_input(where: str, row: Any, value: Any) -> Any:
     """Return a value converted to an input's type, or raise.
 
     Args:
@@ -119,19 +119,21 @@ def read(where: str, row: Any, value: Any) -> Any:
     Raises:
         AdapterError: The value is of another type, not finite, or an integer outside the input's range.
     """
-    kind = row.get_io_type()
-    if kind in NUMBERS:
-        return NUMBERS[kind](where, row, value)
-    socket = next((socket for socket in SOCKETS if socket.type == kind), None)
+    socket_type = row.get_io_type()
+    if socket_type in NUMBERS:
+        return NUMBERS[socket_type](where, row, value)
+    socket = next((socket for socket in SOCKETS if socket.type == socket_type), None)
     if socket is not None and not socket.fits(value):
-        raise AdapterError(where, shown(value), socket.expected, socket.fix)
+        says = f"The input {row.id} needs {socket.expected}."
+        raise AdapterError(where, shown(value), socket.expected, socket.fix, says=says)
     return value
 
 
 def _read_float(where: str, row: Any, value: Any) -> float:
     number = _number(value)
     if not math.isfinite(number):
-        raise AdapterError(where, shown(value), f"a number, usually {row.min:g} to {row.max:g}", _check(value))
+        expected, says = f"a number, usually {row.min:g} to {row.max:g}", f"The input {row.id} needs a number."
+        raise AdapterError(where, shown(value), expected, _check(value), says=says)
     return number
 
 
@@ -139,7 +141,8 @@ def _read_int(where: str, row: Any, value: Any) -> int:
     number = _number(value)
     # Some are sizes in pixels: a value out of range could request more memory than exists.
     if not row.min <= number <= row.max or number != int(number):
-        raise AdapterError(where, shown(value), f"a whole number from {row.min} to {row.max}", _check(value))
+        expected = f"a whole number from {row.min} to {row.max}"
+        raise AdapterError(where, shown(value), expected, _check(value), says=f"The input {row.id} needs {expected}.")
     return int(number)
 
 
@@ -172,7 +175,8 @@ def name_error(where: str, name: object) -> str | None:
     """
     if name is None or isinstance(name, str):
         return None
-    return str(AdapterError(where, shown(name), "a file's name, as text", "Choose one of the list."))
+    expected, says = "a file's name, as text", f"The input {where} needs a file's name."
+    return str(AdapterError(where, shown(name), expected, "Choose one of the list.", says=says))
 
 
 def shown(value: Any) -> str:

@@ -9,12 +9,12 @@ from ..adapter_models.errors import AdapterError
 from ..common.checks import check_choice
 from .inputs import checked, name_error
 from .loading import adapters
-from .loading.model_files import ADAPTERS, file_error, file_fingerprint, file_names, find_file
+from .loading.model_files import ADAPTER_FILES, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
 # Values of the combos; None lets the file (colour order) or ComfyUI (precision) decide.
 COLOR_ORDERS: dict[str, bool | None] = {"auto": None, "rgb": False, "bgr": True}
-DTYPES: dict[str, torch.dtype | None] = {
+COMPUTE_DTYPES: dict[str, torch.dtype | None] = {
     "auto": None,
     "fp32": torch.float32,
     "fp16": torch.float16,
@@ -33,8 +33,8 @@ class LoadT2IAdapter(io.ComfyNode):
             display_name="Load T2I-Adapter",
             category="T2I-Adapter",
             description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
-            "diffusers layout. Its shape is read from the file, what it was trained for from the file or else its "
-            "name.",
+            "diffusers layout. The node reads the network's shape from the file, and its condition from the file or "
+            "the file's name.",
             search_aliases=[
                 "t2i adapter loader",
                 "load adapter",
@@ -46,24 +46,24 @@ class LoadT2IAdapter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
-                    options=file_names(ADAPTERS),
+                    options=file_names(ADAPTER_FILES),
                     tooltip="A file in models/controlnet or models/t2i_adapter. A diffusers folder is one entry.",
                 ),
                 io.Combo.Input(
                     "color_order",
                     options=list(COLOR_ORDERS),
                     default="auto",
-                    tooltip="Which way round the adapter takes colours. auto (default): bgr for SDXL openpose "
-                    "adapters, which were trained so; rgb for all others. The node shows when only the file's name "
-                    "tells which it is, or nothing does; choose rgb or bgr then.",
+                    tooltip="Channel order the adapter expects. auto (default): bgr for SDXL openpose adapters, "
+                    "which were trained that way, and rgb for all others. The node tells you when only the file's name "
+                    "says which one it is, or nothing does; choose rgb or bgr then.",
                 ),
                 io.Combo.Input(
                     "dtype",
-                    options=list(DTYPES),
+                    options=list(COMPUTE_DTYPES),
                     default="auto",
-                    tooltip="Precision that the adapter computes in, once per picture. auto (default): that of the "
-                    "diffusion model. fp32 costs little and cures black or grainy pictures; fp16 and bf16 take half "
-                    "its memory.",
+                    tooltip="Precision in which the adapter computes, once per picture. auto (default): that of the "
+                    "diffusion model. fp32 costs little and cures black or grainy pictures; fp16 and bf16 halve the "
+                    "memory.",
                 ),
             ],
             outputs=[T2IAdapterSocket.Output("adapter", tooltip="The adapter, for Apply T2I-Adapter.")],
@@ -72,21 +72,23 @@ class LoadT2IAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, adapter_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has with another subfolder."""
-        return name_error("adapter_name", adapter_name) or file_error(ADAPTERS, adapter_name) or True
+        return name_error("adapter_name", adapter_name) or file_error(ADAPTER_FILES, adapter_name) or True
 
     @classmethod
     def fingerprint_inputs(
         cls, adapter_name: str | None = None, color_order: str | None = None, dtype: str | None = None
     ) -> object:
         """Load again when the file was replaced."""
-        return file_fingerprint(ADAPTERS, adapter_name)
+        return file_fingerprint(ADAPTER_FILES, adapter_name)
 
     @classmethod
     @checked
     def execute(cls, adapter_name: str, color_order: str = "auto", dtype: str = "auto") -> io.NodeOutput:
         """Load the adapter."""
         check_choice("Load T2I-Adapter, color_order", color_order, COLOR_ORDERS, error=AdapterError)
-        check_choice("Load T2I-Adapter, dtype", dtype, DTYPES, error=AdapterError)
-        path, member = find_file(ADAPTERS, adapter_name)
-        adapter = adapters.wrap_adapter(path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=DTYPES[dtype])
+        check_choice("Load T2I-Adapter, dtype", dtype, COMPUTE_DTYPES, error=AdapterError)
+        path, member = find_file(ADAPTER_FILES, adapter_name)
+        adapter = adapters.wrap_adapter(
+            path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=COMPUTE_DTYPES[dtype]
+        )
         return io.NodeOutput(adapter)

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.saving import DTYPES, LAYOUTS
+from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
 from ..common.checks import check_choice
 from ..training.checkpoints import check_prefix, require_inside, trouble
 from ..training.runs import remove_unfinished
@@ -50,8 +50,8 @@ class SaveT2IAdapter(io.ComfyNode):
         dtype: str = "fp32",
     ) -> io.NodeOutput:
         """Write the adapter."""
-        check_choice("Save T2I-Adapter, dtype", dtype, DTYPES, error=AdapterError)
-        check_choice("Save T2I-Adapter, format", format, [row.name for row in LAYOUTS], error=AdapterError)
+        check_choice("Save T2I-Adapter, dtype", dtype, FILE_DTYPES, error=AdapterError)
+        check_choice("Save T2I-Adapter, format", format, [row.name for row in FILE_LAYOUTS], error=AdapterError)
         output = host.output_folder()
         require_inside((output / check_prefix(filename_prefix)).parent, output)
         try:
@@ -59,7 +59,7 @@ class SaveT2IAdapter(io.ComfyNode):
             remove_unfinished(folder.iterdir(), age=ABANDONED)
         except OSError as error:
             raise trouble(output / filename_prefix, error) from error
-        path = write_adapter(adapter, folder / name, format, DTYPES[dtype])
+        path = write_adapter(adapter, folder / name, format, FILE_DTYPES[dtype])
         host.tell(f"Saved {path}", cls.hidden.unique_id if cls.hidden else None)
         return io.NodeOutput()
 
@@ -75,14 +75,14 @@ def _inputs() -> list[Any]:
         ),
         io.Combo.Input(
             "format",
-            options=[row.name for row in LAYOUTS],
+            options=[row.name for row in FILE_LAYOUTS],
             default="original",
             tooltip="original (default): one file, which every program for T2I-Adapters takes. diffusers: a folder for "
             "diffusers; not for size tiny, nor for size small with SDXL. The pictures are the same.",
         ),
         io.Combo.Input(
             "dtype",
-            options=list(DTYPES),
+            options=list(FILE_DTYPES),
             default="fp32",
             tooltip="Precision of the file. fp32 (default) keeps every digit, fp16 and bf16 halve the size; pictures "
             "hardly change.",

@@ -10,7 +10,7 @@ from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.style import T2IStyleAdapter
 from .inputs import checked, name_error
 from .loading import adapters
-from .loading.model_files import STYLES, file_error, file_fingerprint, file_names, find_file
+from .loading.model_files import STYLE_FILES, file_error, file_fingerprint, file_names, find_file
 from .sampling.style_prompts import with_style
 from .sockets import StyleAdapterSocket
 
@@ -33,7 +33,7 @@ class LoadT2IStyleAdapter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "style_name",
-                    options=file_names(STYLES),
+                    options=file_names(STYLE_FILES),
                     tooltip="A file in models/style_models, models/controlnet or models/t2i_adapter, such as "
                     "t2iadapter_style_sd14v1.",
                 ),
@@ -44,18 +44,18 @@ class LoadT2IStyleAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, style_name: str | None = None) -> bool | str:
         """Accept names that a shared workflow has with another subfolder."""
-        return name_error("style_name", style_name) or file_error(STYLES, style_name) or True
+        return name_error("style_name", style_name) or file_error(STYLE_FILES, style_name) or True
 
     @classmethod
     def fingerprint_inputs(cls, style_name: str | None = None) -> object:
         """Load again when the file was replaced."""
-        return file_fingerprint(STYLES, style_name)
+        return file_fingerprint(STYLE_FILES, style_name)
 
     @classmethod
     @checked
     def execute(cls, style_name: str) -> io.NodeOutput:
         """Load the style adapter."""
-        return io.NodeOutput(adapters.load_style_adapter(find_file(STYLES, style_name)[0], style_name))
+        return io.NodeOutput(adapters.load_style_adapter(find_file(STYLE_FILES, style_name)[0], style_name))
 
 
 class ApplyT2IStyleAdapter(io.ComfyNode):

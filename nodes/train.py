@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.families import family_of
+from ..adapter_models.families import family_by_strides
 from ..common.checks import check_choice
 from ..training.settings import Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES, config_for
@@ -93,7 +93,7 @@ class CreateT2IAdapter(io.ComfyNode):
         )
         check_choice("Create T2I-Adapter, kind", kind, KINDS, error=AdapterError)
         config = config_for(host.unet_outline(model), size, int(image_channels))
-        family = "SDXL" if family_of(config) == "SDXL" else version_of(model)
+        family = "SDXL" if family_by_strides(config) == "SDXL" else version_of(model)
         return io.NodeOutput(new_adapter(config, kind, family, seed, start_from))
 
 

@@ -9,9 +9,9 @@ from comfy_api.input import CurveInput
 from comfy_api.latest import io
 
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.weights import INTERPOLATIONS, LEVELS, NEUTRAL, PRESETS, UNITS, Schedule, Unit, Weights
+from ..adapter_models.weights import INTERPOLATIONS, LEVEL_COUNT, LEVEL_PRESETS, NEUTRAL, UNITS, Schedule, Unit, Weights
 from ..common.checks import check_choice
-from .inputs import checked, read, shown
+from .inputs import checked, read_input, shown
 from .sockets import WeightsSocket
 
 LEVEL_WEIGHTS = "T2I-Adapter Level Weights"
@@ -26,7 +26,7 @@ class T2IAdapterWeights(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        presets = [io.DynamicCombo.Option(preset.name, []) for preset in PRESETS]
+        presets = [io.DynamicCombo.Option(preset.name, []) for preset in LEVEL_PRESETS]
         side = {"default": 1.0, "min": 0.0, "max": 10.0, "step": 0.05}
         return io.Schema(
             node_id="T2IAdapterWeights",
@@ -73,7 +73,7 @@ class T2IAdapterWeights(io.ComfyNode):
     @checked
     def execute(
         cls,
-        preset: Mapping[str, Any] | str = PRESETS[0].name,
+        preset: Mapping[str, Any] | str = LEVEL_PRESETS[0].name,
         positive: float = 1.0,
         negative: float = 1.0,
         weights: Weights | None = None,
@@ -92,7 +92,7 @@ def _level_inputs() -> list[Any]:
             min=-10.0,
             max=10.0,
             step=0.05,
-            tooltip=f"Factor of the strength on level {number} of {LEVELS}, the {detail}. -10 to 10, default 1; 0 "
+            tooltip=f"Factor of the strength on level {number} of {LEVEL_COUNT}, the {detail}. -10 to 10, default 1; 0 "
             "turns the level off.",
         )
         for number, detail in enumerate(DETAILS, start=1)
@@ -111,12 +111,12 @@ def _levels(preset: Mapping[str, Any] | str, others: Mapping[str, Any]) -> tuple
         own = {name.partition(".")[2]: value for name, value in others.items()}
         preset = {**own, "preset": preset}
     name = preset.get("preset")
-    known = {row.name: row.levels for row in PRESETS}
+    known = {row.name: row.levels for row in LEVEL_PRESETS}
     check_choice(f"{LEVEL_WEIGHTS}, preset", name, [*known, CUSTOM], error=AdapterError)
     if name != CUSTOM:
         return known[name]
     rows = _level_inputs()
-    return tuple(read(f"{LEVEL_WEIGHTS}, {row.id}", row, preset.get(row.id, row.default)) for row in rows)
+    return tuple(read_input(f"{LEVEL_WEIGHTS}, {row.id}", row, preset.get(row.id, row.default)) for row in rows)
 
 
 class T2IAdapterSchedule(io.ComfyNode):

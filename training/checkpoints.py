@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import torch
 
-from ..common.files import DAMAGE
+from ..common.containers import UNREADABLE
 from ..common.opcodes import check_pickles
 from .errors import CheckpointError
 
@@ -224,7 +224,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     try:
         check_pickles(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGE as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             str(path),
             f"a damaged file ({error})",

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..adapter_models.config import AdapterConfig
 from ..adapter_models.hint import check_hint, pad_to_cells, prepare_hint
-from ..adapter_models.networks import AdapterConfig
 from ..common.fingerprints import joint_fingerprint
 from .errors import TrainingError
 from .loss import Batch, Prompts, replace_rows

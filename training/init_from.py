@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from ..adapter_models.networks import AdapterConfig
+from ..adapter_models.config import AdapterConfig
 from ..common.images import LUMA
 from .errors import TrainingError
 

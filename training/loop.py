@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ..adapter_models.networks import Adapter, build
+from ..adapter_models.networks import Adapter, build_adapter
 from ..common.fingerprints import joint_fingerprint
 from .distributed import ALONE, Processes
 from .errors import CheckpointError, TrainingError
@@ -58,7 +58,7 @@ class Trainer:
         self.data, self.denoiser, self.settings, self.device = data, denoiser, settings, device
         self.processes = processes
         self.draw = replace(settings.draw, process=processes.index, processes=processes.count)
-        self.network = build(adapter.config, device="meta")
+        self.network = build_adapter(adapter.config, device="meta")
         weights = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
         self.network.load_state_dict(weights, assign=True)
         self.network.to(device).train().requires_grad_(True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..adapter_models.config import AdapterConfig, Kind
 from ..adapter_models.errors import FamilyMismatchError
 from ..adapter_models.families import FAMILIES, Family, UNetOutline
-from ..adapter_models.networks import AdapterConfig, Kind
 from .errors import TrainingError
 
 LEVELS = 4

@@ -128,7 +128,7 @@ def adapter_config(scale: Scale) -> networks.AdapterConfig:
 
 def adapter_weights(scale: Scale) -> dict[str, torch.Tensor]:
     """Make random weights in the original layout, on the CPU."""
-    network = networks.build(adapter_config(scale))
+    network = networks.build_adapter(adapter_config(scale))
     randomise(network, 1)
     return {name: tensor.detach() for name, tensor in network.state_dict().items()}
 

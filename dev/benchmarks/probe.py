@@ -112,7 +112,7 @@ def _library() -> Callable[[str], Any]:
 
     from ...adapter_models import loading
 
-    return lambda path: loading.load(Path(path), "adapter", None, comfy.ops.manual_cast)
+    return lambda path: loading.load_adapter_file(Path(path), "adapter", None, comfy.ops.manual_cast)
 
 
 def _core() -> Callable[[str], Any]:

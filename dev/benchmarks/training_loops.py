@@ -98,7 +98,7 @@ def _sizes(plan: Plan) -> Tensor:
 
 
 def _adapter(plan: Plan) -> networks.Adapter:
-    network = networks.build(models.adapter_config(plan.scale))
+    network = networks.build_adapter(models.adapter_config(plan.scale))
     models.randomise(network, 1)
     return network
 

@@ -17,7 +17,7 @@ from ...annotators.errors import FILE_ERRORS, AnnotatorError
 from ...annotators.images import at_resolution, check_images
 from ...annotators.networks import hed, lineart, pidinet, transformers_models
 from ...annotators.networks.published_models import MODELS
-from ...common.files import read
+from ...common.files import read_weights
 from .. import host
 from .network_cache import NETWORKS
 from .pictures import in_parts, to_planes
@@ -178,7 +178,7 @@ class AnnotationJob:
         patcher = NETWORKS.get(self.node, key, lambda: build(annotator, name, path))
         count, height, width = self.image.shape[:3]
         together = min(count * height * width, max(annotator.pixels, height * width))
-        return patcher.model, host.load_annotator(patcher, annotator.bytes_per_pixel * together)
+        return patcher.model, host.load_patcher(patcher, annotator.bytes_per_pixel * together)
 
 
 def build(annotator: NetworkAnnotator, name: str, path: Path) -> nn.Module:
@@ -192,4 +192,4 @@ def build(annotator: NetworkAnnotator, name: str, path: Path) -> nn.Module:
         annotator.load(outlines, name)
         return outlines
 
-    return annotator.load(read(path, FILE_ERRORS, rehearsed).tensors, name)
+    return annotator.load(read_weights(path, FILE_ERRORS, rehearsed).tensors, name)

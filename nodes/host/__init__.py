@@ -1,4 +1,8 @@
-"""The seam: the only package that imports ComfyUI's modules."""
+"""The seam: the only package that imports ComfyUI's modules.
+
+Five files by subject: files, models, memory, page, training. The contract concerns all of them and stays apart:
+``interfaces`` is its table, and ``contract`` checks the table at every start.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from comfy.patcher_extension import WrappersMP
 
 from .contract import warn_of_changes
 from .files import (
-    ANNOTATORS,
+    ANNOTATOR_FOLDER,
     annotator_folders,
     annotator_names,
     annotator_path,
@@ -18,23 +22,22 @@ from .files import (
     register_annotators,
 )
 from .interfaces import INTERFACES
-from .memory import OPERATIONS, Cancelled, intermediate_device, load_annotator, load_models, wrap_network
+from .memory import OPERATIONS, Cancelled, intermediate_device, load_models, load_patcher, wrap_network
 from .models import (
     CoreT2IAdapter,
     base_outline,
     latent_decoder,
-    load_checkpoint,
+    load_model_clip_vae,
     plain_attention,
     prediction_of,
     unet_outline,
     wrapper_hooks,
 )
 from .page import blocked, progress, running_node, tell, warn
-from .prompts import literal_prompt
-from .training import ready_to_train
+from .training import literal_prompt, ready_to_train
 
 __all__ = [
-    "ANNOTATORS",
+    "ANNOTATOR_FOLDER",
     "INTERFACES",
     "OPERATIONS",
     "Cancelled",
@@ -49,9 +52,9 @@ __all__ = [
     "intermediate_device",
     "latent_decoder",
     "literal_prompt",
-    "load_annotator",
-    "load_checkpoint",
+    "load_model_clip_vae",
     "load_models",
+    "load_patcher",
     "model_files",
     "model_roots",
     "output_folder",

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 # What inspecting a changed interface may raise.
 FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 GONE = "got nothing; expected it as it was"
-ANY_NAME, MORE = "_", "..."
+ANY_NAME, _MORE = "_", "..."
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def warn_of_changes(interfaces: Iterable[Interface]) -> None:
     for interface in interfaces:
         for name, change in changes_of(interface):
             if name not in told:  # a missing class also fails the rows of its methods
-                logger.warning("T2I-Adapter: this ComfyUI has changed %s: %s. %s may not work; look for an update of "
+                _logger.warning("T2I-Adapter: this ComfyUI has changed %s: %s. %s may not work; look for an update of "
                                "the pack.", name, change, interface.serves)  # fmt: skip
             told.add(name)
 
@@ -99,20 +99,20 @@ def _changed_signature(function: Any, expected: str) -> str | None:
 
 def _fits(parameters: list[inspect.Parameter], expected: list[str]) -> bool:
     ordered = expected[: expected.index("*")] if "*" in expected else expected
-    named = {name for name in expected[len(ordered) :] if name not in ("*", MORE)}
-    ordered = [name for name in ordered if name != MORE]
+    named = {name for name in expected[len(ordered) :] if name not in ("*", _MORE)}
+    ordered = [name for name in ordered if name != _MORE]
     by_place = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    kinds = {each.kind for each in parameters}
-    if len(by_place) < len(ordered) and inspect.Parameter.VAR_POSITIONAL not in kinds:
+    passed_by = {each.kind for each in parameters}
+    if len(by_place) < len(ordered) and inspect.Parameter.VAR_POSITIONAL not in passed_by:
         return False
     # Compare only the declared parameters; *args takes the rest.
     if any(name not in (ANY_NAME, each.name) for name, each in zip(ordered, by_place, strict=False)):
         return False
     known = {each.name for each in parameters}
-    if not named <= known and inspect.Parameter.VAR_KEYWORD not in kinds:
+    if not named <= known and inspect.Parameter.VAR_KEYWORD not in passed_by:
         return False
     first = {each.name for each in by_place[: len(ordered)]}
-    return MORE in expected or all(each.name in first | named or _may_be_left_out(each) for each in parameters)
+    return _MORE in expected or all(each.name in first | named or _may_be_left_out(each) for each in parameters)
 
 
 def _may_be_left_out(parameter: inspect.Parameter) -> bool:

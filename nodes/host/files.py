@@ -7,7 +7,7 @@ from pathlib import Path
 
 import folder_paths
 
-ANNOTATORS = "annotators"
+ANNOTATOR_FOLDER = "annotators"
 
 
 def model_files(folders: Sequence[str]) -> dict[str, str]:
@@ -43,27 +43,27 @@ def output_folder() -> Path:
 
 def register_annotators() -> None:
     """Register models/annotators as a model folder, after those in the user's extra_model_paths.yaml."""
-    named, suffixes = folder_paths.folder_names_and_paths.get(ANNOTATORS, ([], set()))
-    own = str(Path(folder_paths.models_dir, ANNOTATORS))
+    named, suffixes = folder_paths.folder_names_and_paths.get(ANNOTATOR_FOLDER, ([], set()))
+    own = str(Path(folder_paths.models_dir, ANNOTATOR_FOLDER))
     paths = [*named, *([] if own in named else [own])]
     # A folder known only from the yaml file has no suffixes, and ComfyUI would list every file in it.
     known = {*suffixes, *folder_paths.supported_pt_extensions}
-    folder_paths.folder_names_and_paths[ANNOTATORS] = (paths, known)
+    folder_paths.folder_names_and_paths[ANNOTATOR_FOLDER] = (paths, known)
 
 
 def annotator_folders() -> list[Path]:
     """Return the folders of annotators' weights; downloads go to the first."""
-    return [Path(path) for path in folder_paths.get_folder_paths(ANNOTATORS)]
+    return [Path(path) for path in folder_paths.get_folder_paths(ANNOTATOR_FOLDER)]
 
 
 def annotator_names() -> list[str]:
     """List the files in those folders, including subfolders."""
-    return list(folder_paths.get_filename_list(ANNOTATORS))
+    return list(folder_paths.get_filename_list(ANNOTATOR_FOLDER))
 
 
 def annotator_path(name: str) -> Path | None:
     """Return the path of one of :func:`annotator_names`, or None."""
-    path = folder_paths.get_full_path(ANNOTATORS, name)
+    path = folder_paths.get_full_path(ANNOTATOR_FOLDER, name)
     return None if path is None else Path(path)
 
 

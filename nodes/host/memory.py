@@ -18,15 +18,15 @@ def wrap_network(network: torch.nn.Module, device: torch.device | None = None) -
     """Wrap a network in a model patcher, for ComfyUI's main device unless another is given."""
     # ComfyUI's dynamic patcher moves layers one by one, which only works for its own layer classes. Looked up at run
     # time because ComfyUI rebinds CoreModelPatcher when it starts with dynamic memory.
-    kind = comfy.model_patcher.CoreModelPatcher if _by_layers(network) else comfy.model_patcher.ModelPatcher
-    return kind(
+    patcher = comfy.model_patcher.CoreModelPatcher if _by_layers(network) else comfy.model_patcher.ModelPatcher
+    return patcher(
         network,
         load_device=device or comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
 
 
-def load_annotator(patcher: Any, nbytes: int) -> torch.device:
+def load_patcher(patcher: Any, nbytes: int) -> torch.device:
     """Load a wrapped network, with ``nbytes`` free for its forward pass; return the device where it computes."""
     whole = not _by_layers(patcher.model)
     comfy.model_management.load_models_gpu([patcher], memory_required=nbytes, force_full_load=whole)

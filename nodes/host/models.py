@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from ...adapter_models.errors import FamilyMismatchError
-from ...adapter_models.families import Block, UNetOutline
+from ...adapter_models.families import UNetBlock, UNetOutline
 
 # Base class of our CONTROL_NET, exported here so that nothing else imports ComfyUI.
 CoreT2IAdapter: type[Any] = comfy.controlnet.T2IAdapter
 
 
-def load_checkpoint(path: Path) -> tuple[Any, Any, Any]:
+def load_model_clip_vae(path: Path) -> tuple[Any, Any, Any]:
     """Load MODEL, CLIP and VAE from a checkpoint file; missing parts are None."""
     words = folder_paths.get_folder_paths("embeddings")
     model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(path), embedding_directory=words)
@@ -57,17 +57,18 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
             f"the MODEL {name}, a {type(unet).__name__}",
             "a UNet of Stable Diffusion 1.x, 2.x or SDXL",
             "T2I-Adapters exist for those alone: load such a checkpoint.",
+            says="T2I-Adapters exist for SD1.x, SD2.x and SDXL, and this model is another one.",
         )
     stride = base.latent_format.spacial_downscale_ratio
-    blocks: list[Block] = []
+    blocks: list[UNetBlock] = []
     channels = 0
     for index, layers in enumerate(unet.input_blocks):
         shrinks = any(isinstance(layer, unet_modules.Downsample) or getattr(layer, "updown", False) for layer in layers)
         stride *= 2 if shrinks else 1
         channels = next((n for layer in reversed(layers) if isinstance(n := getattr(layer, "out_channels", None), int)),
                         channels)  # fmt: skip
-        blocks.append(Block("input", index, channels, stride, shrinks))
-    blocks.append(Block("middle", 0, channels, stride, computes=unet.middle_block is not None))
+        blocks.append(UNetBlock("input", index, channels, stride, shrinks))
+    blocks.append(UNetBlock("middle", 0, channels, stride, computes=unet.middle_block is not None))
     return UNetOutline(name, tuple(blocks))
 
 
@@ -85,11 +86,11 @@ def _content(value: Any) -> Any:
 
 def prediction_of(model: Any) -> str | None:
     """Return what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for other models."""
-    kind, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
+    sampling, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
     rows = ((known.EPS, "eps"), (known.V_PREDICTION, "v"))
-    if not issubclass(kind, known.ModelSamplingDiscrete) or kind.sigma is not known.ModelSamplingDiscrete.sigma:
+    if not issubclass(sampling, known.ModelSamplingDiscrete) or sampling.sigma is not known.ModelSamplingDiscrete.sigma:
         return None
-    return next((name for row, name in rows if kind.calculate_denoised is row.calculate_denoised), None)
+    return next((name for row, name in rows if sampling.calculate_denoised is row.calculate_denoised), None)
 
 
 def latent_decoder(model: Any, device: torch.device) -> Callable[[Tensor], Any] | None:

@@ -12,7 +12,7 @@ import comfy_execution.graph_utils
 import latent_preview
 from comfy_execution.utils import get_executing_context
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def blocked(message: str) -> Any:
@@ -27,7 +27,7 @@ def warn(text: str, node_id: str | None) -> None:
 
 def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
     """Show a text on a node, and log it."""
-    logger.log(level, text)
+    _logger.log(level, text)
     from server import PromptServer
 
     instance = getattr(PromptServer, "instance", None)  # absent when nodes run without the server

@@ -1,9 +1,10 @@
-"""Load ComfyUI's models for training."""
+"""Load ComfyUI's models for training, and write captions as its prompts."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,12 @@ from ...training.errors import TrainingError
 
 # More than any device has: ComfyUI then unloads everything else, as for its own trainer.
 ALL_MEMORY = 1e20
+# A backslash before a parenthesis makes it literal.
+PARENTHESIS = re.compile(r"([()])")
+# A space inside these changes none of CLIP's tokens, because CLIP splits letters from signs anyway. But it keeps the
+# tokenizer from looking for a file, or ending the prompt.
+EMBEDDING = re.compile(r"embedding(?=:)")
+SPECIAL = re.compile(r"<\|(?=(?:startoftext|endoftext)\|>)", re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -57,9 +64,24 @@ def check_loads_whole(model: Any) -> None:
         "a MODEL under dynamic VRAM from a loader that can't load it again without",
         "a MODEL from ComfyUI's own Load Checkpoint or Load Diffusion Model",
         "Load it with one of these, or start ComfyUI with --disable-dynamic-vram.",
+        says="This MODEL can't be trained with: its loader can't load it whole.",
     )
 
 
 def _takes(function: Any, name: str) -> bool:
     parameters = inspect.signature(function).parameters.values()
     return any(each.name == name or each.kind is each.VAR_KEYWORD for each in parameters)
+
+
+def literal_prompt(text: str) -> str:
+    r"""Escape a text so that it is tokenized literally, with weight 1.
+
+    Args:
+        text: Any text, such as ``(16:9) embedding:x a\(b``.
+
+    Returns:
+        A prompt for the text encoders of SD1.x, SD2.x and SDXL.
+    """
+    # The tokenizer marks escaped parentheses with NUL; no caption needs it.
+    plain = PARENTHESIS.sub(r"\\\1", text.replace("\0", ""))
+    return SPECIAL.sub("<| ", EMBEDDING.sub("embedding ", plain))

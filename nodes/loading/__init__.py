@@ -1,1 +1,1 @@
-"""From the files that users choose to networks whose memory ComfyUI manages."""
+"""Load the files that users choose into networks whose memory ComfyUI manages."""

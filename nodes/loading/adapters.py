@@ -12,8 +12,8 @@ from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.combine import T2IFuser
 from ...adapter_models.conditions import NAME
 from ...adapter_models.features import FeatureCache
-from ...adapter_models.loading import AdapterInfo, load
-from ...adapter_models.networks import Adapter, build
+from ...adapter_models.loading import AdapterInfo, load_adapter_file
+from ...adapter_models.networks import Adapter, build_adapter
 from ...adapter_models.style import T2IStyleAdapter
 from ...adapter_models.style_and_fuser import FUSER, STYLE_ADAPTER, load_companion
 from .. import host
@@ -34,7 +34,7 @@ def wrap_adapter(
     Returns:
         The adapter, wrapped in a model patcher.
     """
-    network, info = load(path, name, member, host.OPERATIONS)
+    network, info = load_adapter_file(path, name, member, host.OPERATIONS)
     if bgr is None and network.config.image_channels > 1:
         tell_color_order(info)
     return own_adapter(network, info, bgr=info.bgr if bgr is None else bgr, dtype=dtype)
@@ -65,7 +65,7 @@ def copy_for(adapter: T2IAdapter, device: torch.device) -> T2IAdapter:
     """Copy an adapter to another device, with its own weights, its own patcher and an empty cache."""
     # Rebuilt, not deep-copied: ComfyUI attaches pinned buffers and device memory to networks that it streams, and a
     # deep copy would free those a second time.
-    network = build(adapter.network.config, host.OPERATIONS, device="meta")
+    network = build_adapter(adapter.network.config, host.OPERATIONS, device="meta")
     weights = {name: weight.detach().to("cpu", copy=True) for name, weight in adapter.network.state_dict().items()}
     network.load_state_dict(weights, assign=True)
     network.eval().requires_grad_(False)

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...adapter_models.errors import FILE_ERRORS
+from ...adapter_models.errors import ADAPTER_FILE_ERRORS
 from ...adapter_models.formats import members
-from ...common.files import SAFETENSORS_SUFFIXES, names_at_a_glance, tensor_names, weights_in_folder
+from ...common.containers import SAFETENSORS_SUFFIXES
+from ...common.files import names_at_a_glance, tensor_names, weights_in_folder
 
 # Safetensors files often have a pickle's suffix. Files with other suffixes are not opened for a list.
 SUFFIXES = (*SAFETENSORS_SUFFIXES, ".ckpt")
@@ -16,7 +17,7 @@ SUFFIXES = (*SAFETENSORS_SUFFIXES, ".ckpt")
 # found so far are remembered.
 LISTING_SECONDS = 3.0
 LISTED_HEADER = 1 << 20
-MOST_ENTRIES = 64
+MOST_BUNDLE_ENTRIES = 64
 # More than anyone has files; the list is rebuilt at every look-up.
 MOST_REMEMBERED = 4096
 
@@ -48,7 +49,7 @@ class Bundles:
             if time.monotonic() > until:
                 return ()
             entries = members(names_at_a_glance(path, LISTED_HEADER))
-            self._remember(key, entries if len(entries) <= MOST_ENTRIES else ())
+            self._remember(key, entries if len(entries) <= MOST_BUNDLE_ENTRIES else ())
         return self.known[key]
 
     def ask(self, path: Path) -> tuple[str, ...]:
@@ -58,9 +59,9 @@ class Bundles:
             AdapterError: The file can't be read.
         """
         path = weights_in_folder(path) or path
-        entries = members(tensor_names(path, FILE_ERRORS))
+        entries = members(tensor_names(path, ADAPTER_FILE_ERRORS))
         key = _key(path)
-        if key is not None and len(entries) <= MOST_ENTRIES:
+        if key is not None and len(entries) <= MOST_BUNDLE_ENTRIES:
             self._remember(key, entries)
         return entries
 

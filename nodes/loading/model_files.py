@@ -9,13 +9,14 @@ from pathlib import Path
 
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.loading import BUNDLE_SEPARATOR
+from ...common.errors import LONGEST_QUOTE
 from ...common.files import DIFFUSERS_STEM, weights_in_folder
 from .. import host
 from .bundles import BUNDLES, LISTING_SECONDS
 
 
 @dataclass(frozen=True)
-class FileKind:
+class LoaderFiles:
     """The files that a loader lists.
 
     Attributes:
@@ -33,19 +34,17 @@ class FileKind:
 
 _STYLE_PLACES = "models/style_models, models/controlnet and models/t2i_adapter"
 # ComfyUI's "controlnet" is models/controlnet and models/t2i_adapter.
-ADAPTERS = FileKind("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
-STYLES = FileKind("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
-FUSERS = FileKind("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
-
-LONGEST_QUOTE = 200
+ADAPTER_FILES = LoaderFiles("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
+STYLE_FILES = LoaderFiles("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
+FUSER_FILES = LoaderFiles("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
 
 
-def _known(kind: FileKind) -> dict[str, str]:
+def _known(loader: LoaderFiles) -> dict[str, str]:
     """Return the paths of files and, for adapters, of diffusers folders by name. Opens no file."""
     found: dict[str, str] = {}
-    for name, path in host.model_files(kind.folders).items():
+    for name, path in host.model_files(loader.folders).items():
         folder = _slashed(name).rpartition("/")[0]
-        if kind.entries and folder and weights_in_folder(Path(path).parent) is not None:
+        if loader.entries and folder and weights_in_folder(Path(path).parent) is not None:
             found.setdefault(folder, str(Path(path).parent))
             if _is_generic(name):
                 continue
@@ -53,7 +52,7 @@ def _known(kind: FileKind) -> dict[str, str]:
     return found
 
 
-def file_names(kind: FileKind) -> list[str]:
+def file_names(loader: LoaderFiles) -> list[str]:
     """List a loader's files and, for adapters, diffusers folders and the entries of CoAdapter bundles.
 
     ComfyUI builds the list at every start and refresh, of files that the user has not chosen, so no pickle is opened.
@@ -61,17 +60,17 @@ def file_names(kind: FileKind) -> list[str]:
     """
     names: list[str] = []
     until = time.monotonic() + LISTING_SECONDS
-    for name, path in _known(kind).items():
-        entries = BUNDLES.listed(Path(path), until) if kind.entries else ()
+    for name, path in _known(loader).items():
+        entries = BUNDLES.listed(Path(path), until) if loader.entries else ()
         names.extend([name, *(f"{name}{BUNDLE_SEPARATOR}{entry}" for entry in entries)])
     return names
 
 
-def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
+def find_file(loader: LoaderFiles, name: str) -> tuple[Path, str | None]:
     """Return the file for an entry of a loader's list.
 
     Args:
-        kind: The loader's files.
+        loader: The loader's files.
         name: As in :func:`file_names`. A shared workflow may name another subfolder; the same file name is enough.
 
     Returns:
@@ -80,9 +79,9 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
     Raises:
         AdapterError: The file does not exist, or other subfolders hold several of that name.
     """
-    files, known = host.model_files(kind.folders), _known(kind)
-    where, member = f"{kind.input} '{_short(name, LONGEST_QUOTE)}'", ""
-    if kind.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
+    files, known = host.model_files(loader.folders), _known(loader)
+    where, member = f"{loader.input} '{_short(name, LONGEST_QUOTE)}'", ""
+    if loader.entries and BUNDLE_SEPARATOR in name and _basename(name) not in map(_basename, [*files, *known]):
         name, _, member = name.rpartition(BUNDLE_SEPARATOR)
     for entry, path in {**files, **known}.items():
         if _slashed(entry) == _slashed(name):
@@ -94,15 +93,20 @@ def find_file(kind: FileKind, name: str) -> tuple[Path, str | None]:
         listed = ", ".join(_short(entry, LONGEST_QUOTE // 3) for entry in same[:3])
         more = f" and {len(same) - 3} more" if len(same) > 3 else ""
         raise AdapterError(
-            where, f"several files of that name ({listed}{more})", "one of them", "Choose it in the list."
+            where,
+            f"several files of that name ({listed}{more})",
+            "one of them",
+            "Choose it in the list.",
+            says="Several folders hold a file of this name.",
         )
     if same:
         return Path(known[min(same, key=len)]), member or None
     raise AdapterError(
         where,
         "no such file",
-        f"one of {len(known)} files in {kind.places}",
+        f"one of {len(known)} files in {loader.places}",
         "Put the file there and refresh the node definitions (R).",
+        says="This file is not in ComfyUI's folders.",
     )
 
 
@@ -132,17 +136,17 @@ def _is_generic(name: str) -> bool:
     return _basename(name).startswith(DIFFUSERS_STEM)
 
 
-def file_error(kind: FileKind, name: str | None) -> str | None:
+def file_error(loader: LoaderFiles, name: str | None) -> str | None:
     """Return the error for an entry of a loader's list, or None if it is valid or a link supplies it."""
     if name is None:
         return None
     try:
-        path, member = find_file(kind, name)
+        path, member = find_file(loader, name)
         if member is not None:
-            _check_entry(f"{kind.input} '{_short(name, LONGEST_QUOTE)}'", path, member)
+            _check_entry(f"{loader.input} '{_short(name, LONGEST_QUOTE)}'", path, member)
     except AdapterError as error:
         return str(error)
-    if kind.entries and path.suffix.lower() == ".ckpt":
+    if loader.entries and path.suffix.lower() == ".ckpt":
         # Lists do not open pickles. The user chose this one, so lists may show its entries from now on.
         with contextlib.suppress(AdapterError):
             BUNDLES.ask(path)
@@ -158,14 +162,15 @@ def _check_entry(where: str, path: Path, member: str) -> None:
             else "a file without entries"
         )
         fix = "Choose another entry, or drop the '#…'."
-        raise AdapterError(where, found, f"an entry '{_short(member, LONGEST_QUOTE)}' in it", fix)
+        expected = f"an entry '{_short(member, LONGEST_QUOTE)}' in it"
+        raise AdapterError(where, found, expected, fix, says="This file has no such entry.")
 
 
-def file_fingerprint(kind: FileKind, name: str | None) -> tuple[str, int, int] | None:
+def file_fingerprint(loader: LoaderFiles, name: str | None) -> tuple[str, int, int] | None:
     """Return path, modification time (ns) and size of a file; None if a link supplies the name."""
     if name is None:
         return None
-    path, _ = find_file(kind, name)
+    path, _ = find_file(loader, name)
     weights = weights_in_folder(path) if path.is_dir() else path
     stat = (weights or path).stat()
     return str(path), stat.st_mtime_ns, stat.st_size

@@ -14,7 +14,7 @@ from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.applied import AppliedAdapter
 from ...adapter_models.crops import Crops
 from ...adapter_models.errors import AdapterError
-from ...adapter_models.families import Block
+from ...adapter_models.families import UNetBlock
 from ...adapter_models.stack import Call, ResidualComputer, Residuals
 from ...adapter_models.weights import Moment, Side, Weights
 from .advanced_apply import WHERE
@@ -69,7 +69,7 @@ class ControlRun:
     """
 
     adapter: T2IAdapter
-    sites: tuple[Block, ...]
+    sites: tuple[UNetBlock, ...]
     model: Any
     cell: int
     clock: Clock
@@ -118,7 +118,7 @@ class ControlRun:
         residuals: Residuals = {}
         for level, factor, site in zip(levels, self._factors(call), self.sites, strict=True):
             weighted = _weighted(level, [factor * side for side in sides])
-            residuals[site.kind, site.index] = weighted.to(self.dtype).unsqueeze(0)
+            residuals[site.part, site.index] = weighted.to(self.dtype).unsqueeze(0)
         return residuals
 
     @property

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...adapter_models.families import Block
+from ...adapter_models.families import UNetBlock
 from ...adapter_models.weights import Weights
 from .advanced_apply import Overrides
 
@@ -101,12 +101,12 @@ class KeyframeClock:
             others=float(keyframe.null_latent_kf_strength),
         )
 
-    def factors(self, sites: Sequence[Block]) -> tuple[float, ...]:
+    def factors(self, sites: Sequence[UNetBlock]) -> tuple[float, ...]:
         """Return the factor of each level that holds now."""
         levels = _levels(self.now.weights, len(sites))
         middle = getattr(self.now.weights, "extras", {}).get(MIDDLE, 1.0)
         pairs = zip(levels, sites, strict=True)
-        return tuple(self.now.strength * level * (middle if site.kind == "middle" else 1.0) for level, site in pairs)
+        return tuple(self.now.strength * level * (middle if site.part == "middle" else 1.0) for level, site in pairs)
 
     def weights(self, own: Weights) -> Weights:
         """Return the adapter's own weights with the factor of the negative prompt that holds now."""

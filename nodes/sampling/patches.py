@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...adapter_models.errors import AdapterError
-from ...adapter_models.families import BlockKind
+from ...adapter_models.families import BlockPart
 from ...adapter_models.stack import AdapterStack, Residuals, Site, add_residual
 
 WHERE = "Apply T2I-Adapter"
@@ -31,7 +31,7 @@ class Handed(dict[Site, Tensor]):
 
     def __init__(self, residuals: Residuals) -> None:
         super().__init__(residuals)
-        self.seen: set[BlockKind] = set()
+        self.seen: set[BlockPart] = set()
 
     def check(self) -> None:
         """Refuse a UNet that ran without the patches.
@@ -123,7 +123,7 @@ def resizing(options: Mapping[str, Any]) -> bool:
     return any(str(getattr(patch, "__module__", "")).endswith(RESIZING_PATCHES) for patch in found)
 
 
-def _residuals(transformer_options: Mapping[str, Any], kind: BlockKind) -> Residuals:
+def _residuals(transformer_options: Mapping[str, Any], kind: BlockPart) -> Residuals:
     if RESIDUALS not in transformer_options:
         raise AdapterError(
             WHERE,

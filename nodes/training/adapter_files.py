@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS, METADATA, ColorOrder
+from ...adapter_models.config import AdapterConfig
 from ...adapter_models.loading import AdapterInfo, assemble
-from ...adapter_models.networks import AdapterConfig, build
+from ...adapter_models.networks import build_adapter
 from ...adapter_models.saving import TRAINING_KEY, diffusers_config, layout_named, metadata_for_file, tensors_for_file
 from ...training.checkpoints import write_whole
 from ...training.init_from import inherited_weights
@@ -48,7 +49,7 @@ def new_adapter(
         # Leaves the global random generator unchanged.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            weights = build(config).state_dict()
+            weights = build_adapter(config).state_dict()
     else:
         weights = inherited_weights(start, config)
     info = AdapterInfo(
@@ -103,7 +104,7 @@ def write_adapter(adapter: T2IAdapter, path: Path, layout: str, dtype: torch.dty
     Args:
         adapter: The adapter.
         path: Target path without suffix.
-        layout: A name of :data:`..adapter_models.saving.LAYOUTS`.
+        layout: A name of :data:`..adapter_models.saving.FILE_LAYOUTS`.
         dtype: Precision in the file.
 
     Returns:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...adapter_models.families import Block
+from ...adapter_models.families import UNetBlock
 from ...common.fingerprints import weights_fingerprint
 from ...training.errors import TrainingError
 from ...training.loss import PREDICTIONS, Denoiser, Prompts
@@ -77,14 +77,14 @@ class FrozenUNet:
     """
 
     apply_model: Callable[..., Tensor]
-    sites: tuple[Block, ...]
+    sites: tuple[UNetBlock, ...]
     sigmas: Tensor
     recovery: Recovery
 
     def __call__(self, noisy: Tensor, times: Tensor, prompts: Prompts, features: list[Tensor]) -> Tensor:
         """Predict; see :data:`..training.loss.Denoise`."""
         sigma = self.sigmas.to(noisy)[times]
-        at_sites = ((site.kind, site.index) for site in self.sites)
+        at_sites = ((site.part, site.index) for site in self.sites)
         patches = AddFeatures(dict(zip(at_sites, features, strict=True)))
         options = {
             "patches": {
@@ -101,7 +101,7 @@ class FrozenUNet:
         return self.recovery.recover(x, denoised, each)
 
 
-def frozen_denoiser(model: Any, sites: tuple[Block, ...]) -> Denoiser:
+def frozen_denoiser(model: Any, sites: tuple[UNetBlock, ...]) -> Denoiser:
     """Build a denoiser from a loaded MODEL.
 
     Args:

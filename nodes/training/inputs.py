@@ -13,7 +13,7 @@ from ...adapter_models.errors import AdapterError
 from ...training.errors import TrainingError
 from ...training.settings import PRECISIONS
 from ...training.timesteps import TIME_SAMPLINGS
-from ..inputs import read, shown
+from ..inputs import read_input, shown
 from ..sockets import T2IAdapterSocket
 from .frozen_denoiser import WHERE
 
@@ -77,7 +77,7 @@ def check_materials(given: Mapping[str, Any]) -> None:
 
 def _read(row: Any, value: Any) -> Any:
     try:
-        read_value = read(f"{WHERE}, {row.id}", row, value)
+        read_value = read_input(f"{WHERE}, {row.id}", row, value)
     except AdapterError as error:
         raise TrainingError(error.where, error.got, error.expected, error.fix) from error
     return bool(read_value) if row.get_io_type() == "BOOLEAN" else read_value

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from t2i_adapter_pack.adapter_models.networks import AdapterConfig
+from t2i_adapter_pack.adapter_models.config import AdapterConfig
 
 from . import samples
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import torch
 from t2i_adapter_pack.adapter_models import networks, stack
 from t2i_adapter_pack.adapter_models.adapter import T2IAdapter
-from t2i_adapter_pack.adapter_models.families import Block
+from t2i_adapter_pack.adapter_models.config import AdapterConfig
+from t2i_adapter_pack.adapter_models.families import UNetBlock
 from t2i_adapter_pack.adapter_models.features import FeatureCache
-from t2i_adapter_pack.adapter_models.networks import AdapterConfig
 from torch import Tensor
 
 from . import samples
@@ -22,7 +22,7 @@ SD_SITES = (2, 5, 8, 11)
 def adapter(config: AdapterConfig | None = None, seed: int = 0, **values: object) -> T2IAdapter:
     """An adapter with random weights."""
     config = config or samples.full()
-    network = networks.build(config).eval().requires_grad_(False)
+    network = networks.build_adapter(config).eval().requires_grad_(False)
     network.load_state_dict(samples.weights(config, seed))
     return T2IAdapter(network, SimpleNamespace(name=f"adapter {seed}"), FeatureCache(CPU), **values)
 
@@ -36,7 +36,7 @@ def use(applied: T2IAdapter, hint: Tensor, **values: object) -> stack.AppliedAda
     """An adapter applied to an SD UNet."""
     config = applied.network.config
     sites = tuple(
-        Block("input", index, width, stride)
+        UNetBlock("input", index, width, stride)
         for index, width, stride in zip(SD_SITES, config.channels, config.strides, strict=False)
     )
     return stack.AppliedAdapter(applied, hint, sites, **values)

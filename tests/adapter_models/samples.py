@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from t2i_adapter_pack.adapter_models.networks import AdapterConfig
+from t2i_adapter_pack.adapter_models.config import AdapterConfig
 from torch import Tensor
 
 CHANNELS = (8, 16, 32, 32)

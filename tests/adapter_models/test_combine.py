@@ -81,7 +81,7 @@ def close(got, expected):
 
 def test_the_numbers_of_the_conditions_are_the_published_ones():
     assert {row.name: row.task for row in conditions.CONDITIONS if row.task is not None} == TASKS
-    assert TASKS["style"] == conditions.STYLE
+    assert TASKS["style"] == conditions.STYLE_TASK
 
 
 # --- mean ------------------------------------------------------------------------------------------------------------

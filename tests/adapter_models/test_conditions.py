@@ -43,20 +43,20 @@ def test_published_names_tell_the_condition(name, condition):
 
 @pytest.mark.parametrize(("name", "family"), [(name, row[1]) for name, row in PUBLISHED.items()])
 def test_published_names_tell_the_family(name, family):
-    assert conditions.family_of(name, {}) == family
+    assert conditions.stated_family(name, {}) == family
 
 
 @pytest.mark.parametrize("name", ["adapter.safetensors", "diffusion_pytorch_model.safetensors", "model v3", "x", ""])
 def test_other_names_tell_nothing(name):
     assert conditions.condition_of(name, {}) is None
-    assert conditions.family_of(name, {}) is None
+    assert conditions.stated_family(name, {}) is None
 
 
 @pytest.mark.parametrize("row", conditions.CONDITIONS, ids=lambda row: row.name)
 def test_metadata_goes_before_the_name(row):
     metadata = {conditions.CONDITION_KEY: row.name, conditions.FAMILY_KEY: "SDXL"}
     assert conditions.condition_of("t2iadapter_canny_sd14v1", metadata) is row
-    assert conditions.family_of("t2iadapter_canny_sd14v1", metadata) == "SDXL"
+    assert conditions.stated_family("t2iadapter_canny_sd14v1", metadata) == "SDXL"
 
 
 def test_every_condition_is_found_by_its_own_words_and_says_what_it_expects():

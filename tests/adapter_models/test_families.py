@@ -9,13 +9,13 @@ from . import samples
 
 def outline(widths, blocks=2, middle=True, name="tiny"):
     """A UNet as ComfyUI lays it out: conv_in, the blocks of a level, and a block that shrinks between levels."""
-    found, stride = [families.Block("input", 0, widths[0], 8)], 8
+    found, stride = [families.UNetBlock("input", 0, widths[0], 8)], 8
     for level, width in enumerate(widths):
         if level:
             stride *= 2
-            found.append(families.Block("input", len(found), widths[level - 1], stride, shrinks=True))
-        found += [families.Block("input", len(found) + i, width, stride) for i in range(blocks)]
-    found.append(families.Block("middle", 0, widths[-1], stride, computes=middle))
+            found.append(families.UNetBlock("input", len(found), widths[level - 1], stride, shrinks=True))
+        found += [families.UNetBlock("input", len(found) + i, width, stride) for i in range(blocks)]
+    found.append(families.UNetBlock("middle", 0, widths[-1], stride, computes=middle))
     return families.UNetOutline(name, tuple(found))
 
 
@@ -23,7 +23,7 @@ SD, XL = (8, 16, 32, 32), (8, 16, 32)
 
 
 def places(config, unet):
-    return [(site.kind, site.index) for site in families.sites_for("file", config, unet)]
+    return [(site.part, site.index) for site in families.sites_for("file", config, unet)]
 
 
 CASES = {
@@ -45,7 +45,7 @@ CASES = {
 @pytest.mark.parametrize(("config", "unet", "expected"), CASES.values(), ids=CASES)
 def test_each_level_finds_its_block(config, unet, expected):
     sites = families.sites_for("file", config, unet)
-    assert [(site.kind, site.index) for site in sites] == expected
+    assert [(site.part, site.index) for site in sites] == expected
     assert [(site.channels, site.stride) for site in sites] == list(zip(config.channels, config.strides, strict=True))
 
 
@@ -84,6 +84,24 @@ def test_another_family_is_refused_with_both_sides_named(config, unet, made_for,
     assert model in error.fix
     for width, stride in zip(config.channels, config.strides, strict=True):
         assert f"{width} (1/{stride})" in error.got
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("SD adapter on SDXL", "This adapter is for SD1.x / SD2.x, and the model is SDXL."),
+        ("SDXL adapter on SD", "This adapter is for SDXL, and the model is SD15."),
+        ("SDXL adapter on the refiner", "This adapter is for SDXL, and the model is SDXLRefiner."),
+        ("SD adapter on the refiner", "The channels of this adapter do not fit the model, SDXLRefiner."),
+        ("SD adapter of other widths", "The channels of this adapter do not fit the model, SD15."),
+        ("other cells", "This adapter fits no known diffusion model."),
+    ],
+)
+def test_the_error_begins_with_the_reason(case, says):
+    config, unet, *_ = WRONG[case]
+    with pytest.raises(FamilyMismatchError) as caught:
+        families.sites_for("my adapter", config, unet)
+    assert str(caught.value).startswith(f"{says}\n")
 
 
 def test_the_error_tells_what_the_model_takes():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models import formats, networks
+from t2i_adapter_pack.adapter_models import shapes as shapes_of
 from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
 
 from . import samples
@@ -13,7 +14,7 @@ LAYOUTS = pytest.mark.parametrize(("config", "naming"), samples.LAYOUTS.values()
 def shapes_in_file(config, naming):
     """Shapes by normalised names, of a file in a layout."""
     tensors = samples.named(samples.weights(config), config, naming)
-    return {name: tuple(tensor.shape) for name, tensor in formats.normalise("file", tensors).items()}
+    return {name: tuple(tensor.shape) for name, tensor in formats.strip_prefixes("file", tensors).items()}
 
 
 def rows_that_match(shapes):
@@ -34,7 +35,7 @@ def test_exactly_one_row_matches_each_layout(config, naming):
 @LAYOUTS
 def test_the_config_comes_from_shapes_alone(config, naming):
     shapes = shapes_in_file(config, naming)
-    assert formats.read_config("file", formats.detect("file", shapes), shapes, {}) == config
+    assert shapes_of.read_config("file", formats.detect("file", shapes), shapes, {}) == config
 
 
 @LAYOUTS
@@ -42,7 +43,7 @@ def test_the_names_become_those_of_the_network(config, naming):
     row = formats.detect("file", shapes := shapes_in_file(config, naming))
     renamed = {row.rename(name, config.num_res_blocks): shape for name, shape in shapes.items()}
     assert renamed == samples.shapes_of(config)
-    network = networks.build(config, device="meta")
+    network = networks.build_adapter(config, device="meta")
     assert {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()} == renamed
 
 
@@ -59,7 +60,7 @@ def test_the_names_become_those_of_the_network(config, naming):
     ids=["sketch sd14", "depth sd14", "canny XL", "openpose XL", "color sd14", "tiny of the paper"],
 )
 def test_published_sizes_have_the_published_number_of_weights(config, tensors, parameters):
-    state = networks.build(config, device="meta").state_dict()
+    state = networks.build_adapter(config, device="meta").state_dict()
     assert len(state) == tensors
     assert sum(tensor.numel() for tensor in state.values()) == parameters
 
@@ -79,7 +80,7 @@ def test_strides_follow_from_the_levels_that_shrink(config, strides):
 
 def read(config, naming="original", **json):
     shapes = shapes_in_file(config, naming)
-    return formats.read_config("file", formats.detect("file", shapes), shapes, json)
+    return shapes_of.read_config("file", formats.detect("file", shapes), shapes, json)
 
 
 @pytest.mark.parametrize("name", samples.COMMON)
@@ -135,7 +136,7 @@ def test_a_config_json_that_lost_an_entry_still_gives_the_same_config(lost):
 def test_a_first_layer_that_fits_no_picture_is_refused(width):
     shapes = {**shapes_in_file(samples.full(), "original"), "conv_in.weight": (8, width, 3, 3)}
     with pytest.raises(NotAnAdapterError, match=f"first layer of {width} channels"):
-        formats.read_config("file", formats.detect("file", shapes), shapes, {})
+        shapes_of.read_config("file", formats.detect("file", shapes), shapes, {})
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (8, 64)])
@@ -144,7 +145,7 @@ def test_weights_of_too_few_dimensions_are_refused(shape):
         shapes = {**shapes_in_file(samples.full(1), "original"), name: shape}
         row = formats.detect("file", shapes)
         try:
-            config = formats.read_config("file", row, shapes, {})
+            config = shapes_of.read_config("file", row, shapes, {})
         except (CorruptFileError, NotAnAdapterError):
             continue
         assert config == samples.full(1)
@@ -158,7 +159,7 @@ PREFIXES = ("", "adapter.", "module.", "module.adapter.", "adapter.module.")
 def test_prefixes_of_trainers_are_stripped(prefix, name):
     tensors = samples.weights(samples.COMMON[name])
     for layout in (tensors, samples.as_diffusers(tensors, samples.COMMON[name])):
-        got = formats.normalise("file", samples.prefixed(prefix, layout))
+        got = formats.strip_prefixes("file", samples.prefixed(prefix, layout))
         assert got.keys() == layout.keys()
         assert all(got[key] is layout[key] for key in layout)
 
@@ -177,23 +178,23 @@ def test_the_entries_of_a_bundle_are_listed_and_each_can_be_chosen(prefix):
     assert formats.members(tensors) == ("canny", "color", "sketch")
     for seed, name in enumerate(("sketch", "canny", "color")):
         config = samples.light() if name == "color" else samples.full(1)
-        got = formats.normalise("file", tensors, name)
+        got = formats.strip_prefixes("file", tensors, name)
         assert samples.same_bits(got, samples.weights(config, seed))
 
 
 def test_a_bundle_of_one_needs_no_choice():
-    assert samples.same_bits(formats.normalise("file", bundle("depth")), samples.weights(samples.full(1)))
+    assert samples.same_bits(formats.strip_prefixes("file", bundle("depth")), samples.weights(samples.full(1)))
 
 
 @pytest.mark.parametrize("member", [None, "depth", ""])
 def test_a_bundle_of_several_asks_for_a_choice_and_names_them(member):
     with pytest.raises(NotAnAdapterError, match=r"bundle of canny, sketch.*'file#canny'"):
-        formats.normalise("file", bundle("sketch", "canny"), member)
+        formats.strip_prefixes("file", bundle("sketch", "canny"), member)
 
 
 def test_an_entry_of_a_file_that_is_no_bundle_is_refused():
     with pytest.raises(NotAnAdapterError, match="without an entry 'sketch'"):
-        formats.normalise("file", samples.weights(samples.full()), "sketch")
+        formats.strip_prefixes("file", samples.weights(samples.full()), "sketch")
 
 
 def test_a_plain_file_has_no_entries():

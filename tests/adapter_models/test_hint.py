@@ -145,7 +145,7 @@ SHAPES = [(3, 4, 4), (1, 5, 4, 4), (1, 0, 4, 4), (0, 3, 4, 4), (1, 3, 0, 4), (1,
 def test_what_is_no_picture_is_refused_with_its_shape(shape):
     with pytest.raises(HintError, match=r"image: got a tensor of shape \(") as caught:
         hint.check_hint("image", torch.zeros(shape))
-    assert ("The image is empty" in str(caught.value)) == (0 in shape)
+    assert str(caught.value).startswith("The image is empty.") == (0 in shape)
 
 
 @pytest.mark.parametrize(

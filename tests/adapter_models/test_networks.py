@@ -28,7 +28,7 @@ def from_diffusers(config, folder):
     json = samples.diffusers_config(config)
     theirs = T2IAdapter(**{name: value for name, value in json.items() if not name.startswith("_")}).eval()
     theirs.save_pretrained(folder)
-    network, info = loading.load(folder)
+    network, info = loading.load_adapter_file(folder)
     assert network.config == config
     assert info.layout == "diffusers"
     # Kernels round by where the weights lie in memory, and in a mapped file they lie anywhere.
@@ -53,7 +53,7 @@ def from_core(core, config, folder):
     else:
         shape = (config.kernel_size, config.identity_skip, config.conv_down, config.unshuffle == 16)
         theirs = core.Adapter(channels, blocks, cin, *shape)
-    network, info = loading.load(samples.save(folder, theirs.eval().state_dict(), "pth"))
+    network, info = loading.load_adapter_file(samples.save(folder, theirs.eval().state_dict(), "pth"))
     assert network.config == config
     assert info.layout == "original (TencentARC)"
     return theirs, network
@@ -125,7 +125,7 @@ def test_a_residual_convolution_equals_that_of_comfyui_on_equal_widths(core, tmp
     config = samples.full(1, **changes)
     torch.manual_seed(0)
     theirs = core.Adapter([8] * 4, 1, 64, 1, False, False, False).eval()
-    ours = networks.build(config).eval()
+    ours = networks.build_adapter(config).eval()
     ours.load_state_dict(theirs.state_dict())
     image = picture(1, (128, 64))
     assert differences(ours(image), core_features(theirs(image), xl=False)) == 0
@@ -153,7 +153,7 @@ ALL = {**samples.COMMON, **samples.ORIGINAL_ONLY}
 @pytest.mark.parametrize("name", ALL)
 def test_each_level_has_its_width_and_its_size_rounded_up(name):
     config = ALL[name]
-    network = networks.build(config)
+    network = networks.build_adapter(config)
     for cells in ((1, 1), (5, 3), (8, 9)):
         size = tuple(config.unshuffle * count for count in cells)
         for level, width, stride in zip(
@@ -165,7 +165,7 @@ def test_each_level_has_its_width_and_its_size_rounded_up(name):
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["full 1 channel", "XL 3 channels", "light a quarter"])
 def test_rows_of_a_batch_are_independent(name):
-    network = networks.build(samples.COMMON[name])
+    network = networks.build_adapter(samples.COMMON[name])
     image = picture(samples.COMMON[name].image_channels, (96, 64), batch=3)
     together = network(image)
     for row in range(3):
@@ -192,6 +192,6 @@ def test_a_block_adds_its_residual_by_hand():
 
 
 def test_building_on_meta_allocates_nothing():
-    network = networks.build(samples.full(channels=(320, 640, 1280, 1280)), device="meta")
+    network = networks.build_adapter(samples.full(channels=(320, 640, 1280, 1280)), device="meta")
     assert all(parameter.is_meta for parameter in network.parameters())
-    assert not networks.build(samples.full()).conv_in.weight.is_meta
+    assert not networks.build_adapter(samples.full()).conv_in.weight.is_meta

@@ -11,7 +11,8 @@ import t2i_adapter_pack
 import torch
 from safetensors.torch import save_file
 from t2i_adapter_pack.adapter_models import loading, style_and_fuser
-from t2i_adapter_pack.adapter_models.errors import FILE_ERRORS, CorruptFileError, NotAnAdapterError
+from t2i_adapter_pack.adapter_models.errors import ADAPTER_FILE_ERRORS as FILE_ERRORS
+from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
 from t2i_adapter_pack.common import files
 
 from . import companion_samples, samples
@@ -35,10 +36,10 @@ from t2i_adapter_pack.common import files
 
 linear = lambda: torch.nn.Linear(200, 200)
 LOADS = {
-    "adapter": lambda path: loading.load(path)[0],
+    "adapter": lambda path: loading.load_adapter_file(path)[0],
     "style": lambda path: style_and_fuser.load_companion(style_and_fuser.STYLE_ADAPTER, path),
     "fuser": lambda path: style_and_fuser.load_companion(style_and_fuser.FUSER, path),
-    "annotator": lambda path: weights.fill("", "", linear, files.read(path, FILE_ERRORS).tensors),
+    "annotator": lambda path: weights.fill("", "", linear, files.read_weights(path, FILE_ERRORS).tensors),
 }
 for path in sorted(Path(folder).iterdir()):
     print(path.name, flush=True)
@@ -74,7 +75,7 @@ def test_a_file_that_is_cut_while_in_use_ends_nothing(tmp_path):
 def test_nothing_but_what_is_used_stays_in_memory(container, tmp_path):
     """No view of a buffer that holds more: the other networks of a bundle or checkpoint go."""
     tensors = samples.weights(samples.full(1))
-    for name, tensor in files.read(samples.save(tmp_path, tensors, container), FILE_ERRORS).tensors.items():
+    for name, tensor in files.read_weights(samples.save(tmp_path, tensors, container), FILE_ERRORS).tensors.items():
         assert tensor.untyped_storage().nbytes() == tensor.nbytes, name
 
 
@@ -99,7 +100,7 @@ def test_only_the_chosen_entry_of_a_bundle_is_read(container, tmp_path, monkeypa
         content |= samples.prefixed(f"adapters.{name}.", samples.weights(samples.full(1), seed))
     path = samples.save(tmp_path, content, container)
     counted = read_bytes(monkeypatch)
-    network, _ = loading.load(path, member="depth")
+    network, _ = loading.load_adapter_file(path, member="depth")
     assert samples.same_bits(network.state_dict(), samples.weights(samples.full(1), 1))
     assert sum(counted) == sum(tensor.nbytes for tensor in network.state_dict().values())
 
@@ -109,7 +110,7 @@ def test_of_what_is_something_else_nothing_is_read(container, tmp_path, monkeypa
     path = samples.save(tmp_path, {"control_model.input_blocks.0.weight": torch.zeros(64, 64)}, container)
     counted = read_bytes(monkeypatch)
     with pytest.raises(NotAnAdapterError, match="a ControlNet"):
-        loading.load(path)
+        loading.load_adapter_file(path)
     with pytest.raises(NotAnAdapterError, match="a ControlNet"):
         style_and_fuser.load_companion(style_and_fuser.FUSER, path)
     assert counted == []
@@ -128,7 +129,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, container, tmp_
         return outlines
 
     with pytest.raises(CorruptFileError, match=r"changed while it was read|cut-off file"):
-        files.read(path, FILE_ERRORS, pick)
+        files.read_weights(path, FILE_ERRORS, pick)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.int8, torch.bool, torch.complex64, torch.float8_e5m2])
@@ -139,7 +140,7 @@ def test_numbers_of_every_kind_come_back(dtype, tmp_path):
         "c": torch.ones(2, 3).to(dtype),
     }
     save_file(tensors, path := tmp_path / "x.safetensors")
-    assert samples.same_bits(dict(files.read(path, FILE_ERRORS).tensors), tensors)
+    assert samples.same_bits(dict(files.read_weights(path, FILE_ERRORS).tensors), tensors)
 
 
 def test_headers_are_read_as_safetensors_reads_them(tmp_path):
@@ -149,7 +150,7 @@ def test_headers_are_read_as_safetensors_reads_them(tmp_path):
     for number, (config, naming) in enumerate(samples.LAYOUTS.values()):
         path = tmp_path / f"{number}.safetensors"
         save_file(samples.named(samples.weights(config), config, naming), path, {"number": str(number)})
-        found = files.read(path, FILE_ERRORS)
+        found = files.read_weights(path, FILE_ERRORS)
         with safe_open(path, "pt") as file:
             assert found.metadata == file.metadata()
             names = file.keys()

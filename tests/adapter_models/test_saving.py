@@ -9,13 +9,13 @@ from t2i_adapter_pack.adapter_models import networks, saving
 from t2i_adapter_pack.adapter_models.conditions import CONDITIONS
 from t2i_adapter_pack.adapter_models.errors import AdapterError
 from t2i_adapter_pack.adapter_models.formats import FORMATS
-from t2i_adapter_pack.adapter_models.loading import load
+from t2i_adapter_pack.adapter_models.loading import load_adapter_file
 
 from . import samples
 
 
 def build(config, seed=0):
-    network = networks.build(config)
+    network = networks.build_adapter(config)
     network.load_state_dict(samples.weights(config, seed))
     return network
 
@@ -65,7 +65,7 @@ BOTH = [samples.full(1), samples.full(3), samples.xl(1), samples.xl(3), samples.
 @pytest.mark.parametrize("config", BOTH, ids=str)
 def test_saved_and_loaded_again_it_is_the_same(tmp_path, config, layout):
     network = build(config)
-    loaded, info = load(save(tmp_path, network, layout))
+    loaded, info = load_adapter_file(save(tmp_path, network, layout))
     assert loaded.config == config
     assert info.layout.startswith(layout)
     assert loaded.state_dict().keys() == network.state_dict().keys()
@@ -75,7 +75,7 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path, config, layout):
 @pytest.mark.parametrize("config", samples.ORIGINAL_ONLY.values(), ids=samples.ORIGINAL_ONLY)
 def test_shapes_that_diffusers_lacks_are_saved_in_the_original_layout_alone(tmp_path, config):
     network = build(config)
-    assert load(save(tmp_path, network, "original"))[0].config == config
+    assert load_adapter_file(save(tmp_path, network, "original"))[0].config == config
     with pytest.raises(AdapterError, match="Set format to original"):
         save(tmp_path, network, "diffusers")
 
@@ -97,7 +97,7 @@ def test_diffusers_loads_it_with_equal_features(tmp_path, config):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_precision_is_that_of_the_file(tmp_path, dtype):
     network = build(samples.full())
-    loaded, info = load(save(tmp_path, network, "original", dtype))
+    loaded, info = load_adapter_file(save(tmp_path, network, "original", dtype))
     assert info.dtype == str(dtype).removeprefix("torch.")
     assert all(torch.equal(t, network.state_dict()[name].to(dtype)) for name, t in loaded.state_dict().items())
     assert next(network.parameters()).dtype == torch.float32
@@ -114,7 +114,7 @@ def test_weights_too_large_for_fp16_are_refused():
 @pytest.mark.parametrize("condition", [row.name for row in CONDITIONS])
 def test_the_loader_reads_the_metadata(tmp_path, condition):
     path = save(tmp_path, build(samples.full()), "original", condition=condition, family="SD2.x", training='{"a": 1}')
-    info = load(path, "t2iadapter_canny_sd15v2.safetensors")[1]
+    info = load_adapter_file(path, "t2iadapter_canny_sd15v2.safetensors")[1]
     assert info.condition.name == condition
     assert info.family == "SD2.x"
     assert info.metadata[saving.TRAINING_KEY] == '{"a": 1}'
@@ -125,13 +125,13 @@ def test_the_loader_reads_the_metadata(tmp_path, condition):
 def test_the_order_of_colours_is_kept_against_the_published_one(tmp_path, bgr):
     """Published SDXL pose adapters take BGR, so without a word in the file that would be assumed of this one."""
     path = save(tmp_path, build(samples.xl(3)), "original", condition="openpose", family="SDXL", bgr=bgr)
-    assert load(path)[1].bgr is bgr
+    assert load_adapter_file(path)[1].bgr is bgr
     save_file(samples.weights(samples.xl(3)), path)
-    assert load(path, "adapter-xl-openpose")[1].bgr
+    assert load_adapter_file(path, "adapter-xl-openpose")[1].bgr
 
 
 def test_what_is_not_known_is_not_written(tmp_path):
-    info = load(save(tmp_path, build(samples.full()), "original"))[1]
+    info = load_adapter_file(save(tmp_path, build(samples.full()), "original"))[1]
     assert (info.condition, info.family) == (None, None)
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 from t2i_adapter_pack.adapter_models.errors import AdapterError
-from t2i_adapter_pack.adapter_models.weights import INTERPOLATIONS, NEUTRAL, PRESETS, Moment, Schedule, Weights
+from t2i_adapter_pack.adapter_models.weights import INTERPOLATIONS, LEVEL_PRESETS, NEUTRAL, Moment, Schedule, Weights
 
 
 def moments(count):
@@ -23,12 +23,12 @@ def test_neutral_weights_change_nothing():
 
 
 def test_every_preset_has_four_levels_and_a_name_of_its_own():
-    assert all(len(preset.levels) == 4 for preset in PRESETS)
-    assert len({preset.name for preset in PRESETS}) == len(PRESETS)
+    assert all(len(preset.levels) == 4 for preset in LEVEL_PRESETS)
+    assert len({preset.name for preset in LEVEL_PRESETS}) == len(LEVEL_PRESETS)
 
 
 def test_the_soft_preset_grows_from_fine_to_coarse():
-    levels = {preset.name: preset.levels for preset in PRESETS}["soft (prompt first)"]
+    levels = {preset.name: preset.levels for preset in LEVEL_PRESETS}["soft (prompt first)"]
     assert levels == (0.25, 0.62, 0.825, 1.0)
 
 

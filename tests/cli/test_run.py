@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models.loading import load
+from t2i_adapter_pack.adapter_models.loading import load_adapter_file
 from t2i_adapter_pack.training.checkpoints import load_state
 
 from ..training import datasets
@@ -62,11 +62,11 @@ def test_shards_train_as_folders_do_and_an_adapter_is_trained_further(command, t
     first = tmp_path / "runs" / "run" / "run.safetensors"
     assert command(adapter=first, name="further", format="diffusers", size=None, dtype="fp16") == 1
     assert command(adapter=first, name="further", size=None, dtype="fp16") == 0
-    network, info = load(tmp_path / "runs" / "further" / "further.safetensors")
+    network, info = load_adapter_file(tmp_path / "runs" / "further" / "further.safetensors")
     assert info.dtype == "float16"
     assert info.condition.name == "canny"
     assert any(
-        not torch.equal(weight.float(), load(first)[0].state_dict()[name])
+        not torch.equal(weight.float(), load_adapter_file(first)[0].state_dict()[name])
         for name, weight in network.state_dict().items()
     )
 
@@ -76,10 +76,10 @@ def test_a_new_adapter_begins_with_another_ones_weights(command, tmp_path):
     first = tmp_path / "runs" / "run" / "run.safetensors"
     begin = {"start_from": first, "name": "begun", "image_channels": 1, "learning_rate": 1e-9, "steps": 1}
     assert command(condition="sketch", annotator="clean-sketch", **begin) == 0
-    begun, info = load(tmp_path / "runs" / "begun" / "begun.safetensors")
+    begun, info = load_adapter_file(tmp_path / "runs" / "begun" / "begun.safetensors")
     assert info.condition.name == "sketch"
     assert begun.config.image_channels == 1
-    before = load(first)[0].state_dict()
+    before = load_adapter_file(first)[0].state_dict()
     same = [torch.allclose(weight, before[name], atol=1e-6) for name, weight in begun.state_dict().items()
             if weight.shape == before[name].shape]  # fmt: skip
     assert all(same)
@@ -89,7 +89,7 @@ def test_a_new_adapter_begins_with_another_ones_weights(command, tmp_path):
 def test_diffusers_folders_are_written(command, tmp_path):
     assert command(size="base", format="diffusers", steps=1) == 0
     folder = tmp_path / "runs" / "run" / "run"
-    assert load(folder)[1].layout == "diffusers"
+    assert load_adapter_file(folder)[1].layout == "diffusers"
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on_bit_for_bit(command, tmp_path, monkeypatch, caplog):
@@ -109,7 +109,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_bit_for_bit(command, tmp_path
     assert signal.getsignal(signal.SIGINT) is handler
     assert "stopped after step 3" in caplog.text
     assert len(state(tmp_path)["losses"]) == 3
-    load(tmp_path / "runs" / "run" / "run_step_00000003.safetensors")
+    load_adapter_file(tmp_path / "runs" / "run" / "run_step_00000003.safetensors")
     monkeypatch.undo()
     for folder in ("run", "run/cache"):
         (tmp_path / "runs" / folder / ".half.part").write_bytes(b"of a run that was killed")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models import loading
-from t2i_adapter_pack.adapter_models.errors import FILE_ERRORS, AdapterError, CorruptFileError
+from t2i_adapter_pack.adapter_models.errors import ADAPTER_FILE_ERRORS as FILE_ERRORS
+from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError
 from t2i_adapter_pack.common import files, opcodes, pickles
 
 from ..adapter_models import samples
@@ -42,7 +43,7 @@ def deep(depth: int) -> dict[str, object]:
 @pytest.mark.parametrize("depth", [30, 200])
 def test_dictionaries_that_refer_to_each_other_are_refused(depth, container, tmp_path):
     path = samples.save(tmp_path, deep(depth), container)
-    for way in (files.read, files.tensor_names, lambda path, _: loading.load(path)):
+    for way in (files.read_weights, files.tensor_names, lambda path, _: loading.load_adapter_file(path)):
         with pytest.raises(CorruptFileError, match="dictionaries nested too deep"):
             way(path, FILE_ERRORS)
 
@@ -50,7 +51,7 @@ def test_dictionaries_that_refer_to_each_other_are_refused(depth, container, tmp
 @pytest.mark.parametrize("container", ["ckpt", "legacy.ckpt"])
 def test_each_dictionary_is_visited_once(container, tmp_path):
     path = samples.save(tmp_path, deep(12), container)
-    assert list(files.read(path, FILE_ERRORS).tensors) == [".".join(["a"] * 12 + ["weight"])]
+    assert list(files.read_weights(path, FILE_ERRORS).tensors) == [".".join(["a"] * 12 + ["weight"])]
 
 
 def test_names_that_grow_with_each_level_are_refused(tmp_path):
@@ -58,13 +59,15 @@ def test_names_that_grow_with_each_level_are_refused(tmp_path):
     for _ in range(10):
         inner = {"x" * 10_000: inner}
     with pytest.raises(CorruptFileError, match="a name of"):
-        files.read(samples.save(tmp_path, inner, "ckpt"), FILE_ERRORS)
+        files.read_weights(samples.save(tmp_path, inner, "ckpt"), FILE_ERRORS)
 
 
 def test_too_many_names_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(pickles, "MOST_ENTRIES", 100)
+    monkeypatch.setattr(pickles, "MOST_PICKLED_ENTRIES", 100)
     with pytest.raises(CorruptFileError, match="too many names"):
-        files.read(samples.save(tmp_path, {str(number): torch.zeros(1) for number in range(200)}, "pth"), FILE_ERRORS)
+        files.read_weights(
+            samples.save(tmp_path, {str(number): torch.zeros(1) for number in range(200)}, "pth"), FILE_ERRORS
+        )
 
 
 def packed(path: Path, method: int = zipfile.ZIP_DEFLATED, **more: bytes) -> Path:
@@ -87,7 +90,7 @@ def test_a_compressed_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatc
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_, **__: pytest.fail("a record was read"))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch was asked"))
     with pytest.raises(CorruptFileError, match="it is compressed"):
-        files.read(bomb, FILE_ERRORS)
+        files.read_weights(bomb, FILE_ERRORS)
 
 
 def test_records_that_announce_more_than_the_file_are_refused(tmp_path):
@@ -102,14 +105,14 @@ def test_records_that_announce_more_than_the_file_are_refused(tmp_path):
         at += 46
     path.write_bytes(content)
     with pytest.raises(CorruptFileError, match=r"records of \d+ bytes in a file of"):
-        files.read(path, FILE_ERRORS)
+        files.read_weights(path, FILE_ERRORS)
 
 
 def test_a_large_record_beside_the_tensors_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(pickles, "LARGEST_PICKLE", 100_000)
     path = packed(samples.save(tmp_path, {"a": torch.zeros(1)}, "pth"), zipfile.ZIP_STORED, extra=bytes(200_000))
     with pytest.raises(CorruptFileError, match="bytes beside the tensors"):
-        files.read(path, FILE_ERRORS)
+        files.read_weights(path, FILE_ERRORS)
 
 
 WIDE = {
@@ -124,7 +127,7 @@ def test_tensors_that_announce_more_numbers_than_they_hold_are_refused(wide, con
     path = samples.save(tmp_path, {"a": wide()}, container)
     assert path.stat().st_size < 10_000
     with pytest.raises(CorruptFileError, match=r"a announces \d+ numbers and holds 1"):
-        files.read(path, FILE_ERRORS)
+        files.read_weights(path, FILE_ERRORS)
 
 
 def test_a_storage_of_another_length_than_its_record_is_refused(tmp_path):
@@ -148,7 +151,7 @@ def test_a_storage_of_another_length_than_its_record_is_refused(tmp_path):
             archive.writestr(name, swapped if name == pickle_name else parts[name])
     assert path.stat().st_size <= len(content) + 4096
     with pytest.raises(AdapterError):
-        files.read(path, FILE_ERRORS)
+        files.read_weights(path, FILE_ERRORS)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ def test_headers_of_safetensors_that_lie_are_refused(header, tmp_path):
     text = json.dumps(header).encode()
     (path := tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
     with pytest.raises(CorruptFileError, match="damaged or cut-off file"):
-        files.read(path, FILE_ERRORS)
+        files.read_weights(path, FILE_ERRORS)
 
 
 def test_a_long_header_is_not_read(tmp_path):
@@ -184,7 +187,7 @@ def test_a_long_header_is_not_read(tmp_path):
         file.write((1 << 30).to_bytes(8, "little") + b"{")
         file.truncate((1 << 30) + 100)  # a hole: nothing on the disk
     with pytest.raises(CorruptFileError, match="a header of 1073741824 bytes"):
-        files.read(path, FILE_ERRORS)
+        files.read_weights(path, FILE_ERRORS)
 
 
 # Each level puts the tuple before it into another, once or twice. Hashing visits 2^40, or overflows the stack.
@@ -201,7 +204,11 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_tuples_in_tuples_are_refused_before_anything_hashes_them(place, key, container, tmp_path):
     path = samples.with_instructions(samples.save(tmp_path, {"a": torch.zeros(1), "mark": 0}, container), place(key))
-    for way in (partial(files.read, errors=FILE_ERRORS), partial(files.tensor_names, errors=FILE_ERRORS), loading.load):
+    for way in (
+        partial(files.read_weights, errors=FILE_ERRORS),
+        partial(files.tensor_names, errors=FILE_ERRORS),
+        loading.load_adapter_file,
+    ):
         with pytest.raises(CorruptFileError, match="tuples nested too deep"):
             way(path)
 
@@ -211,10 +218,12 @@ def test_tuples_that_other_programs_save_are_read(container, tmp_path):
     shape = (3, (4, 5))
     beside = {"about": {"shapes": [shape] * 100, shape: (shape, shape)}, ("a", 1): 2}
     path = samples.save(tmp_path, {"a": torch.zeros(1), **beside}, container)
-    assert list(files.read(path, FILE_ERRORS).tensors) == ["a"]
+    assert list(files.read_weights(path, FILE_ERRORS).tensors) == ["a"]
 
 
 def test_a_pickle_of_endless_steps_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(opcodes, "MOST_STEPS", 1000)
     with pytest.raises(CorruptFileError, match="a pickle of more than 1000 steps"):
-        files.read(samples.save(tmp_path, {str(number): torch.zeros(1) for number in range(200)}, "pth"), FILE_ERRORS)
+        files.read_weights(
+            samples.save(tmp_path, {str(number): torch.zeros(1) for number in range(200)}, "pth"), FILE_ERRORS
+        )

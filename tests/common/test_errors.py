@@ -4,7 +4,7 @@ import pytest
 from t2i_adapter_pack.adapter_models import errors as adapters
 from t2i_adapter_pack.annotators import errors as annotators
 from t2i_adapter_pack.common.errors import PackError
-from t2i_adapter_pack.common.files import read, tensor_names
+from t2i_adapter_pack.common.files import read_weights, tensor_names
 from t2i_adapter_pack.training import errors as training
 
 BASES = (adapters.AdapterError, annotators.AnnotatorError, training.TrainingError, training.CheckpointError)
@@ -16,8 +16,10 @@ def test_every_package_has_the_form_from_one_base(kind):
     assert kind.__init__ is PackError.__init__
 
 
-@pytest.mark.parametrize("way", [read, tensor_names])
-@pytest.mark.parametrize("errors", [adapters.FILE_ERRORS, annotators.FILE_ERRORS], ids=["adapters", "annotators"])
+@pytest.mark.parametrize("way", [read_weights, tensor_names])
+@pytest.mark.parametrize(
+    "errors", [adapters.ADAPTER_FILE_ERRORS, annotators.FILE_ERRORS], ids=["adapters", "annotators"]
+)
 def test_a_library_gets_its_own_error_for_a_file(way, errors, tmp_path):
     (path := tmp_path / "x.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
     with pytest.raises(errors.damaged, match="got a damaged or cut-off file") as caught:

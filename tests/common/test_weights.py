@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from t2i_adapter_pack.adapter_models.loading import WEIGHTS_CHECK as OF_ADAPTERS
+from t2i_adapter_pack.adapter_models.loading import ADAPTER_WEIGHTS_CHECK as OF_ADAPTERS
 from t2i_adapter_pack.annotators.weights import WEIGHTS_CHECK as OF_ANNOTATORS
 
 BOTH = pytest.mark.parametrize("check", [OF_ADAPTERS, OF_ANNOTATORS], ids=["adapters", "annotators"])

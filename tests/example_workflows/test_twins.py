@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from t2i_adapter_miniature import measure, scenes
-from t2i_adapter_pack.adapter_models.loading import load
+from t2i_adapter_pack.adapter_models.loading import load_adapter_file
 from t2i_adapter_pack.dev.demo.templates import catalogue, thumbnails, twins
 from t2i_adapter_pack.dev.demo.templates.convert import to_prompt
 
@@ -118,7 +118,7 @@ def test_inpainting_leaves_alone_what_is_not_masked(runs):
 def test_training_leaves_an_adapter_of_the_asked_kind(comfy_server, runs):
     runs("Train your own adapter")
     saved = max((comfy_server.base / "output" / "t2i_adapter").glob("my_canny*.safetensors"))  # others may have run it
-    _, info = load(saved)
+    _, info = load_adapter_file(saved)
     assert (info.condition.name, info.dtype) == ("canny", "float16")
 
 

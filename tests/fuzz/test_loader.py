@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save as save_safetensors
 from t2i_adapter_pack.adapter_models import loading
 from t2i_adapter_pack.adapter_models.errors import AdapterError
-from t2i_adapter_pack.common.files import PICKLE_SUFFIXES, SAFETENSORS_SUFFIXES
+from t2i_adapter_pack.common.containers import SAFETENSORS_SUFFIXES
 
 from ..adapter_models import damage, samples
 from .engine import SHORT
 
-SUFFIXES = (*PICKLE_SUFFIXES, *SAFETENSORS_SUFFIXES, ".txt", "")
+SUFFIXES = (".pth", ".bin", ".ckpt", ".pt", *SAFETENSORS_SUFFIXES, ".txt", "")
 LEAST = samples.full(1, channels=(2, 2, 4, 4))
 suffixes = st.sampled_from(SUFFIXES)
 
@@ -31,9 +31,10 @@ def load(path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network, info = loading.load(path)
+            network, info = loading.load_adapter_file(path)
     except AdapterError as error:
-        assert str(error).startswith(f"{error.where}: got {error.got}; expected {error.expected}.")
+        assert str(error).startswith(f"{error.says}\n{error.where}: got {error.got}; expected {error.expected}.")
+        assert error.says
         return
     assert info.parameters == sum(weight.numel() for weight in network.state_dict().values())
     assert all(torch.isfinite(weight.float()).all() for weight in network.state_dict().values())

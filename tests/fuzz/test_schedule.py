@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 from t2i_adapter_pack.adapter_models.errors import AdapterError
-from t2i_adapter_pack.adapter_models.weights import INTERPOLATIONS, LEVELS, UNITS, Moment, Schedule, Weights
+from t2i_adapter_pack.adapter_models.weights import INTERPOLATIONS, LEVEL_COUNT, UNITS, Moment, Schedule, Weights
 
 from .engine import SHORT
 
@@ -33,7 +33,8 @@ def test_any_schedule_stays_between_its_strengths_or_is_refused(start, end, name
     try:
         schedule = Schedule(start, end, name, begins, ends, unit)
     except AdapterError as error:
-        assert str(error).startswith("schedule: got ")
+        assert error.says
+        assert "\nschedule: got " in str(error)
         return
     strength = schedule.strength(moment)
     assert math.isfinite(strength)
@@ -43,7 +44,7 @@ def test_any_schedule_stays_between_its_strengths_or_is_refused(start, end, name
 
 
 @SHORT
-@given(st.lists(schedules, max_size=4), st.lists(strengths, min_size=LEVELS, max_size=LEVELS), moments)
+@given(st.lists(schedules, max_size=4), st.lists(strengths, min_size=LEVEL_COUNT, max_size=LEVEL_COUNT), moments)
 def test_weights_multiply(chosen, levels, moment):
     alone = Weights(tuple(levels), schedules=())
     both = alone.times(Weights(schedules=tuple(chosen)))

@@ -57,10 +57,10 @@ def nodes(inside_comfyui) -> dict[str, Any]:
 def loaded(small: tuple[Any, ...], files: dict[str, Path], key: str) -> Any:
     from t2i_adapter_pack.annotators.errors import FILE_ERRORS
     from t2i_adapter_pack.annotators.networks.transformers_models import load_model
-    from t2i_adapter_pack.common.files import read
+    from t2i_adapter_pack.common.files import read_weights
 
     model = next(model for model in small if model.key == key)
-    return load_model(model, read(files[key], FILE_ERRORS).tensors)
+    return load_model(model, read_weights(files[key], FILE_ERRORS).tensors)
 
 
 @pytest.mark.parametrize("row", SCENES, ids=lambda row: row.key)

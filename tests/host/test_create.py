@@ -188,8 +188,10 @@ def test_layouts_that_can_not_hold_it_are_told_and_nothing_is_written(sd, output
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
 def test_precision_of_the_file(sd, output, dtype):
-    from t2i_adapter_pack.adapter_models.loading import load
-    from t2i_adapter_pack.nodes.load import DTYPES
+    from t2i_adapter_pack.adapter_models.loading import load_adapter_file
+    from t2i_adapter_pack.nodes.load import COMPUTE_DTYPES
 
     save(create(sd), filename_prefix="x", dtype=dtype)
-    assert load(output / "x_00001_.safetensors")[1].dtype == str(DTYPES[dtype]).removeprefix("torch.")
+    assert load_adapter_file(output / "x_00001_.safetensors")[1].dtype == str(COMPUTE_DTYPES[dtype]).removeprefix(
+        "torch."
+    )

@@ -109,7 +109,7 @@ def test_the_table_of_adapters_agrees_with_what_the_pack_picks(schemas):
         assert found.name == condition, file
         assert set(re.findall(r"\*\*([^*]+)\*\*", annotator)) <= names, file
         if condition != "style":
-            info = SimpleNamespace(name=file, condition=found, family=conditions.family_of(file, {}))
+            info = SimpleNamespace(name=file, condition=found, family=conditions.stated_family(file, {}))
             preset = preset_for(SimpleNamespace(info=info))
             assert resolution == str(preset.resolution), file
             assert re.split(r",| and ", preset.means)[0] in annotator, file

@@ -177,6 +177,7 @@ def test_a_missing_file_says_what_to_do(folder, loader):
     tiny.save_adapter(folder / "controlnet", tiny.adapter_config(), name="a")
     message = loader.validate_inputs("gone.safetensors")
     assert message == (
+        "This file is not in ComfyUI's folders.\n"
         "adapter_name 'gone.safetensors': got no such file; expected one of 1 files in models/controlnet and "
         "models/t2i_adapter. Put the file there and refresh the node definitions (R)."
     )

@@ -119,14 +119,14 @@ def test_a_finished_run_is_found_again_and_can_be_lengthened(sd, monkeypatch):
 
 
 def test_checkpoints_are_adapters_to_load(sd, output):
-    from t2i_adapter_pack.adapter_models.loading import load
+    from t2i_adapter_pack.adapter_models.loading import load_adapter_file
 
     adapter = create(sd, kind="canny")
     trained = train(sd, adapter, save_every=2)[0]
     files = sorted(path.name for path in (output / "t2i_adapters" / "run").iterdir())
     steps = ["run_step_00000002.safetensors", "run_step_00000004.safetensors"]
     assert files == [*steps, "settings.json", "training_state.pt"]
-    network, info = load(output / "t2i_adapters" / "run" / steps[1])
+    network, info = load_adapter_file(output / "t2i_adapters" / "run" / steps[1])
     assert all(torch.equal(tensor, weights(trained)[name]) for name, tensor in network.state_dict().items())
     assert info.condition.name == "canny"
     facts = json.loads(info.metadata["t2i_adapter.training"])

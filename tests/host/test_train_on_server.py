@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from t2i_adapter_pack.adapter_models.loading import load
+from t2i_adapter_pack.adapter_models.loading import load_adapter_file
 from t2i_adapter_pack.dev.tasks import client
 
 pytestmark = pytest.mark.host
@@ -64,7 +64,7 @@ def run(server: Any, **settings: Any) -> client.Result:
 def test_from_pictures_to_a_picture(comfy_server):
     run(comfy_server)
     output = Path(comfy_server.base, "output")
-    network, info = load(output / "lesson" / "canny_00001_.safetensors")
+    network, info = load_adapter_file(output / "lesson" / "canny_00001_.safetensors")
     assert (info.condition.name, info.dtype) == ("canny", "float16")
     assert network.config.image_channels == 1
     assert list(output.glob("trained_*.png"))

@@ -88,7 +88,7 @@ def test_a_level_alone_changes_its_own_site_alone(scene, level):
 
     patched.set_model_input_block_patch(watch)
     tiny.sample(patched, tiny.latent(16, 16), steps=1)
-    order = [(site.kind, site.index) for site in engine_sites(patched)]
+    order = [(site.part, site.index) for site in engine_sites(patched)]
     assert [seen[site] for site in order] == [number == level for number in range(1, 5)]
 
 

@@ -143,7 +143,7 @@ def adapter_config(kind: str = "SD", /, image_channels: int = 3, **changes: Any)
 
 def adapter_weights(config: networks.AdapterConfig, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random weights in the original layout."""
-    network = networks.build(config)
+    network = networks.build_adapter(config)
     randomise(network, seed)
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 

@@ -25,7 +25,7 @@ def alphas() -> torch.Tensor:
 def adapter(seed: int = 0, config: networks.AdapterConfig = CONFIG) -> networks.Adapter:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return networks.build(config)
+        return networks.build_adapter(config)
 
 
 class ToyUNet(nn.Module):

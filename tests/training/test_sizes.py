@@ -9,14 +9,14 @@ from t2i_adapter_pack.training.sizes import SIZES, config_for
 
 def outline(widths, blocks=2):
     """A UNet of Stable Diffusion's kind: each level ends in a block that shrinks, but for the last."""
-    found, stride = [families.Block("input", 0, widths[0], 8)], 8
+    found, stride = [families.UNetBlock("input", 0, widths[0], 8)], 8
     for level, width in enumerate(widths):
         if level:
             stride *= 2
-            found.append(families.Block("input", len(found), widths[level - 1], stride, shrinks=True))
+            found.append(families.UNetBlock("input", len(found), widths[level - 1], stride, shrinks=True))
         for _ in range(blocks):
-            found.append(families.Block("input", len(found), width, stride))
-    return families.UNetOutline("tiny", (*found, families.Block("middle", 0, widths[-1], stride)))
+            found.append(families.UNetBlock("input", len(found), width, stride))
+    return families.UNetOutline("tiny", (*found, families.UNetBlock("middle", 0, widths[-1], stride)))
 
 
 SD = outline((320, 640, 1280, 1280))
@@ -35,7 +35,7 @@ XL = outline((320, 640, 1280))
     ],
 )
 def test_the_published_sizes(unet, size, channels, parameters):
-    network = networks.build(config_for(unet, size, channels), device="meta")
+    network = networks.build_adapter(config_for(unet, size, channels), device="meta")
     assert sum(weight.numel() for weight in network.parameters()) == parameters
 
 
