@@ -12,7 +12,7 @@ from .errors import (
     NotAnAdapterError,
     UnsafeFileError,
 )
-from .loading import AdapterInfo
+from .info import AdapterInfo
 from .networks import AdapterConfig
 from .standalone import AdapterModule, hint_features, load_adapter, unet_residuals
 

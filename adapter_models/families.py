@@ -126,13 +126,13 @@ def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[
                           for row in rows) or "a UNet of three or four resolutions"  # fmt: skip
     raise FamilyMismatchError(
         where,
-        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {family_of(config)}",
+        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {shape_family(config)}",
         f"{wanted}, as the MODEL {outline.name} takes",
         f"Load a checkpoint that the adapter was made for, or an adapter made for {outline.name}.",
     )
 
 
-def family_of(config: AdapterConfig) -> str:
+def shape_family(config: AdapterConfig) -> str:
     """Name the family an adapter is made for, from its strides alone."""
     known = {(8, 16, 32, 64): "SD1.x / SD2.x", (16, 16, 32, 32): "SDXL", (8, 16, 32): "SD1.x / SD2.x or SDXL"}
     return known.get(config.strides, "no known UNet")
