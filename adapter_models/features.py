@@ -91,6 +91,7 @@ def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> No
             f"features beyond {largest:.0f}, which the diffusion model's {dtype} can't hold",
             "smaller ones",
             "Start ComfyUI with --bf16-unet or --fp32-unet, or use another file.",
+            says="The adapter's features are too large for the model's precision.",
         )
 
 

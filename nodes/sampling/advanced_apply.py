@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ...adapter_models.errors import AdapterError
 
-WHERE = "Apply Advanced ControlNet with a T2I-Adapter"
-# Kinds of its weights that mean something for four levels; the others count a ControlNet's blocks.
-KINDS = ("default", "universal", "t2iadapter")
+ADVANCED_APPLY = "Apply Advanced ControlNet with a T2I-Adapter"
+# Types of weights that fit four levels; the others count a ControlNet's blocks.
+_WEIGHT_TYPES = ("default", "universal", "t2iadapter")
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,14 @@ class Overrides:
         for weights in [self.weights] if self.weights is not None else own:
             if weights is None:
                 continue
-            if weights.weight_type not in KINDS or getattr(weights, "weight_mask", None) is not None:
-                masked = "with a mask" if weights.weight_type in KINDS else f"of the kind {weights.weight_type}"
+            if weights.weight_type not in _WEIGHT_TYPES or getattr(weights, "weight_mask", None) is not None:
+                masked = "with a mask" if weights.weight_type in _WEIGHT_TYPES else f"of the kind {weights.weight_type}"
                 raise AdapterError(
-                    WHERE,
+                    ADVANCED_APPLY,
                     f"weights {masked}",
-                    f"weights of the kinds {', '.join(KINDS)} without a mask",
+                    f"weights of the kinds {', '.join(_WEIGHT_TYPES)} without a mask",
                     "Use T2IAdapter Custom Weights, or T2I-Adapter Level Weights at T2I-Adapter as ControlNet.",
+                    says="These weights are for a ControlNet, and a T2I-Adapter can't follow them.",
                 )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ...adapter_models.calls import Residuals
 from ...adapter_models.errors import AdapterError
-from ...adapter_models.stack import Residuals
 
 Control = Mapping[str, list[Tensor | None]]
 
@@ -69,6 +69,7 @@ def _sum(own: Tensor, previous: Tensor) -> Tensor:
             f"feature maps {tuple(previous.shape)} where ours are {tuple(own.shape)} (rows, channels, height, width)",
             "a ControlNet or T2I-Adapter that was made for this model, with one image or as many as the batch",
             "Remove that other one, or load one for the model's own family.",
+            says="Another ControlNet or T2I-Adapter beside this one does not fit the model.",
         ) from error
     return previous + own
 

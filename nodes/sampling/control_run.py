@@ -12,15 +12,16 @@ from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.applied import AppliedAdapter
+from ...adapter_models.calls import Call, Residuals
 from ...adapter_models.crops import Crops
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.families import Block
-from ...adapter_models.stack import Call, ResidualComputer, Residuals
+from ...adapter_models.stack import ResidualComputer
 from ...adapter_models.weights import Moment, Side, Weights
-from .advanced_apply import WHERE
+from .advanced_apply import ADVANCED_APPLY
 from .keyframes import KeyframeClock
+from .options import adapter_options
 from .state import Clock, Step, chunks_of
-from .wrappers import STEP
 
 # Condition images whose sums a run keeps. More than one only where somebody changes the image between calls.
 HINTS = 4
@@ -47,7 +48,7 @@ class ControlCall:
     @property
     def step(self) -> Step:
         """What the observer has noted of the step; else the order of ComfyUI's own guider, and no areas."""
-        noted: Step | None = self.options.get(STEP)
+        noted = adapter_options(self.options).step
         lists = 1 + max(self.options.get("cond_or_uncond") or [0])
         size = (int(self.x.shape[-2]), int(self.x.shape[-1]))
         return noted or Step(size, {}, ("positive", *("negative",) * lists))
@@ -106,10 +107,11 @@ class ControlRun:
         self.keyframes.go_to(call.sigma)
         if self.keyframes.mask(self._pictures(call)) is not None:
             raise AdapterError(
-                WHERE,
+                ADVANCED_APPLY,
                 "a mask or latent keyframes under a sampler that cuts the picture into tiles without telling where",
                 "one of the two",
                 "Draw the mask into the condition image, or sample without tiles.",
+                says="A mask can't act under a sampler that tiles the picture without telling where.",
             )
         rows, device = call.x.shape[0], call.x.device
         levels = self._crops.levels(crops, _shown(len(crops), rows, call.prompts), device=device, dtype=self.dtype)

@@ -17,7 +17,7 @@ from .advanced_apply import Overrides
 
 # Powers of a universal weight's base for the levels, fine to coarse.
 UNIVERSAL_POWERS = (7, 2, 1, 0)
-MIDDLE = "middle_mult"
+_MIDDLE_MULT = "middle_mult"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class KeyframeClock:
     def factors(self, sites: Sequence[Block]) -> tuple[float, ...]:
         """Return the factor of each level that holds now."""
         levels = _levels(self.now.weights, len(sites))
-        middle = getattr(self.now.weights, "extras", {}).get(MIDDLE, 1.0)
+        middle = getattr(self.now.weights, "extras", {}).get(_MIDDLE_MULT, 1.0)
         pairs = zip(levels, sites, strict=True)
         return tuple(self.now.strength * level * (middle if site.kind == "middle" else 1.0) for level, site in pairs)
 

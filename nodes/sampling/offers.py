@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from .control_lists import Control, merge
-from .patches import RESIDUALS
+from .options import changed_options
 
-# Says in transformer_options that control was offered; in a control, that it holds our residuals.
-OFFERED = "t2i_adapter_offered"
+# Marks a control that holds our residuals.
+_OFFERED = "t2i_adapter_offered"
 # In model_options of packs whose wrapper takes `control` for a ControlBase, and calls apply_model: Tiled Diffusion.
 TAKES_CONTROL_OBJECTS = ("tiled_diffusion",)
 
@@ -32,7 +32,7 @@ class OfferedControl(dict[str, list[Tensor | None]]):
     """
 
     def __init__(self, own: Control, previous: Control | None) -> None:
-        super().__init__({**merge(own, previous), OFFERED: []})
+        super().__init__({**merge(own, previous), _OFFERED: []})
         self.previous = previous
 
 
@@ -55,7 +55,7 @@ class OfferingWrapper:
         if previous is None or isinstance(previous, Mapping):
             own = self.offer(args["input"], args["timestep"], options)
             # The patches are told to add nothing, until apply_model takes the residuals back.
-            options = {**options, OFFERED: True, RESIDUALS: {}}
+            options = changed_options(options, offered=True, residuals={})
             c = {**c, "control": OfferedControl(own, previous), "transformer_options": options}
         return self.wrapped(apply_model, {**args, "c": c})
 
@@ -68,20 +68,19 @@ def offering(model_options: dict[str, Any], offer: Offer) -> dict[str, Any]:
     return {**model_options, "model_function_wrapper": OfferingWrapper(wrapped, offer)}
 
 
-def taken_back(control: Any, options: dict[str, Any]) -> tuple[Any, bool]:
-    """Take back what was offered to the one who calls apply_model.
+def taken_back(control: Any, *, offered: bool) -> tuple[Any, bool]:
+    """Take the residuals back out of ``control`` when the other pack calls apply_model.
 
     Args:
         control: As apply_model gets it.
-        options: Its transformer_options; the offer is struck out.
+        offered: Whether the call's control was offered residuals.
 
     Returns:
         The control without our residuals, if it came untouched; and whether the residuals are still to be added: not
-        where the caller has cut the control as it needs it, and not where it has taken the control away.
+        if the caller has cut the control to its needs, and not if it has taken the control away.
     """
-    offered = options.pop(OFFERED, False)
     if isinstance(control, OfferedControl):
         return control.previous, True
-    if isinstance(control, Mapping) and OFFERED in control:
+    if isinstance(control, Mapping) and _OFFERED in control:
         return control, False
     return control, not (offered and control is None)

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...adapter_models.stack import READY_SUMS, AdapterStack, Area, Call, Chunk, ResidualComputer, Residuals, Size
+from ...adapter_models.calls import Area, Call, Chunk, Residuals
+from ...adapter_models.stack import READY_SUMS, AdapterStack, ResidualComputer
+from ...adapter_models.targets import LatentSize
 from ...adapter_models.weights import Moment, Side
 from .clock import Clock
 from .control_lists import as_control, inputs_of
-from .patches import Handed
+from .handed import Handed
 
 logger = logging.getLogger(__name__)
 # The names that guiders give their lists of prompts; any other is taken for a positive one.
@@ -33,7 +35,7 @@ class Step:
         silent: The prompts, named as in ``areas``, that a guider has told for this step: no control here.
     """
 
-    size: Size
+    size: LatentSize
     areas: Mapping[tuple[Any, int], Area]
     sides: tuple[Side, ...]
     silent: frozenset[tuple[Any, int]] = frozenset()
@@ -61,7 +63,7 @@ class SamplingState:
         pictures: int,
         *,
         sigmas: Sequence[float] = (),
-        size: Size | None = None,
+        size: LatentSize | None = None,
         prompts: Mapping[str, Any] | None = None,
         sums: ResidualComputer | None = None,
     ) -> None:
@@ -119,7 +121,7 @@ class SamplingState:
         ranges = zip(self.uses, self.ranges, strict=True)
         return tuple(use.factors(moment if first >= now >= last else None) for use, (first, last) in ranges)
 
-    def step(self, conds: Sequence[Any], size: Size, *, always: bool = False) -> Step | None:
+    def step(self, conds: Sequence[Any], size: LatentSize, *, always: bool = False) -> Step | None:
         """Note the prompts' areas and sides, and which are without control; None where none matters, unless always."""
         areas = {
             (cond["uuid"], number): area_of(cond["area"], size)
@@ -201,7 +203,7 @@ def chunks_of(x: Tensor, options: Mapping[str, Any], step: Step | None) -> list[
     return chunks
 
 
-def area_of(area: Sequence[int], size: Size) -> Area:
+def area_of(area: Sequence[int], size: LatentSize) -> Area:
     """Return height, width, top and left of ComfyUI's ``area`` of any dimensions, cut at the latent's edge."""
     dimensions = len(area) // 2
     (height, width), (top, left) = area[dimensions - 2 : dimensions], area[-2:]
