@@ -60,8 +60,8 @@ def check_strengths(
         if not (most if mean else sum(part[0] for part in parts)) <= limit:
             raise AdapterError(
                 f"Apply T2I-Adapter, {uses[number].adapter.info.name}",
-                f"a strength of {factor:.3g} in all, with which a block would be given {most:.3g}",
-                f"at most {limit:.3g}, what the diffusion model's {dtype} can hold",
+                f"a strength of {factor:.3g} in all, which adds {most:.3g} at a block",
+                f"at most {limit:.3g}, the limit of the diffusion model's {dtype}",
                 "Lower the strength, or its factors in T2I-Adapter Level Weights and T2I-Adapter Schedule.",
                 says="The adapter's strength is too high for the model's precision: the picture would turn black.",
             )

@@ -85,13 +85,13 @@ class ApplyT2IAdapter(io.ComfyNode):
 def _inputs() -> list[Any]:
     percent = {"min": 0.0, "max": 1.0, "step": 0.01}
     return [
-        io.Model.Input("model", tooltip="The diffusion model. It is cloned; this one stays as it is."),
+        io.Model.Input("model", tooltip="The diffusion model. It is cloned, not changed."),
         T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
         io.Image.Input(
             "image",
             tooltip="The condition image, of the kind that the adapter was trained on: white lines on black "
             "for sketch and canny, near is white for depth. Any size. In a batch, picture i takes image i; "
-            "fewer images begin again, more are left out.",
+            "fewer images repeat, extra ones are ignored.",
         ),
         io.Float.Input(
             "strength",
@@ -119,8 +119,8 @@ def _inputs() -> list[Any]:
             "fit",
             options=list(FITS),
             default="crop",
-            tooltip="If the image has another aspect than the picture: crop (default) cuts what stands out, stretch "
-            "deforms it, pad shows it whole and repeats its edge.",
+            tooltip="If the aspect ratios of image and picture differ: crop (default) cuts the edges of the image, "
+            "stretch distorts it, pad shows all of it and repeats its edge.",
         ),
         *_optional_inputs(),
     ]
@@ -131,7 +131,7 @@ def _optional_inputs() -> list[Any]:
         io.Mask.Input(
             "mask",
             optional=True,
-            tooltip="Where it acts: white fully, black not. A batch of masks gives one to each picture.",
+            tooltip="Where it acts: fully where white, not at all where black. In a batch, picture i takes mask i.",
         ),
         WeightsSocket.Input(
             "weights",

@@ -1,4 +1,4 @@
-"""T2I-Adapter as ControlNet: the same residuals behind ComfyUI's CONTROL_NET socket."""
+"""T2I-Adapter as ControlNet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class T2IAdapterToControlNet(io.ComfyNode):
             display_name="T2I-Adapter as ControlNet",
             category="T2I-Adapter",
             description="Use an adapter where a ControlNet goes: Apply ControlNet, tiled upscalers, regional prompts. "
-            "It follows one prompt instead of the whole model.",
+            "It acts on one prompt instead of the whole model.",
             search_aliases=["adapter to controlnet", "control net", "regional", "tile", "upscale"],
             inputs=[
                 T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),

@@ -70,7 +70,7 @@ class ApplyT2IStyleAdapter(io.ComfyNode):
             search_aliases=["style transfer", "apply style model", "reference style", "image prompt", "look"],
             inputs=[
                 io.Conditioning.Input(
-                    "conditioning", tooltip="The positive prompt, from a text encoder of SD1.x. It is left as it is."
+                    "conditioning", tooltip="The positive prompt, from a text encoder of SD1.x. It is not changed."
                 ),
                 StyleAdapterSocket.Input("style_adapter", tooltip="From Load T2I Style Adapter."),
                 io.ClipVisionOutput.Input(

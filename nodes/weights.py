@@ -168,7 +168,7 @@ def _curve(curve: Any) -> Callable[[float], float]:
         return CurveInput.from_raw(curve).interp  # type: ignore[no-any-return]
     except (TypeError, ValueError, LookupError, OverflowError, RuntimeError) as error:
         expected = "points of percent and strength, as [[0, 1], [1, 0]]"
-        fix, says = "Connect a node that makes curves.", "The curve is not a curve."
+        fix, says = "Connect a node that makes curves.", "The curve has no points of percent and strength."
         raise AdapterError(f"{_SCHEDULE}, curve", shown(curve), expected, fix, says=says) from error
 
 
@@ -185,8 +185,8 @@ def _schedule_inputs() -> list[Any]:
             "interpolation",
             options=[row.name for row in INTERPOLATIONS],
             default=INTERPOLATIONS[0].name,
-            tooltip="How it goes from one to the other. constant (default): stays at start_strength. linear: "
-            "evenly. ease in: slowly at first. ease out: slowly at last. ease in-out: slowly at both ends.",
+            tooltip="How the strength changes from start to end. constant (default): stays at start_strength. linear: "
+            "evenly. ease in: slowly at first. ease out: slowly at the end. ease in-out: slowly at both ends.",
         ),
         *_range_inputs(),
         # Socket only: the classic frontend can't edit curves.

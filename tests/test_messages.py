@@ -12,6 +12,13 @@ ROOT = Path(__file__).absolute().parents[1]
 SHIPPED = ("common", "adapter_models", "annotators", "training", "nodes", "cli")
 # Still to be written: a folder that is done leaves this tuple.
 TO_DO = ("common", "adapter_models", "annotators", "training", "nodes", "cli")
+# Parts of these folders that are done.
+DONE = (
+    *(f"adapter_models/{name}.py" for name in ("applied", "bounds", "calls", "combine", "features", "fuser", "gains")),
+    *(f"adapter_models/{name}.py" for name in ("info", "stack", "targets")),
+    *(f"nodes/{name}.py" for name in ("apply", "as_controlnet", "combine", "draw", "info", "style", "weights")),
+    "nodes/sampling/",
+)
 # What makes an error, besides the classes: a library's FileErrors, and the class that a check is given.
 MAKERS = ("damaged", "unsafe", "foreign", "error")
 
@@ -31,7 +38,7 @@ def silent(source: str) -> Iterator[int]:
 def test_every_error_begins_with_a_sentence(path: Path) -> None:
     where = path.relative_to(ROOT).as_posix()
     found = [f"{where}:{line}" for line in silent(path.read_text(encoding="utf-8"))]
-    if not where.startswith(TO_DO):
+    if where.startswith(DONE) or not where.startswith(TO_DO):
         assert found == []
 
 

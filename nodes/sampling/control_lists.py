@@ -1,4 +1,4 @@
-"""Residuals as ComfyUI's ``control`` argument: lists of tensors, of which the UNet takes the last first."""
+"""Residuals as ComfyUI's ``control`` argument: lists of tensors, taken by the UNet from the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def as_control(residuals: Residuals, rows: int, inputs: int) -> dict[str, list[T
         inputs: Length of the list for the input blocks, at least that of the blocks up to the last site.
 
     Returns:
-        Lists of None and of (1 or rows, C, h, w), in the order in which the UNet takes them from the end.
+        Lists of None and of (1 or rows, C, h, w); the UNet takes the last entry first.
     """
     flat = {site: flat_residual(residual, rows) for site, residual in residuals.items()}
     return {

@@ -128,8 +128,8 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
             residuals = run.of_image(self.cond_hint_original, call)
         assert self.outline is not None
         inputs = sum(block.kind == "input" for block in self.outline.blocks)
-        # Core's SDXL adapters start their list with an entry that is never used, and core sums lists from the start.
-        # Ours must be as long to line up with theirs.
+        # Core's SDXL adapters start their list with an unused entry, and core sums lists from the start: ours needs
+        # the same length to line up.
         longer = ("middle", 0) in residuals
         return merge(as_control(residuals, x_noisy.shape[0], inputs + longer), previous)
 

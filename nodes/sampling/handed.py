@@ -26,10 +26,10 @@ class Handed(dict[Site, Tensor]):
         """Refuse a UNet that ran without the patches.
 
         Raises:
-            AdapterError: No patch was called, or that of the input blocks alone, where the middle block has a residual.
+            AdapterError: No patch was called, or only the input patch although the middle block has a residual.
         """
         missing = {kind for kind, _ in self} - self.seen
-        if not missing or self.seen == {"middle"}:  # the latter: another node has switched the input blocks' patch off
+        if not missing or self.seen == {"middle"}:  # the latter: another node has switched the input patch off
             return
         raise AdapterError(
             APPLY_NODE,

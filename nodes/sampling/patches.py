@@ -1,4 +1,4 @@
-"""The patches in the UNet of a MODEL with adapters: they add what the wrappers around its call have put there."""
+"""The patches in the UNet of a MODEL with adapters: they add the residuals that the wrappers hand over."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ...adapter_models.stack import AdapterStack, add_residual
 from .handed import APPLY_NODE, Handed
 from .options import adapter_options, changed_options
 
-# Whose patches resize feature maps: Kohya's deep shrink.
+# Modules whose patches resize feature maps: Kohya's deep shrink.
 RESIZING_PATCHES = ("nodes_model_downscale",)
-# What ComfyUI calls the wrappers around the UNet's forward, and the key of the pack's own.
+# ComfyUI's name for wrappers around the UNet's forward, and the key of the pack's own.
 UNET_WRAPPERS, OWN_WRAPPER = "diffusion_model", "t2i_adapter_unet"
 
 
@@ -41,10 +41,10 @@ class MiddlePatch:
     stack: AdapterStack
 
     def __call__(self, args: dict[str, Any]) -> dict[str, Any]:
-        """Add to the middle block's output, if it is a site and the input blocks had their residuals."""
+        """Add to the middle block's output, if it is a site and the input patch ran."""
         residuals = _residuals(args["transformer_options"], "middle")
         residual = residuals.get(("middle", 0))
-        # A conditional model patch that does not know this patch switches the one of the input blocks alone.
+        # A conditional model patch that does not know this patch switches off only the input patch.
         if residual is None or (isinstance(residuals, Handed) and "input" not in residuals.seen):
             return args
         owned = all(site.computes for use in self.stack.uses for site in use.sites)
@@ -53,12 +53,12 @@ class MiddlePatch:
 
 @dataclass(frozen=True, eq=False)
 class UNetWrapper:
-    """The innermost wrapper around the UNet's forward, which sees what other nodes have made of the call.
+    """The innermost wrapper around the UNet's forward: it sees the call as other nodes changed it.
 
     Attributes:
         handed: The residuals of the call.
-        had_control: The call began with a control, so that None means that another node has taken it away.
-        called: What to do once the UNet has called the patches.
+        had_control: Whether the call began with a control; None then means that another node removed it.
+        called: Called with the residuals after the UNet has run.
     """
 
     handed: Handed
@@ -67,7 +67,7 @@ class UNetWrapper:
 
     def __call__(self, executor: Any, x: Tensor, timesteps: Any = None, context: Any = None, y: Any = None,
                  control: Any = None, transformer_options: Any = None, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
-        """Add nothing in a pass without control (that of a reference picture), and check that the patches run."""
+        """Add nothing in a pass whose control was removed (that of a reference picture); check that the patches run."""
         options = transformer_options or {}
         if self.had_control and control is None:
             return executor(x, timesteps, context, y, None, changed_options(options, residuals={}), *args, **kwargs)
@@ -85,12 +85,12 @@ class UNetWrapper:
 
 
 def traced(unet: Any) -> bool:
-    """Tell whether a UNet was compiled by other means than ComfyUI's node: what runs inside it is traced then."""
+    """Tell whether a UNet is compiled by other means than ComfyUI's node; its patches are then traced."""
     return hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None
 
 
 def resizing(options: Mapping[str, Any]) -> bool:
-    """Tell whether a patch of ``transformer_options`` is known to resize feature maps: no control fits them then."""
+    """Tell whether a patch of ``transformer_options`` is known to resize feature maps; no control fits them."""
     patches = options.get("patches", {})
     found = (*patches.get("input_block_patch", ()), *patches.get("input_block_patch_after_skip", ()))
     return any(str(getattr(patch, "__module__", "")).endswith(RESIZING_PATCHES) for patch in found)
@@ -114,8 +114,8 @@ def _residuals(transformer_options: Mapping[str, Any], kind: BlockKind) -> Resid
 
 
 def _not_recorded(h: Tensor) -> Tensor:
-    """Refuse to be recorded into a CUDA graph: it would add this step's residuals at every step of every run."""
-    # Tracing for a compiler is no recording, and must not meet the question.
+    """Refuse to be recorded into a CUDA graph, which would add this step's residuals at every step of every run."""
+    # Don't let a compiler trace the question.
     if h.is_cuda and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing():
         raise AdapterError(
             APPLY_NODE,

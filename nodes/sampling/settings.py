@@ -37,7 +37,7 @@ def checked_mask(mask: Tensor | None) -> Tensor | None:
             f"shape {tuple(mask.shape)}",
             "a MASK (M, H, W) in [0, 1]",
             "Connect a node that makes masks.",
-            says="The mask is not a mask.",
+            says="The input mask takes a MASK, and this has another shape.",
         )
     if mask.dtype != torch.bool:
         check_hint(f"{APPLY_NODE}, mask", mask.unsqueeze(1))
@@ -64,5 +64,5 @@ def check_settings(fit: str, **numbers: float) -> None:
             f"start_percent {start} after end_percent {end}",
             "start before end",
             "Swap them.",
-            says="The adapter would end before it starts.",
+            says="The adapter ends before it starts.",
         )

@@ -70,7 +70,7 @@ def with_style(conditioning: Sequence[Any], tokens: Tensor) -> list[Any]:
         tokens: (1, n, width).
 
     Returns:
-        New pairs, all else of them kept; the given ones stay as they are.
+        New pairs; the given ones are unchanged.
     """
     styled = []
     for text, values in conditioning:
@@ -81,17 +81,17 @@ def with_style(conditioning: Sequence[Any], tokens: Tensor) -> list[Any]:
 
 
 def styles_of(conditioning: Sequence[Any]) -> list[Tensor]:
-    """Return the different styles that prompts carry, each once, in the order of their first appearance."""
+    """Return the distinct styles that prompts carry, in the order of their first appearance."""
     marks = (mark for _, values in conditioning for mark in values.get(STYLE_MARKS, ()))
     return list({id(mark.tokens): mark.tokens for mark in marks}.values())
 
 
 def put_fused(prompts: list[Any], style: Tensor, fused: Tensor) -> bool:
-    """Replace a style's tokens in a run's prompts by what the fuser made of them.
+    """Replace a style's tokens in a run's prompts by the fused ones.
 
     Args:
         prompts: One of the guider's lists; its entries are replaced by changed copies.
-        style: (1, n, width), the tokens as they stand in the prompts.
+        style: (1, n, width), the tokens in the prompts.
         fused: (1 or pictures, n, width).
 
     Returns:
@@ -102,7 +102,7 @@ def put_fused(prompts: list[Any], style: Tensor, fused: Tensor) -> bool:
         text = prompt.get("model_conds", {}).get(_TEXT)
         for mark in prompt.get(STYLE_MARKS, ()) if text is not None else ():
             own = text.cond[:, mark.start : mark.start + style.shape[1]]
-            # ComfyUI copies the notes of a prompt with an area to one of the other side, whose text is another.
+            # ComfyUI copies the values of a prompt with an area to a prompt of the other side with another text.
             if mark.tokens is style and own.shape[1:] == style.shape[1:] and _carries(own, style):
                 replaced = {**prompt["model_conds"], _TEXT: type(text)(_replaced(text.cond, mark.start, fused))}
                 prompts[number] = {**prompt, "model_conds": replaced}
@@ -115,7 +115,7 @@ def _carries(own: Tensor, style: Tensor) -> bool:
 
 
 def _replaced(text: Tensor, start: int, fused: Tensor) -> Tensor:
-    # A batch of prompts, a batch of pictures, or both: row i takes text and tokens i modulo their number.
+    # Prompts, pictures or both may be a batch: row i takes text and tokens i modulo their number.
     rows = torch.arange(math.lcm(text.shape[0], fused.shape[0]), device=text.device)
     text = text.index_select(0, rows % text.shape[0])
     own = fused.to(text).index_select(0, rows % fused.shape[0])

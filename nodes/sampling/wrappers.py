@@ -1,6 +1,6 @@
-"""What a MODEL with adapters does during a run: the wrappers around its calls.
+"""The wrappers around a MODEL's calls during a run.
 
-Speaks ComfyUI's vocabulary of dictionaries (``transformer_options``, conds) but calls nothing of it.
+They read and write ComfyUI's dictionaries (``transformer_options``, conds), and call none of ComfyUI's functions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .patches import UNET_WRAPPERS, UNetWrapper, resizing, traced
 from .state import SamplingState, chunks_of
 from .style_prompts import put_fused
 
-# Under which ComfyUI keeps the wrapper that swaps in a compiled UNet.
+# Kind and key of ComfyUI's wrapper that swaps in a compiled UNet.
 COMPILE_WRAPPER = ("apply_model", "torch.compile")
 
 
@@ -47,7 +47,7 @@ class SamplingWrappers:
     Attributes:
         stack: The adapters applied to the MODEL.
         cell: Size of a latent cell in pixels.
-        load: Brings a network to its device, given the bytes that its forward takes besides.
+        load: Loads a network to its device, given the bytes that its forward needs besides the weights.
     """
 
     stack: AdapterStack
@@ -70,7 +70,7 @@ class SamplingWrappers:
     @in_node(APPLY_NODE)
     def sampler_sample(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                        noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
-        """Add up the residuals of the first step, and drop what the run made however it ends."""
+        """Compute the residuals of the first step, and drop the state of the run however it ends."""
         size = (int(noise.shape[-2]), int(noise.shape[-1]))
         run = self._run_of(guider, sigmas, noise, size, take_prepared(extra_args["model_options"]))
         self._fuse_style(run, guider.conds, Target(size, noise.device, run.dtype))
@@ -83,7 +83,7 @@ class SamplingWrappers:
         fused = run.sums.fused_style(target)
         if style is None or fused is None:
             return
-        # ComfyUI makes these lists anew for each run; the prompts in them are shared, and are replaced, not changed.
+        # ComfyUI makes new lists for each run, but the prompts in them are shared: replace them, don't change them.
         found = [put_fused(group, style, fused) for group in prompts.values()]
         if not any(found):
             raise AdapterError(
@@ -110,7 +110,7 @@ class SamplingWrappers:
             residuals = run.residuals(chunks_of(x, options, adapter_options(options).step), t[0], x.device)
             return as_control(residuals, x.shape[0], inputs_of(residuals))
 
-        # A control does not follow a feature map that is resized; the patches say so where they are called alone.
+        # A control does not follow a resized feature map.
         return (
             model_options if resizing(model_options.get("transformer_options", {})) else offering(model_options, offer)
         )
@@ -135,12 +135,12 @@ class SamplingWrappers:
         )
 
     def _run(self, model: Any, pictures: int) -> SamplingState:
-        # For samplers that call the model past ComfyUI's own loop.
+        # For samplers that bypass ComfyUI's own loop.
         return SamplingState(self.stack, self.cell, model, pictures)
 
     def observe_run(self, executor: Any, guider: Any, sigmas: Tensor, extra_args: Any, callback: Any,
                     noise: Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
-        """Note, for a CONTROL_NET, which prompts the guider has."""
+        """Record, for a CONTROL_NET, which prompts the guider has."""
         with during_run(extra_args["model_options"], observed=self._run_of(guider, sigmas, noise)):
             return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
@@ -157,7 +157,7 @@ class SamplingWrappers:
     def apply_model(self, executor: Any, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None,
                     control: Any = None, transformer_options: Mapping[str, Any] | None = None,
                     *args: Any, **kwargs: Any) -> Any:  # fmt: skip
-        """Put the residuals of this call where the patches find them."""
+        """Hand the residuals of this call to the patches."""
         options = transformer_options or {}
         own = adapter_options(options)
         run = own.run or self._run(executor.class_obj, x.shape[0])
@@ -175,7 +175,7 @@ class SamplingWrappers:
             # Nothing but the residuals: a compiler watches every attribute that it is handed.
             options = with_adapter_options(options, AdapterOptions(residuals=residuals))
         else:
-            # A control, even if empty, shows whether another node takes it away for a pass.
+            # An empty control shows whether another node removes the control for a pass.
             others = options.get("wrappers", {}).get(UNET_WRAPPERS)
             control = {} if control is None and others else control
             options = UNetWrapper(Handed(residuals), control is not None, run.check_patches).around(options)
