@@ -61,7 +61,7 @@ def check_strengths(
             raise AdapterError(
                 f"Apply T2I-Adapter, {uses[number].adapter.info.name}",
                 f"a strength of {factor:.3g} in all, which adds {most:.3g} at a block",
-                f"at most {limit:.3g}, the limit of the diffusion model's {dtype}",
+                f"at most {limit:.3g}, the most that the diffusion model's {dtype} can hold",
                 "Lower the strength, or its factors in T2I-Adapter Level Weights and T2I-Adapter Schedule.",
                 says="The adapter's strength is too high for the model's precision: the picture would turn black.",
             )
