@@ -59,9 +59,10 @@ def check_strengths(
         limit = min(largest_residual(dtype), *(torch.finfo(dtypes[part[1]]).max for part in parts))
         if not (most if mean else sum(part[0] for part in parts)) <= limit:
             raise AdapterError(
-                f"Apply T2I-Adapter, {uses[number].adapter.info.name}",
+                uses[number].adapter.info.name,
                 f"a strength of {factor:.3g} in all, which adds {most:.3g} at a block",
                 f"at most {limit:.3g}, the most that the diffusion model's {dtype} can hold",
-                "Lower the strength, or its factors in T2I-Adapter Level Weights and T2I-Adapter Schedule.",
+                "Lower the strength, or the factors that multiply it.",
                 says="The adapter's strength is too high for the model's precision: the picture would turn black.",
+                topic="strength",
             )

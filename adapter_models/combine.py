@@ -21,7 +21,7 @@ Method = Literal["sum", "mean", "coadapter"]
 METHODS: tuple[Method, ...] = ("sum", "mean", "coadapter")
 # The fuser was trained with SD1.x adapters only; SDXL adapters have equal widths but other strides.
 FUSED_STRIDES = (8, 16, 32, 64)
-COMBINE_NODE = "Combine T2I-Adapters"
+_WHERE = "combination"
 
 
 @dataclass(eq=False)
@@ -132,7 +132,7 @@ def _part(use: AppliedAdapter, features: AdapterFeatures, batch: int) -> FusedPa
     task = None if condition is None else condition.task
     if task is None:
         raise FamilyMismatchError(
-            COMBINE_NODE,
+            _WHERE,
             f"{use.adapter.info.name}, of no known condition",
             "a checked stack",
             says="The fuser must know what each adapter is for, and this file does not tell.",
@@ -178,16 +178,17 @@ class Combination:
             return
         if self.fuser is None:
             raise AdapterError(
-                COMBINE_NODE,
+                _WHERE,
                 "method coadapter without a fuser",
                 "one",
-                "Connect Load CoAdapter Fuser, or choose sum or mean.",
+                "Give it a fuser, or choose sum or mean.",
                 says="The method coadapter needs a fuser.",
+                topic="no-fuser",
             )
         if self.style is not None and self.style.shape[-1] != self.fuser.network.config.width:
             width = self.fuser.network.config.width
             raise FamilyMismatchError(
-                COMBINE_NODE,
+                _WHERE,
                 f"style tokens of width {self.style.shape[-1]}",
                 f"{width}, as {self.fuser.name} takes",
                 "Use a style adapter and a fuser for the same diffusion model.",
@@ -198,7 +199,7 @@ class Combination:
             condition = _check_use(use, self.fuser)
             if condition in seen:
                 raise AdapterError(
-                    COMBINE_NODE,
+                    _WHERE,
                     f"two adapters of the condition {condition}: {seen[condition]} and {use.adapter.info.name}",
                     "one of each condition, which is how the fuser tells them apart",
                     "Apply one of them, or choose sum or mean.",
@@ -215,7 +216,7 @@ def _check_use(use: AppliedAdapter, fuser: T2IFuser) -> str:
         got = ", ".join(f"{width} (1/{cell})" for width, cell in zip(config.channels, config.strides, strict=True))
         wanted = ", ".join(f"{width} (1/{cell})" for width, cell in zip(expected, FUSED_STRIDES, strict=False))
         raise FamilyMismatchError(
-            COMBINE_NODE,
+            _WHERE,
             f"{info.name} with channels {got}",
             f"{wanted}, the SD1.x adapters that {fuser.name} was made for",
             "Choose the method sum or mean for this adapter.",
@@ -224,7 +225,7 @@ def _check_use(use: AppliedAdapter, fuser: T2IFuser) -> str:
     known = ", ".join(name for name in fuser.conditions if name != "style")
     if info.condition is None:
         raise AdapterError(
-            COMBINE_NODE,
+            _WHERE,
             f"{info.name}, whose condition neither its name nor its metadata tells",
             f"one of {known}",
             "Name the file as it was published, such as coadapter-sketch-sd15v1, or write t2i_adapter.condition into "
@@ -233,7 +234,7 @@ def _check_use(use: AppliedAdapter, fuser: T2IFuser) -> str:
         )
     if info.condition.name not in fuser.conditions or info.condition.name == "style":
         raise AdapterError(
-            COMBINE_NODE,
+            _WHERE,
             f"{info.name}, an adapter of the condition {info.condition.name}",
             f"one of {known}, which the fuser knows",
             "Choose the method sum or mean for this adapter.",

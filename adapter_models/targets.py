@@ -146,9 +146,9 @@ class TargetInputs:
 def empty_batch(got: str) -> AdapterError:
     """Return the error for a run that generates no picture."""
     return AdapterError(
-        "Apply T2I-Adapter",
+        "latent",
         got,
         "at least one picture to make",
-        "Check the node that makes the latent.",
         says="The latent is empty, so there is no picture to make.",
+        topic="latent",
     )

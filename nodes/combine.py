@@ -6,12 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..adapter_models.combine import COMBINE_NODE, METHODS, Method, T2IFuser
+from ..adapter_models.combine import METHODS, Method, T2IFuser
 from . import host
 from .inputs import checked, name_error
 from .loading import adapters
 from .loading.model_files import FUSERS, file_error, file_fingerprint, file_names, find_file
-from .sampling.combining import combine_adapters
+from .sampling.combining import COMBINE_NODE, combine_adapters
 from .sockets import FuserSocket
 
 

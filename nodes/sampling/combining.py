@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...adapter_models.applied import AppliedAdapter
-from ...adapter_models.combine import COMBINE_NODE, METHODS, Combination, Method, T2IFuser
+from ...adapter_models.combine import METHODS, Combination, Method, T2IFuser
 from ...adapter_models.conditions import NAME
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.stack import AdapterStack
@@ -16,6 +16,8 @@ from ...common.checks import check_choice
 from .. import host
 from . import attach
 from .style_prompts import styles_of
+
+COMBINE_NODE = "Combine T2I-Adapters"
 
 
 def combine_adapters(model: Any, method: Method, fuser: T2IFuser | None, positive: list[Any] | None) -> Any:
