@@ -13,7 +13,7 @@ from .errors import (
     NotAnAdapterError,
     UnsafeFileError,
 )
-from .loading import AdapterInfo
+from .info import AdapterInfo
 from .standalone import AdapterModule, hint_features, load_adapter, unet_residuals
 
 __all__ = [

@@ -12,7 +12,7 @@ from ..common.fingerprints import fingerprint
 from .errors import CorruptFileError
 from .features import AdapterFeatures, FeatureCache
 from .hint import Fit, pad_to_cells, prepare_hint
-from .loading import AdapterInfo
+from .info import AdapterInfo
 from .networks import Adapter
 
 # Pictures per forward of the network: bounds memory, and a cancel takes effect between batches.

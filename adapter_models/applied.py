@@ -26,7 +26,7 @@ class AppliedAdapter:
         fit: How the condition image is resized to the picture.
         mask: Where it acts, (M, H, W) in [0, 1]. Picture i of a batch uses mask i modulo M.
         weights: Factors of the strength, by level, side of the guidance and time.
-        source: The tensor that stands for the condition images from run to run, of which ``hint`` may be a view.
+        source: The tensor that ``hint`` is a view of; cached features live as long as it does.
     """
 
     adapter: T2IAdapter

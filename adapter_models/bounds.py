@@ -1,4 +1,4 @@
-"""The largest strengths that the diffusion model's precision can hold; beyond them pictures silently turn black."""
+"""The largest strengths for a precision; beyond them, blocks overflow and pictures turn black."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .applied import AppliedAdapter
 from .errors import AdapterError
 
 # Headroom between the largest accepted residual and the largest number: the UNet adds its own and sums channels.
-ROOM = 8
+_HEADROOM = 8
 
 
 def largest_residual(dtype: torch.dtype) -> float:
     """Return the largest number that a UNet block of this precision can take."""
     # Norm layers square their input, in single precision where the UNet's is lower.
-    return min(torch.finfo(dtype).max, math.sqrt(torch.finfo(torch.float32).max)) / ROOM
+    return min(torch.finfo(dtype).max, math.sqrt(torch.finfo(torch.float32).max)) / _HEADROOM
 
 
 def peaks_of(levels: Sequence[Tensor]) -> tuple[float, ...]:
@@ -59,8 +59,10 @@ def check_strengths(
         limit = min(largest_residual(dtype), *(torch.finfo(dtypes[part[1]]).max for part in parts))
         if not (most if mean else sum(part[0] for part in parts)) <= limit:
             raise AdapterError(
-                f"Apply T2I-Adapter, {uses[number].adapter.info.name}",
-                f"a strength of {factor:.3g} in all, with which a block would be given {most:.3g}",
-                f"at most {limit:.3g}, what the diffusion model's {dtype} can hold",
-                "Lower the strength, or its factors in T2I-Adapter Level Weights and T2I-Adapter Schedule.",
+                uses[number].adapter.info.name,
+                f"a strength of {factor:.3g} in all, which adds {most:.3g} at a block",
+                f"at most {limit:.3g}, the most that the diffusion model's {dtype} can hold",
+                "Lower the strength, or the factors that multiply it.",
+                says="The adapter's strength is too high for the model's precision: the picture would turn black.",
+                topic="strength",
             )

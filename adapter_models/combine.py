@@ -14,14 +14,14 @@ from .applied import AppliedAdapter
 from .conditions import CONDITIONS, STYLE_TASK
 from .errors import AdapterError, CorruptFileError, FamilyMismatchError
 from .features import AdapterFeatures
-from .fuser import CoAdapterFuser, Part
+from .fuser import CoAdapterFuser, FusedPart
 from .gains import GainCache, Gains
 
 Method = Literal["sum", "mean", "coadapter"]
 METHODS: tuple[Method, ...] = ("sum", "mean", "coadapter")
 # The fuser was trained with SD1.x adapters only; SDXL adapters have equal widths but other strides.
 FUSED_STRIDES = (8, 16, 32, 64)
-WHERE = "Combine T2I-Adapters"
+_WHERE = "combination"
 
 
 @dataclass(eq=False)
@@ -75,7 +75,7 @@ class T2IFuser:
         parts = [_part(use, each, batch) for use, each in zip(uses, features, strict=True)]
         if style is not None:
             tokens = style.to(device, torch.float32).expand(batch, -1, -1)
-            parts.append(Part(STYLE_TASK, (tokens,)))
+            parts.append(FusedPart(STYLE_TASK, (tokens,)))
         gains = self._run(parts)
         self.cache.put(sources, key, gains)
         return gains
@@ -103,10 +103,16 @@ class T2IFuser:
         contents = (*(each.content for each in features), b"" if style is None else fingerprint(style))
         return batch, sources, (batch, settings, shapes, contents)
 
-    def _run(self, parts: Sequence[Part]) -> Gains:
+    def _run(self, parts: Sequence[FusedPart]) -> Gains:
         found = self.network(parts)
         if not all(torch.isfinite(gain).all() for gains in found for gain in gains):
-            raise CorruptFileError(self.name, "NaN or infinite gains", "finite ones", "Use another file.")
+            raise CorruptFileError(
+                self.name,
+                "NaN or infinite gains",
+                "finite ones",
+                "Use another file.",
+                says="The fuser's file is damaged.",
+            )
         maps = tuple(
             tuple(gain[..., None, None] for gain in gains)
             for part, gains in zip(parts, found, strict=True)
@@ -121,15 +127,20 @@ def weights_of(use: AppliedAdapter) -> tuple[float, ...]:
     return tuple(use.strength * level for level in use.weights.levels[: len(use.sites)])
 
 
-def _part(use: AppliedAdapter, features: AdapterFeatures, batch: int) -> Part:
+def _part(use: AppliedAdapter, features: AdapterFeatures, batch: int) -> FusedPart:
     condition = use.adapter.info.condition
     task = None if condition is None else condition.task
     if task is None:
-        raise FamilyMismatchError(WHERE, f"{use.adapter.info.name}, of no known condition", "a checked stack")
+        raise FamilyMismatchError(
+            _WHERE,
+            f"{use.adapter.info.name}, of no known condition",
+            "a checked stack",
+            says="The fuser must know what each adapter is for, and this file does not tell.",
+        )
     rows = torch.arange(batch, device=features.levels[0].device) % features.levels[0].shape[0]
     pairs = zip(features.levels, weights_of(use), strict=True)
     means = (level.mean((2, 3), dtype=torch.float32) * weight for level, weight in pairs)
-    return Part(task, tuple(mean.index_select(0, rows) for mean in means))
+    return FusedPart(task, tuple(mean.index_select(0, rows) for mean in means))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,25 +178,32 @@ class Combination:
             return
         if self.fuser is None:
             raise AdapterError(
-                WHERE, "method coadapter without a fuser", "one", "Connect Load CoAdapter Fuser, or choose sum or mean."
+                _WHERE,
+                "method coadapter without a fuser",
+                "one",
+                "Give it a fuser, or choose sum or mean.",
+                says="The method coadapter needs a fuser.",
+                topic="no-fuser",
             )
         if self.style is not None and self.style.shape[-1] != self.fuser.network.config.width:
             width = self.fuser.network.config.width
             raise FamilyMismatchError(
-                WHERE,
+                _WHERE,
                 f"style tokens of width {self.style.shape[-1]}",
                 f"{width}, as {self.fuser.name} takes",
                 "Use a style adapter and a fuser for the same diffusion model.",
+                says="The style and the fuser are for different diffusion models.",
             )
         seen: dict[str, str] = {}
         for use in uses:
             condition = _check_use(use, self.fuser)
             if condition in seen:
                 raise AdapterError(
-                    WHERE,
+                    _WHERE,
                     f"two adapters of the condition {condition}: {seen[condition]} and {use.adapter.info.name}",
                     "one of each condition, which is how the fuser tells them apart",
                     "Apply one of them, or choose sum or mean.",
+                    says=f"The fuser takes one adapter of each condition, and two are for {condition}.",
                 )
             seen[condition] = use.adapter.info.name
 
@@ -198,26 +216,29 @@ def _check_use(use: AppliedAdapter, fuser: T2IFuser) -> str:
         got = ", ".join(f"{width} (1/{cell})" for width, cell in zip(config.channels, config.strides, strict=True))
         wanted = ", ".join(f"{width} (1/{cell})" for width, cell in zip(expected, FUSED_STRIDES, strict=False))
         raise FamilyMismatchError(
-            WHERE,
+            _WHERE,
             f"{info.name} with channels {got}",
             f"{wanted}, the SD1.x adapters that {fuser.name} was made for",
             "Choose the method sum or mean for this adapter.",
+            says="The fuser is for full SD1.x adapters, and this adapter has another shape.",
         )
     known = ", ".join(name for name in fuser.conditions if name != "style")
     if info.condition is None:
         raise AdapterError(
-            WHERE,
+            _WHERE,
             f"{info.name}, whose condition neither its name nor its metadata tells",
             f"one of {known}",
             "Name the file as it was published, such as coadapter-sketch-sd15v1, or write t2i_adapter.condition into "
             "its metadata.",
+            says="The fuser must know what each adapter is for, and this file does not tell.",
         )
     if info.condition.name not in fuser.conditions or info.condition.name == "style":
         raise AdapterError(
-            WHERE,
+            _WHERE,
             f"{info.name}, an adapter of the condition {info.condition.name}",
             f"one of {known}, which the fuser knows",
             "Choose the method sum or mean for this adapter.",
+            says=f"The fuser was not trained with {info.condition.name} adapters.",
         )
     return info.condition.name
 

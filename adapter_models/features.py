@@ -91,6 +91,7 @@ def check_range(where: str, features: AdapterFeatures, dtype: torch.dtype) -> No
             f"features beyond {largest:.0f}, which the diffusion model's {dtype} can't hold",
             "smaller ones",
             "Start ComfyUI with --bf16-unet or --fp32-unet, or use another file.",
+            says="The adapter's features are too large for the model's precision.",
         )
 
 
@@ -98,7 +99,7 @@ class FeatureCache:
     """Features, keyed by the picture they were computed from; the oldest are dropped first.
 
     Keys are weak references: an entry is removed when its picture is garbage-collected. An entry is valid only while
-    the picture's numbers are those it was computed from, because nodes may write into a picture between runs.
+    the picture's numbers are those it was computed from, because a program may write into a picture between runs.
 
     Args:
         max_bytes: Limit for all entries together.

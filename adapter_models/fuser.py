@@ -31,7 +31,7 @@ class FuserConfig:
 
 
 @dataclass(frozen=True)
-class Part:
+class FusedPart:
     """The fuser's input from one adapter.
 
     Attributes:
@@ -77,7 +77,7 @@ class CoAdapterFuser(PublishedNetwork):
             zeroed(operations.Linear(width, channels)) for channels in config.channels
         )
 
-    def forward(self, parts: Sequence[Part]) -> list[tuple[Tensor, ...]]:
+    def forward(self, parts: Sequence[FusedPart]) -> list[tuple[Tensor, ...]]:
         """Compute the gains of combined adapters; the order of the parts affects only rounding.
 
         Args:
@@ -91,7 +91,7 @@ class CoAdapterFuser(PublishedNetwork):
         seen = x.split([row.shape[1] for row in rows], dim=1)
         return [self._gains(part, row) for part, row in zip(parts, seen, strict=True)]
 
-    def _embed(self, part: Part) -> Tensor:
+    def _embed(self, part: FusedPart) -> Tensor:
         if part.is_style:
             tokens = part.values[0]
             return tokens + self.task_embedding(tokens)[part.task]  # type: ignore[no-any-return]
@@ -99,7 +99,7 @@ class CoAdapterFuser(PublishedNetwork):
         tokens = torch.stack([mapping(mean) for mapping, mean in levels], dim=1)
         return tokens + self.task_embedding(tokens)[part.task] + self.positional_embedding(tokens)  # type: ignore[no-any-return]
 
-    def _gains(self, part: Part, seen: Tensor) -> tuple[Tensor, ...]:
+    def _gains(self, part: FusedPart, seen: Tensor) -> tuple[Tensor, ...]:
         if part.is_style:
             return (seen @ self.seq_proj(seen) + 1.0,)
         return tuple(project(seen[:, level]) + 1.0 for level, project in enumerate(self.spatial_ch_projs))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -11,54 +10,15 @@ from torch import Tensor, nn
 from ..common.files import read_weights
 from ..common.impostors import FETCH_AGAIN
 from ..common.weights import WeightsCheck
-from .conditions import FAMILY_NAMES, SDXL, ColorOrder, Condition, color_order_of, purpose_of
 from .config import DEFAULT_OPERATIONS, AdapterConfig, LayerOperations
 from .errors import ADAPTER_FILE_ERRORS, CorruptFileError
-from .families import family_by_strides
 from .formats import detect, strip_prefixes
+from .info import AdapterInfo, FileFacts, info_from_file
 from .networks import Adapter, build_adapter
 from .shapes import read_config
 
 BUNDLE_SEPARATOR = "#"
 ADAPTER_WEIGHTS_CHECK = WeightsCheck(CorruptFileError, FETCH_AGAIN)
-
-
-@dataclass(frozen=True)
-class AdapterInfo:
-    """Facts about a loaded file, for messages and displays.
-
-    Attributes:
-        name: How the user names it.
-        path: The weights file.
-        layout: Layout of the names, such as ``diffusers``.
-        container: ``safetensors`` or ``pickle``.
-        dtype: Precision of the weights, such as ``float32``; several, where the file mixes them.
-        parameters: Number of weights.
-        condition: What it was trained for, where that is known.
-        family: ``SD1.x``, ``SD2.x``, ``SDXL``, where that is known.
-        metadata: Text in the file.
-        condition_from: What tells the condition, in the words of :mod:`.conditions`.
-        family_from: What tells the family.
-        color_order: The channel order it expects, and what tells it.
-    """
-
-    name: str
-    path: Path
-    layout: str
-    container: str
-    dtype: str
-    parameters: int
-    condition: Condition | None
-    family: str | None
-    metadata: Mapping[str, str]
-    condition_from: str = ""
-    family_from: str = ""
-    color_order: ColorOrder = field(default_factory=ColorOrder)
-
-    @property
-    def bgr(self) -> bool:
-        """It takes red and blue swapped."""
-        return self.color_order.bgr
 
 
 def load_adapter_file(
@@ -88,23 +48,18 @@ def load_adapter_file(
     config = read_config(where, row, shapes, file.config)
     renamed = {row.rename(key, config.num_res_blocks): tensor for key, tensor in tensors.items()}
     network = assemble(where, config, renamed, operations)
-    families = families_of(config)
-    purpose = purpose_of(where, member, file.config, file.metadata, families)
-    info = AdapterInfo(
-        name=where,
-        path=file.path,
-        layout=row.name,
-        container=file.container,
-        dtype=", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
-        parameters=sum(tensor.numel() for tensor in tensors.values()),
-        condition=purpose.condition,
-        family=purpose.family,
-        metadata=file.metadata,
-        condition_from=purpose.condition_from,
-        family_from=purpose.family_from,
-        color_order=color_order_of(purpose, file.metadata, families),
+    facts = FileFacts(
+        where,
+        file.path,
+        file.container,
+        row.name,
+        member,
+        file.config,
+        file.metadata,
+        frozenset(str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()),
+        sum(tensor.numel() for tensor in tensors.values()),
     )
-    return network, info
+    return network, info_from_file(facts, config)
 
 
 def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dict[str, Tensor]:
@@ -116,13 +71,6 @@ def _pick(where: str, outlines: Mapping[str, Tensor], member: str | None) -> dic
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-
-
-def families_of(config: AdapterConfig) -> tuple[str, ...]:
-    """Return the families that an adapter's shape fits."""
-    if config.strides[:2] == (16, 16):
-        return (SDXL,)
-    return tuple(name for name in FAMILY_NAMES if name in family_by_strides(config)) or FAMILY_NAMES
 
 
 def assemble(where: str, config: AdapterConfig, tensors: Mapping[str, Tensor], operations: LayerOperations) -> Adapter:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import CONDITIONS
 from ..adapter_models.families import sites_for
+from ..adapter_models.info import TRAINING_SETTINGS
 from ..adapter_models.saving import FILE_DTYPES, diffusers_config, layout_named
 from ..nodes import host
 from ..nodes.loading import adapters
@@ -120,8 +121,10 @@ def starting_adapter(options: Options, model: Any) -> T2IAdapter:
             "Leave --start-from out to train further; leave --adapter out to make a new one.",
         )
     loaded = _load("adapter", options.adapter)
-    condition = next((row for row in CONDITIONS if row.name == options.condition), loaded.info.condition)
-    return replace(loaded, info=replace(loaded.info, condition=condition))
+    condition = next((row for row in CONDITIONS if row.name == options.condition), None)
+    return (
+        loaded if condition is None else replace(loaded, info=loaded.info.for_condition(condition, TRAINING_SETTINGS))
+    )
 
 
 def _load(option: str, file: Path) -> T2IAdapter:

@@ -47,6 +47,13 @@ ADVICE = (
     Advice("image-shape", "Connect a node that makes images."),
     Advice("image-values", "Check the node that makes the image."),
     Advice("clip-vision-output", "Load that model in Load CLIP Vision.", ("Load CLIP Vision",)),
+    Advice("latent", "Check the node that makes the latent."),
+    Advice(
+        "strength",
+        "Lower strength in Apply T2I-Adapter, or the factors in T2I-Adapter Level Weights and T2I-Adapter Schedule.",
+        ("Apply T2I-Adapter", "T2I-Adapter Level Weights", "T2I-Adapter Schedule"),
+    ),
+    Advice("no-fuser", "Connect Load CoAdapter Fuser.", ("Load CoAdapter Fuser",)),
     Advice("precision", "Set dtype to fp32 in Load T2I-Adapter.", ("Load T2I-Adapter",)),
 )
 

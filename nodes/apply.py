@@ -9,18 +9,13 @@ from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.applied import AppliedAdapter
-from ..adapter_models.errors import AdapterError, HintError
-from ..adapter_models.families import sites_for
-from ..adapter_models.hint import FITS, Fit, check_hint
+from ..adapter_models.hint import FITS, Fit
 from ..adapter_models.weights import NEUTRAL, Weights
-from ..common.checks import check_choice, check_finite
-from . import host
 from .inputs import checked
 from .sampling import attach
 from .sampling.base_model import warn_of_version
+from .sampling.settings import check_settings, checked_hint, checked_mask
 from .sockets import T2IAdapterSocket, WeightsSocket
-
-WHERE = "Apply T2I-Adapter"
 
 
 class ApplyT2IAdapter(io.ComfyNode):
@@ -66,10 +61,9 @@ class ApplyT2IAdapter(io.ComfyNode):
         weights: Weights | None = None,
     ) -> io.NodeOutput:
         """Clone the model and add the adapter."""
-        hint = image.movedim(-1, 1) if image.ndim == 4 else image
-        check_hint(f"{WHERE}, image", hint)
-        _check_settings(fit, strength=strength, start_percent=start_percent, end_percent=end_percent)
-        sites = sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model))
+        hint = checked_hint(image)
+        check_settings(fit, strength=strength, start_percent=start_percent, end_percent=end_percent)
+        sites = attach.sites_in(model, adapter)
         warn_of_version(model, adapter, cls.hidden.unique_id if cls.hidden else None)
         if strength == 0.0:
             return io.NodeOutput(model)
@@ -81,45 +75,23 @@ class ApplyT2IAdapter(io.ComfyNode):
             start_percent,
             end_percent,
             fit,
-            _checked_mask(mask),
+            checked_mask(mask),
             weights or NEUTRAL,
             source=image,
         )
         return io.NodeOutput(attach.apply_adapter(model, use))
 
 
-def _check_settings(fit: str, **numbers: float) -> None:
-    """Check the values that ComfyUI does not check when they come by a link."""
-    for name, value in numbers.items():
-        check_finite(f"{WHERE}, {name}", value, error=AdapterError)
-    check_choice(f"{WHERE}, fit", fit, FITS, error=AdapterError)
-    start, end = numbers["start_percent"], numbers["end_percent"]
-    if start > end:
-        raise AdapterError(WHERE, f"start_percent {start} after end_percent {end}", "start before end", "Swap them.")
-
-
-def _checked_mask(mask: torch.Tensor | None) -> torch.Tensor | None:
-    if mask is None:
-        return None
-    mask = mask.unsqueeze(0) if mask.ndim == 2 else mask
-    if mask.ndim != 3 or 0 in mask.shape:
-        got, expected = f"shape {tuple(mask.shape)}", "a MASK (M, H, W) in [0, 1]"
-        raise HintError(f"{WHERE}, mask", got, expected, "Connect a node that makes masks.")
-    if mask.dtype != torch.bool:
-        check_hint(f"{WHERE}, mask", mask.unsqueeze(1))
-    return mask
-
-
 def _inputs() -> list[Any]:
     percent = {"min": 0.0, "max": 1.0, "step": 0.01}
     return [
-        io.Model.Input("model", tooltip="The diffusion model. It is cloned; this one stays as it is."),
+        io.Model.Input("model", tooltip="The diffusion model. It is cloned, not changed."),
         T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
         io.Image.Input(
             "image",
             tooltip="The condition image, of the kind that the adapter was trained on: white lines on black "
             "for sketch and canny, near is white for depth. Any size. In a batch, picture i takes image i; "
-            "fewer images begin again, more are left out.",
+            "fewer images repeat, extra ones are ignored.",
         ),
         io.Float.Input(
             "strength",
@@ -147,8 +119,8 @@ def _inputs() -> list[Any]:
             "fit",
             options=list(FITS),
             default="crop",
-            tooltip="If the image has another aspect than the picture: crop (default) cuts what stands out, stretch "
-            "deforms it, pad shows it whole and repeats its edge.",
+            tooltip="If the aspect ratios of image and picture differ: crop (default) cuts the edges of the image, "
+            "stretch distorts it, pad shows all of it and repeats its edge.",
         ),
         *_optional_inputs(),
     ]
@@ -159,7 +131,7 @@ def _optional_inputs() -> list[Any]:
         io.Mask.Input(
             "mask",
             optional=True,
-            tooltip="Where it acts: white fully, black not. A batch of masks gives one to each picture.",
+            tooltip="Where it acts: fully where white, not at all where black. In a batch, picture i takes mask i.",
         ),
         WeightsSocket.Input(
             "weights",

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
-from torch import Tensor
 
-from ..adapter_models.applied import AppliedAdapter
-from ..adapter_models.combine import METHODS, WHERE, Combination, Method, T2IFuser
-from ..adapter_models.conditions import NAME
-from ..adapter_models.errors import AdapterError
-from ..adapter_models.stack import AdapterStack
-from ..common.checks import check_choice
+from ..adapter_models.combine import METHODS, Method, T2IFuser
 from . import host
 from .inputs import checked, name_error
 from .loading import adapters
 from .loading.model_files import FUSER_FILES, file_error, file_fingerprint, file_names, find_file
-from .sampling import attach
-from .sampling.style_prompts import styles_of
+from .sampling.combining import COMBINE_NODE, combine_adapters
 from .sockets import FuserSocket
 
 
@@ -114,37 +106,7 @@ class CombineT2IAdapters(io.ComfyNode):
         positive: list[Any] | None = None,
     ) -> io.NodeOutput:
         """Clone the model and set the combination."""
-        stack = attach.stack_of(model)
-        if not stack.uses:
-            raise AdapterError(
-                f"{WHERE}, model", "a MODEL without adapters", "one with", "Put Apply T2I-Adapter before this node."
-            )
-        check_choice(f"{WHERE}, method", method, METHODS, error=AdapterError)
-        style = _one_style(positive) if method == "coadapter" and positive is not None else None
-        combination = Combination(method, fuser if method == "coadapter" else None, style)
+        patched = combine_adapters(model, method, fuser, positive)
         # Without the input there is no output: nodes that use it show this message.
-        through = host.blocked(f"{WHERE}: connect its input positive to use its output positive.")
-        patched = attach.with_stack(model, AdapterStack(stack.uses, combination))
-        if method == "coadapter":
-            _tell_names(stack.uses)
+        through = host.blocked(f"{COMBINE_NODE}: connect its input positive to use its output positive.")
         return io.NodeOutput(patched, through if positive is None else positive)
-
-
-def _tell_names(uses: Sequence[AppliedAdapter]) -> None:
-    """Show the conditions that were taken from file names alone."""
-    by_name = [use.adapter.info for use in uses if use.adapter.info.condition_from == NAME]
-    if by_name:
-        pairs = ", ".join(f"{info.name}: {info.condition.name}" for info in by_name if info.condition is not None)
-        host.tell(f"Conditions taken from the files' names: {pairs}.", host.running_node() or None)
-
-
-def _one_style(positive: list[Any]) -> Tensor | None:
-    styles = styles_of(positive)
-    if len(styles) > 1:
-        raise AdapterError(
-            f"{WHERE}, positive",
-            f"{len(styles)} styles",
-            "one, because the fuser has one number for styles",
-            "Apply one style adapter to all prompts; several reference pictures may come as a batch.",
-        )
-    return styles[0] if styles else None

@@ -92,17 +92,19 @@ class T2IPaintSegmentation(io.ComfyNode):
             "adapters were trained with. Chain several of them. Needs no weights.",
             search_aliases=["segmentation", "seg", "coco stuff", "semantic map", "label colours", "palette", "gaugan"],
             inputs=[
-                io.Mask.Input("mask", tooltip="What is painted: from 0.5 on. A batch paints one picture each."),
+                io.Mask.Input(
+                    "mask", tooltip="The area to paint: values from 0.5 on. A batch paints one picture each."
+                ),
                 io.Combo.Input(
                     "label",
                     options=list(segmentation.LABELS),
                     default=segmentation.LABELS[0],
-                    tooltip="What is there. Default person.",
+                    tooltip="The class of the area. Default person.",
                 ),
                 io.Image.Input(
                     "canvas",
                     optional=True,
-                    tooltip="What was painted before, from another of these nodes. Without it: black, nothing known.",
+                    tooltip="A segmentation from another of these nodes, to paint on. Without it: black, unlabelled.",
                 ),
             ],
             outputs=[image_output("The segmentation. Black is unlabelled: there the prompt decides.")],
@@ -158,7 +160,7 @@ class T2IDrawPose(io.ComfyNode):
                     default=0,
                     min=0,
                     max=100,
-                    tooltip="Draw the first ones only. 0 (default): as trained, everybody; two for keypose.",
+                    tooltip="Draw only the first people. 0 (default): as trained, all of them; two for keypose.",
                 ),
             ],
             outputs=[image_output("Bodies on black, one picture per frame.")],

@@ -6,15 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..adapter_models.errors import AdapterError, HintError
 from ..adapter_models.style import T2IStyleAdapter
 from .inputs import checked, name_error
 from .loading import adapters
 from .loading.model_files import STYLE_FILES, file_error, file_fingerprint, file_names, find_file
-from .sampling.style_prompts import with_style
+from .sampling.style_prompts import apply_style
 from .sockets import StyleAdapterSocket
-
-WHERE = "Apply T2I Style Adapter"
 
 
 class LoadT2IStyleAdapter(io.ComfyNode):
@@ -73,7 +70,7 @@ class ApplyT2IStyleAdapter(io.ComfyNode):
             search_aliases=["style transfer", "apply style model", "reference style", "image prompt", "look"],
             inputs=[
                 io.Conditioning.Input(
-                    "conditioning", tooltip="The positive prompt, from a text encoder of SD1.x. It is left as it is."
+                    "conditioning", tooltip="The positive prompt, from a text encoder of SD1.x. It is not changed."
                 ),
                 StyleAdapterSocket.Input("style_adapter", tooltip="From Load T2I Style Adapter."),
                 io.ClipVisionOutput.Input(
@@ -100,19 +97,4 @@ class ApplyT2IStyleAdapter(io.ComfyNode):
         cls, conditioning: list[Any], style_adapter: T2IStyleAdapter, clip_vision_output: Any, strength: float = 1.0
     ) -> io.NodeOutput:
         """Append the style's tokens to each prompt."""
-        hidden = getattr(clip_vision_output, "last_hidden_state", None)
-        if hidden is None:
-            raise HintError(
-                f"{WHERE}, clip_vision_output",
-                f"a {type(clip_vision_output).__name__} without tokens",
-                "the output of CLIP Vision Encode",
-                "Use clip-vit-large-patch14.",
-            )
-        style_adapter.check_picture(f"{WHERE}, clip_vision_output", hidden)
-        for text, _ in conditioning:
-            style_adapter.check_text(f"{WHERE}, conditioning", text)
-        if not 0.0 <= strength < float("inf"):
-            raise AdapterError(f"{WHERE}, strength", f"{strength}", "0 to 10", "Choose one in that range.")
-        if strength == 0.0:
-            return io.NodeOutput(conditioning)
-        return io.NodeOutput(with_style(conditioning, adapters.style_tokens(style_adapter, hidden) * strength))
+        return io.NodeOutput(apply_style(conditioning, style_adapter, clip_vision_output, strength))

@@ -10,7 +10,6 @@ from comfy_api.latest import io
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.errors import AdapterError
-from ..adapter_models.families import family_by_strides
 from ..common.checks import check_choice
 from ..training.settings import Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES, config_for
@@ -93,8 +92,7 @@ class CreateT2IAdapter(io.ComfyNode):
         )
         check_choice("Create T2I-Adapter, kind", kind, KINDS, error=AdapterError)
         config = config_for(host.unet_outline(model), size, int(image_channels))
-        family = "SDXL" if family_by_strides(config) == "SDXL" else version_of(model)
-        return io.NodeOutput(new_adapter(config, kind, family, seed, start_from))
+        return io.NodeOutput(new_adapter(config, kind, version_of(model), seed, start_from))
 
 
 class TrainT2IAdapter(io.ComfyNode):

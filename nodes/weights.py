@@ -14,10 +14,10 @@ from ..common.checks import check_choice
 from .inputs import checked, read_input, shown
 from .sockets import WeightsSocket
 
-LEVEL_WEIGHTS = "T2I-Adapter Level Weights"
-SCHEDULE = "T2I-Adapter Schedule"
-CUSTOM = "custom"
-DETAILS = ("finest: textures and edges", "fine: small shapes", "coarse: large shapes", "coarsest: composition")
+_LEVEL_WEIGHTS = "T2I-Adapter Level Weights"
+_SCHEDULE = "T2I-Adapter Schedule"
+_CUSTOM = "custom"
+_DETAILS = ("finest: textures and edges", "fine: small shapes", "coarse: large shapes", "coarsest: composition")
 
 
 class T2IAdapterWeights(io.ComfyNode):
@@ -30,7 +30,7 @@ class T2IAdapterWeights(io.ComfyNode):
         side = {"default": 1.0, "min": 0.0, "max": 10.0, "step": 0.05}
         return io.Schema(
             node_id="T2IAdapterWeights",
-            display_name=LEVEL_WEIGHTS,
+            display_name=_LEVEL_WEIGHTS,
             category="T2I-Adapter",
             description="Choose which scales of the picture an adapter acts on, and how much on the positive and the "
             "negative prompt. Costs nothing per step.",
@@ -43,7 +43,7 @@ class T2IAdapterWeights(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "preset",
-                    options=[*presets, io.DynamicCombo.Option(CUSTOM, _level_inputs())],
+                    options=[*presets, io.DynamicCombo.Option(_CUSTOM, _level_inputs())],
                     tooltip="uniform (default): as trained. soft (prompt first): the fine levels act less, so that the "
                     "prompt decides details. coarse only: composition without details. fine only: details without "
                     "composition. custom: a factor for each level.",
@@ -95,7 +95,7 @@ def _level_inputs() -> list[Any]:
             tooltip=f"Factor of the strength on level {number} of {LEVEL_COUNT}, the {detail}. -10 to 10, default 1; 0 "
             "turns the level off.",
         )
-        for number, detail in enumerate(DETAILS, start=1)
+        for number, detail in enumerate(_DETAILS, start=1)
     ]
 
 
@@ -112,11 +112,11 @@ def _levels(preset: Mapping[str, Any] | str, others: Mapping[str, Any]) -> tuple
         preset = {**own, "preset": preset}
     name = preset.get("preset")
     known = {row.name: row.levels for row in LEVEL_PRESETS}
-    check_choice(f"{LEVEL_WEIGHTS}, preset", name, [*known, CUSTOM], error=AdapterError)
-    if name != CUSTOM:
+    check_choice(f"{_LEVEL_WEIGHTS}, preset", name, [*known, _CUSTOM], error=AdapterError)
+    if name != _CUSTOM:
         return known[name]
     rows = _level_inputs()
-    return tuple(read_input(f"{LEVEL_WEIGHTS}, {row.id}", row, preset.get(row.id, row.default)) for row in rows)
+    return tuple(read_input(f"{_LEVEL_WEIGHTS}, {row.id}", row, preset.get(row.id, row.default)) for row in rows)
 
 
 class T2IAdapterSchedule(io.ComfyNode):
@@ -127,7 +127,7 @@ class T2IAdapterSchedule(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="T2IAdapterSchedule",
-            display_name=SCHEDULE,
+            display_name=_SCHEDULE,
             category="T2I-Adapter",
             description="Change an adapter's strength during sampling. The first third decides the composition; the "
             "end only details.",
@@ -168,7 +168,8 @@ def _curve(curve: Any) -> Callable[[float], float]:
         return CurveInput.from_raw(curve).interp  # type: ignore[no-any-return]
     except (TypeError, ValueError, LookupError, OverflowError, RuntimeError) as error:
         expected = "points of percent and strength, as [[0, 1], [1, 0]]"
-        raise AdapterError(f"{SCHEDULE}, curve", shown(curve), expected, "Connect a node that makes curves.") from error
+        fix, says = "Connect a node that makes curves.", "The curve has no points of percent and strength."
+        raise AdapterError(f"{_SCHEDULE}, curve", shown(curve), expected, fix, says=says) from error
 
 
 def _schedule_inputs() -> list[Any]:
@@ -184,8 +185,8 @@ def _schedule_inputs() -> list[Any]:
             "interpolation",
             options=[row.name for row in INTERPOLATIONS],
             default=INTERPOLATIONS[0].name,
-            tooltip="How it goes from one to the other. constant (default): stays at start_strength. linear: "
-            "evenly. ease in: slowly at first. ease out: slowly at last. ease in-out: slowly at both ends.",
+            tooltip="How the strength changes from start to end. constant (default): stays at start_strength. linear: "
+            "evenly. ease in: slowly at first. ease out: slowly at the end. ease in-out: slowly at both ends.",
         ),
         *_range_inputs(),
         # Socket only: the classic frontend can't edit curves.

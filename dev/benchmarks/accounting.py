@@ -160,14 +160,13 @@ def accounting(account: Account) -> Iterator[None]:
     import comfy.controlnet
     from comfy.ldm.modules.diffusionmodules import openaimodel
 
-    from ...nodes import as_controlnet as control
-    from ...nodes.sampling import patches, wrappers
+    from ...nodes.sampling import control_net, patches, wrappers
 
     places: list[tuple[Any, str, Callable[..., Any]]] = [
         (wrappers.SamplingWrappers, "apply_model", _wrapper),
         (wrappers.SamplingWrappers, "calc_cond_batch", _wrapper),
         (wrappers.SamplingWrappers, "observe_step", _wrapper),
-        (control.T2IAdapterControl, "get_control", _owned),
+        (control_net.T2IAdapterControl, "get_control", _owned),
         (patches.UNetWrapper, "__call__", _wrapper),
         (patches.InputPatch, "__call__", _owned),
         (patches.MiddlePatch, "__call__", _owned),

@@ -77,7 +77,8 @@ def _held_by(variant: str, model: Any, scale: models.Scale, size: int) -> int:
 
     def residuals(self: Any, call: Any) -> Any:
         answer = ours(self, call)
-        features = [level for each in self._features.values() for level in each.levels]
+        made = itertools.chain.from_iterable(inputs._features.values() for inputs in self._inputs.values())
+        features = [level for each in made for level in each.levels]
         entries = (use.adapter.cache._entries.values() for use in self.uses)
         cached = [level for _, each in itertools.chain.from_iterable(entries) for level in each.levels]
         ready = [each for sums in self._ready.values() for each in sums.values()]

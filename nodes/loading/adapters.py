@@ -12,7 +12,8 @@ from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.combine import T2IFuser
 from ...adapter_models.conditions import NAME
 from ...adapter_models.features import FeatureCache
-from ...adapter_models.loading import AdapterInfo, load_adapter_file
+from ...adapter_models.info import AdapterInfo
+from ...adapter_models.loading import load_adapter_file
 from ...adapter_models.networks import Adapter, build_adapter
 from ...adapter_models.style import T2IStyleAdapter
 from ...adapter_models.style_and_fuser import FUSER, STYLE_ADAPTER, load_companion
@@ -35,7 +36,7 @@ def wrap_adapter(
         The adapter, wrapped in a model patcher.
     """
     network, info = load_adapter_file(path, name, member, host.OPERATIONS)
-    if bgr is None and network.config.image_channels > 1:
+    if bgr is None and info.takes_colors:
         tell_color_order(info)
     return own_adapter(network, info, bgr=info.bgr if bgr is None else bgr, dtype=dtype)
 

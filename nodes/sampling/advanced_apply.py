@@ -1,6 +1,6 @@
-"""What the Apply node of Advanced-ControlNet hands a CONTROL_NET: a mask, keyframes of time and of pictures, weights.
+"""The overrides that Advanced-ControlNet's Apply node sets on a CONTROL_NET: mask, keyframes and weights.
 
-Its objects are read by their public attributes; nothing of that pack is imported.
+Only public attributes of its objects are read; nothing of that pack is imported.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from torch import Tensor
 
 from ...adapter_models.errors import AdapterError
 
-WHERE = "Apply Advanced ControlNet with a T2I-Adapter"
-# Kinds of its weights that mean something for four levels; the others count a ControlNet's blocks.
-KINDS = ("default", "universal", "t2iadapter")
+ADVANCED_APPLY = "Apply Advanced ControlNet with a T2I-Adapter"
+# Types of weights that fit four levels; the others count a ControlNet's blocks.
+_WEIGHT_TYPES = ("default", "universal", "t2iadapter")
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What one Apply node handed over.
+    """The overrides of one Apply node.
 
     Attributes:
-        mask: (M, H, W) in [0, 1], where the control acts; the last serves the pictures that are left.
-        keyframes: Its timestep keyframes in their order, each with the place where it begins, strength, weights…
-        pictures: Its latent keyframes, each with the number of a picture and a strength; go before a keyframe's own.
-        weights: Its weights; go before a keyframe's own.
+        mask: (M, H, W) in [0, 1], where the control acts; the last serves the remaining pictures.
+        keyframes: Timestep keyframes in order, each with its start, strength, weights…
+        pictures: Latent keyframes, each with the index of a picture and a strength; they replace a keyframe's own.
+        weights: Weights; they replace a keyframe's own.
     """
 
     mask: Tensor | None = None
@@ -34,7 +34,7 @@ class Overrides:
     weights: Any = None
 
     def check(self) -> None:
-        """Refuse weights that say nothing of an adapter's levels.
+        """Refuse weights that do not fit an adapter's levels.
 
         Raises:
             AdapterError: They are for a ControlNet's blocks, or have a mask of their own.
@@ -43,20 +43,21 @@ class Overrides:
         for weights in [self.weights] if self.weights is not None else own:
             if weights is None:
                 continue
-            if weights.weight_type not in KINDS or getattr(weights, "weight_mask", None) is not None:
-                masked = "with a mask" if weights.weight_type in KINDS else f"of the kind {weights.weight_type}"
+            if weights.weight_type not in _WEIGHT_TYPES or getattr(weights, "weight_mask", None) is not None:
+                masked = "with a mask" if weights.weight_type in _WEIGHT_TYPES else f"of the kind {weights.weight_type}"
                 raise AdapterError(
-                    WHERE,
+                    ADVANCED_APPLY,
                     f"weights {masked}",
-                    f"weights of the kinds {', '.join(KINDS)} without a mask",
+                    f"weights of the kinds {', '.join(_WEIGHT_TYPES)} without a mask",
                     "Use T2IAdapter Custom Weights, or T2I-Adapter Level Weights at T2I-Adapter as ControlNet.",
+                    says="These weights are for a ControlNet, and a T2I-Adapter can't follow them.",
                 )
 
 
 class AdvancedApply:
-    """The attributes and methods by which that node speaks to a control that knows windows (``sub_idxs``)."""
+    """The attributes and methods through which that node sets overrides on a control with ``sub_idxs``."""
 
-    # It has no use for a VAE, and takes pictures, no latents.
+    # It needs no VAE, and takes pictures instead of latents.
     require_vae = allow_condhint_latents = postpone_condhint_latents_check = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -68,7 +69,7 @@ class AdvancedApply:
 
     @property
     def overrides(self) -> Overrides:
-        """What was handed over until now."""
+        """The overrides set so far."""
         keyframes = () if self.timestep_keyframes is None else tuple(self.timestep_keyframes.keyframes)
         return Overrides(self.mask_cond_hint_original, keyframes, self.latent_keyframe_override, self.weights_override)
 
@@ -86,10 +87,10 @@ class AdvancedApply:
             self.overrides.check()
 
     def disarm(self) -> None:
-        """Hear that it was the Apply node that took the control."""
+        """Do nothing: the Apply node calls this to say that it took the control."""
 
     def take_overrides(self, other: AdvancedApply) -> None:
-        """Take what another control was handed."""
+        """Copy the overrides of another control."""
         self.mask_cond_hint_original = other.mask_cond_hint_original
         self.timestep_keyframes = other.timestep_keyframes
         self.latent_keyframe_override = other.latent_keyframe_override

@@ -1,4 +1,4 @@
-"""Hang adapters on a MODEL: its patches, its wrappers, and what it carries."""
+"""Attach adapters to a MODEL: the stack, the wrappers and the patches."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.applied import AppliedAdapter
 from ...adapter_models.combine import T2IFuser
+from ...adapter_models.families import Block, sites_for
 from ...adapter_models.stack import AdapterStack
+from ...adapter_models.standalone import LATENT_CELL
 from .. import host
 from .patches import InputPatch, MiddlePatch
 from .wrappers import SamplingWrappers
 
-# The key of everything that the pack hangs on a MODEL.
+# The key of the stack and the wrappers on a MODEL.
 KEY = "t2i_adapter"
 OBSERVER = f"{KEY}_observer"
-# Pixels of a latent cell, for all UNets that adapters exist for.
-CELL = 8
 
 
 def stack_of(model: Any) -> AdapterStack:
@@ -25,20 +25,20 @@ def stack_of(model: Any) -> AdapterStack:
 
 
 def apply_adapter(model: Any, use: AppliedAdapter) -> Any:
-    """Return a clone of a MODEL with one more adapter; the MODEL itself is left alone."""
+    """Return a clone of a MODEL with one more adapter; the MODEL itself is unchanged."""
     return with_stack(model, stack_of(model).with_use(use))
 
 
 def with_stack(model: Any, stack: AdapterStack) -> Any:
-    """Return a clone of a MODEL with these adapters in the place of its own; the MODEL itself is left alone."""
+    """Return a clone of a MODEL with these adapters instead of its own; the MODEL itself is unchanged."""
     clone = model.clone()
     clone.set_attachments(KEY, stack)
-    engine = SamplingWrappers(stack, clone.model.latent_format.spacial_downscale_ratio, load_network)
+    wrappers = SamplingWrappers(stack, clone.model.latent_format.spacial_downscale_ratio, load_network)
     for kind, wrapper in (
-        (host.WrappersMP.PREPARE_SAMPLING, engine.prepare_sampling),
-        (host.WrappersMP.SAMPLER_SAMPLE, engine.sampler_sample),
-        (host.WrappersMP.CALC_COND_BATCH, engine.calc_cond_batch),
-        (host.WrappersMP.APPLY_MODEL, engine.apply_model),
+        (host.WrappersMP.PREPARE_SAMPLING, wrappers.prepare_sampling),
+        (host.WrappersMP.SAMPLER_SAMPLE, wrappers.sampler_sample),
+        (host.WrappersMP.CALC_COND_BATCH, wrappers.calc_cond_batch),
+        (host.WrappersMP.APPLY_MODEL, wrappers.apply_model),
     ):
         clone.remove_wrappers_with_key(kind, KEY)
         clone.add_wrapper_with_key(kind, KEY, wrapper)
@@ -49,14 +49,23 @@ def with_stack(model: Any, stack: AdapterStack) -> Any:
     return clone
 
 
+def sites_in(model: Any, adapter: T2IAdapter) -> tuple[Block, ...]:
+    """Return the block of a MODEL's UNet that each level of an adapter is added to.
+
+    Raises:
+        FamilyMismatchError: The adapter is made for another UNet.
+    """
+    return sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model))
+
+
 def load_network(owner: T2IAdapter | T2IFuser, nbytes: int) -> None:
-    """Have ComfyUI load a network, and make room for what its forward takes."""
+    """Have ComfyUI load a network and free the bytes that its forward needs."""
     host.load_models([owner.patcher], nbytes)
 
 
 def observer_hooks() -> Any:
-    """Return hooks that let a CONTROL_NET know of the prompts' areas and sides; it sees neither by itself."""
-    observer = SamplingWrappers(AdapterStack(), CELL)
+    """Return hooks that tell a CONTROL_NET the areas and sides of the prompts, which ComfyUI does not pass to it."""
+    observer = SamplingWrappers(AdapterStack(), LATENT_CELL)
     return host.wrapper_hooks(
         {
             host.WrappersMP.SAMPLER_SAMPLE: {OBSERVER: [observer.observe_run]},

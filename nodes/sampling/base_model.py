@@ -1,4 +1,4 @@
-"""SD1.x or SD2.x: which of the two a MODEL is. Their shapes are equal, so nothing else tells."""
+"""Tell whether a MODEL is SD1.x or SD2.x, whose UNets have equal shapes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .. import host
 
 
 def version_of(model: Any) -> str | None:
-    """Say whether a MODEL with SD's four resolutions is SD1.x or SD2.x, by the width of its prompts; else None."""
+    """Return ``SD1.x`` or ``SD2.x`` from the width of a MODEL's prompts, else None."""
     context = getattr(model.model.model_config, "unet_config", {}).get("context_dim", 0)
     return {768: "SD1.x", 1024: "SD2.x"}.get(context)
 
 
 def other_version(model: Any, adapter: T2IAdapter) -> str | None:
-    """Say so where an adapter is made for SD1.x and the MODEL is SD2.x, or the other way round; else None.
+    """Return a warning if an adapter is made for SD1.x and the MODEL is SD2.x, or the reverse; else None.
 
-    The two have equal shapes, so nothing else tells them apart; the picture only comes out worse.
+    The adapter runs with both, since their shapes are equal, but the picture follows it badly.
     """
     version = version_of(model)
     made_for = adapter.info.family
@@ -29,7 +29,7 @@ def other_version(model: Any, adapter: T2IAdapter) -> str | None:
 
 
 def warn_of_version(model: Any, adapter: T2IAdapter, node_id: str | None) -> None:
-    """Show on a node what :func:`other_version` says, if anything."""
+    """Show the warning of :func:`other_version`, if any, on a node."""
     warning = other_version(model, adapter)
     if warning is not None:
         host.warn(warning, node_id)

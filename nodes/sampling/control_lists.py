@@ -1,4 +1,4 @@
-"""Residuals as ComfyUI's ``control`` argument: lists of tensors, of which the UNet takes the last first."""
+"""Residuals as ComfyUI's ``control`` argument: lists of tensors, taken by the UNet from the end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ...adapter_models.calls import Residuals
 from ...adapter_models.errors import AdapterError
-from ...adapter_models.stack import Residuals
 
 Control = Mapping[str, list[Tensor | None]]
 
@@ -22,7 +22,7 @@ def as_control(residuals: Residuals, rows: int, inputs: int) -> dict[str, list[T
         inputs: Length of the list for the input blocks, at least that of the blocks up to the last site.
 
     Returns:
-        Lists of None and of (1 or rows, C, h, w), in the order in which the UNet takes them from the end.
+        Lists of None and of (1 or rows, C, h, w); the UNet takes the last entry first.
     """
     flat = {site: flat_residual(residual, rows) for site, residual in residuals.items()}
     return {
@@ -69,6 +69,7 @@ def _sum(own: Tensor, previous: Tensor) -> Tensor:
             f"feature maps {tuple(previous.shape)} where ours are {tuple(own.shape)} (rows, channels, height, width)",
             "a ControlNet or T2I-Adapter that was made for this model, with one image or as many as the batch",
             "Remove that other one, or load one for the model's own family.",
+            says="Another ControlNet or T2I-Adapter beside this one does not fit the model.",
         ) from error
     return previous + own
 

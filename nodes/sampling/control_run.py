@@ -1,4 +1,4 @@
-"""What an adapter as CONTROL_NET knows during one sampling run, and the residuals that it makes of it."""
+"""One sampling run of an adapter as CONTROL_NET: its state, and its residuals."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.applied import AppliedAdapter
+from ...adapter_models.calls import Call, Residuals
 from ...adapter_models.crops import Crops
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.families import UNetBlock
-from ...adapter_models.stack import Call, ResidualComputer, Residuals
+from ...adapter_models.stack import ResidualComputer
 from ...adapter_models.weights import Moment, Side, Weights
-from .advanced_apply import WHERE
+from .advanced_apply import ADVANCED_APPLY
 from .keyframes import KeyframeClock
+from .options import adapter_options
 from .state import Clock, Step, chunks_of
-from .wrappers import STEP
 
-# Condition images whose sums a run keeps. More than one only where somebody changes the image between calls.
-HINTS = 4
+# Condition images whose residuals a run keeps; more than one only if a pack changes the image between calls.
+_KEPT_HINTS = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ControlCall:
     """One call of a CONTROL_NET.
 
     Attributes:
-        x: (prompts · pictures, C, h, w), the latent or the part of it that the UNet is about to get.
+        x: (prompts · pictures, C, h, w), the latent or the part of it that the UNet gets next.
         sigma: Its noise level.
         prompts: How many prompts are packed into it.
         options: ComfyUI's ``transformer_options``.
@@ -46,8 +47,8 @@ class ControlCall:
 
     @property
     def step(self) -> Step:
-        """What the observer has noted of the step; else the order of ComfyUI's own guider, and no areas."""
-        noted: Step | None = self.options.get(STEP)
+        """The step as the observer recorded it; else the order of ComfyUI's own guider, and no areas."""
+        noted = adapter_options(self.options).step
         lists = 1 + max(self.options.get("cond_or_uncond") or [0])
         size = (int(self.x.shape[-2]), int(self.x.shape[-1]))
         return noted or Step(size, {}, ("positive", *("negative",) * lists))
@@ -63,9 +64,9 @@ class ControlRun:
         model: ComfyUI's BaseModel.
         cell: Size of a latent cell in pixels.
         clock: Tells where a noise level stands in the run.
-        pictures: Size of the batch being made, as far as it is known.
+        pictures: Size of the generated batch, as far as it is known.
         weights: Factors of the strength.
-        keyframes: What another pack's Apply node handed over.
+        keyframes: The overrides of another pack's Apply node.
     """
 
     adapter: T2IAdapter
@@ -80,11 +81,11 @@ class ControlRun:
     _crops: Crops = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin without crops."""
+        """Start without crops."""
         self._crops = Crops(self.adapter)
 
     def of_image(self, hint: Tensor, call: ControlCall) -> Residuals:
-        """Return the residuals of a call that shows the whole of a condition image, or an area of it.
+        """Return the residuals of a call for a whole condition image, or for an area of it.
 
         Args:
             hint: (N, C, H, W) in [0, 1], of any size.
@@ -96,20 +97,21 @@ class ControlRun:
         return sums.residuals(Call(tuple(chunks), (self._factors(call),), call.x.device, self.dtype))
 
     def of_crops(self, crops: Tensor, call: ControlCall) -> Residuals:
-        """Return the residuals of a call whose condition images somebody has cut to its own size.
+        """Return the residuals of a call whose condition images were cut to the size of the call.
 
         Args:
-            crops: (N, C, H, W) in [0, 1] of the size of the call's picture: one for each row; or as many as there are,
-                for the pictures of each prompt.
+            crops: (N, C, H, W) in [0, 1] of the size of the call's picture: one per row, or one per picture of each
+                prompt.
             call: The call.
         """
         self.keyframes.go_to(call.sigma)
         if self.keyframes.mask(self._pictures(call)) is not None:
             raise AdapterError(
-                WHERE,
+                ADVANCED_APPLY,
                 "a mask or latent keyframes under a sampler that cuts the picture into tiles without telling where",
                 "one of the two",
                 "Draw the mask into the condition image, or sample without tiles.",
+                says="A mask can't act under a sampler that tiles the picture without telling where.",
             )
         rows, device = call.x.shape[0], call.x.device
         levels = self._crops.levels(crops, _shown(len(crops), rows, call.prompts), device=device, dtype=self.dtype)
@@ -127,7 +129,7 @@ class ControlRun:
         return self.model.get_dtype_inference()  # type: ignore[no-any-return]
 
     def _factors(self, call: ControlCall) -> tuple[float, ...]:
-        # A noise level is read from the device only where something changes over time.
+        # Reading the noise level synchronises with the device, so only if the weights change over time.
         moment = self.clock.moment(float(call.sigma)) if self.weights.changes else Moment(0.0, 0.0)
         pairs = zip(self.weights.at(moment), self.keyframes.factors(self.sites), strict=False)
         return tuple(call.strength * own * other for own, other in pairs)
@@ -138,7 +140,7 @@ class ControlRun:
         return max(self.pictures, call.x.shape[0] // call.prompts, *told)
 
     def _sums_of(self, hint: Tensor, pictures: int) -> ResidualComputer:
-        """Return the sums for a condition image, with the mask and the weights that hold now."""
+        """Return the residuals of a condition image with the current mask and weights."""
         weights, mask = self.keyframes.weights(self.weights), self.keyframes.mask(pictures)
         key = (id(hint), id(mask), id(weights))
         sums = self._sums.get(key)
@@ -146,13 +148,13 @@ class ControlRun:
             use = AppliedAdapter(self.adapter, hint, self.sites, mask=mask, weights=weights)
             sums = self._sums[key] = ResidualComputer((use,), self.cell, pictures)
         self._sums.move_to_end(key)
-        while len(self._sums) > HINTS:
+        while len(self._sums) > _KEPT_HINTS:
             self._sums.popitem(last=False)
         return sums
 
 
 def _weighted(level: Tensor, strengths: list[float]) -> Tensor:
-    """Multiply the rows of a level with the strength of each; as it is where all are 1."""
+    """Multiply each row of a level by its strength; the same tensor if all are 1."""
     if len(set(strengths)) > 1:
         return level * level.new_tensor(strengths).view(-1, 1, 1, 1)
     return level if strengths[0] == 1.0 else level * strengths[0]

@@ -1,4 +1,4 @@
-"""Which keyframe of Advanced-ControlNet holds when, and what it means for an adapter."""
+"""The current keyframe of Advanced-ControlNet, and what it means for an adapter."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .advanced_apply import Overrides
 
 # Powers of a universal weight's base for the levels, fine to coarse.
 UNIVERSAL_POWERS = (7, 2, 1, 0)
-MIDDLE = "middle_mult"
+_MIDDLE_MULT = "middle_mult"
 
 
 @dataclass(frozen=True)
 class Override:
-    """What holds at one moment.
+    """The overrides at one moment.
 
     Attributes:
         strength: Factor of the strength.
         weights: The other pack's weights, or None.
-        mask: That of the keyframe, or None.
-        pictures: Its latent keyframes, or None.
-        others: Strength of the pictures that have no latent keyframe.
+        mask: The keyframe's mask, or None.
+        pictures: The keyframe's latent keyframes, or None.
+        others: Strength of pictures without a latent keyframe.
     """
 
     strength: float = 1.0
@@ -41,11 +41,11 @@ class Override:
 
 @dataclass(eq=False)
 class KeyframeClock:
-    """Finds which keyframe holds in a run. Keyframes follow each other; none is gone back to.
+    """Find the current keyframe of a run. Keyframes follow each other; a run never returns to an earlier one.
 
     Attributes:
-        given: What was handed over.
-        starts: The noise levels where the keyframes begin.
+        given: The overrides of the Apply node.
+        starts: Noise levels at which the keyframes begin.
         highest: The highest noise level of the run.
     """
 
@@ -60,13 +60,13 @@ class KeyframeClock:
     _weights: dict[tuple[int, int], Weights] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Begin with what holds without keyframes."""
+        """Start with the overrides that need no keyframes."""
         self.now = Override(weights=self.given.weights, pictures=self.given.pictures)
 
     def go_to(self, sigma: Tensor) -> None:
-        """Move to a noise level: what is asked from now on holds there."""
+        """Move to a noise level; all other methods then answer for it."""
         if self.given.keyframes:
-            level = float(sigma)  # waits for the device, so only where there are keyframes
+            level = float(sigma)  # synchronises with the device, so only if there are keyframes
             if level != self._last:
                 self._last = level
                 self._advance(level)
@@ -84,7 +84,7 @@ class KeyframeClock:
         self._steps += 1
 
     def _guaranteed(self, index: int) -> int:
-        # One that began before the run has been passed, however many steps it was promised.
+        # A keyframe that began before the run is over, whatever number of steps it guarantees.
         return 0 if self.starts[index] > self.highest else int(self.given.keyframes[index].guarantee_steps)
 
     def _entered(self, keyframe: Any) -> Override:
@@ -102,14 +102,14 @@ class KeyframeClock:
         )
 
     def factors(self, sites: Sequence[UNetBlock]) -> tuple[float, ...]:
-        """Return the factor of each level that holds now."""
+        """Return the current factor of each level."""
         levels = _levels(self.now.weights, len(sites))
-        middle = getattr(self.now.weights, "extras", {}).get(MIDDLE, 1.0)
+        middle = getattr(self.now.weights, "extras", {}).get(_MIDDLE_MULT, 1.0)
         pairs = zip(levels, sites, strict=True)
         return tuple(self.now.strength * level * (middle if site.part == "middle" else 1.0) for level, site in pairs)
 
     def weights(self, own: Weights) -> Weights:
-        """Return the adapter's own weights with the factor of the negative prompt that holds now."""
+        """Return the adapter's own weights with the current factor of the negative prompt."""
         negative = float(getattr(self.now.weights, "uncond_multiplier", 1.0))
         if negative == 1.0:
             return own
@@ -119,20 +119,20 @@ class KeyframeClock:
         return self._weights[key]
 
     def mask(self, pictures: int) -> Tensor | None:
-        """Return where the control acts now, and how strongly on which picture; None for everywhere alike.
+        """Return the current mask of each picture; None if the control acts everywhere alike.
 
         Args:
-            pictures: Size of the batch being made.
+            pictures: Size of the generated batch.
 
         Returns:
-            (1 or pictures, H, W), the same tensor as long as the same holds.
+            (1 or pictures, H, W); the same tensor while nothing changes.
         """
         masks = [mask for mask in (self.given.mask, self.now.mask) if mask is not None]
         key = (*map(id, masks), id(self.now.pictures), self.now.others, pictures)
         if key not in self._masks:
             strengths = [] if self.now.pictures is None else [_strengths(self.now.pictures, self.now.others, pictures)]
             found = [*masks, *strengths]
-            # The inputs go along, so that their ids stay theirs.
+            # Keep the inputs alive, so that no other object gets their ids.
             self._masks[key] = ((masks, self.now.pictures), _product(found, pictures) if found else torch.empty(0))
         product = self._masks[key][1]
         return product if product.numel() else None
@@ -143,7 +143,7 @@ def _levels(weights: Any, count: int) -> tuple[float, ...]:
     if getattr(weights, "weight_type", None) == "universal":
         levels = tuple(float(weights.base_multiplier) ** power for power in UNIVERSAL_POWERS)
     elif given:
-        # One for each of a UNet's input blocks: as many in a row as a level has blocks.
+        # One weight per input block of a UNet: take the first of each level.
         levels = tuple(float(value) for value in given[:: max(1, len(given) // len(UNIVERSAL_POWERS))])
     else:
         levels = (1.0,) * len(UNIVERSAL_POWERS)
@@ -160,7 +160,7 @@ def _strengths(keyframes: Any, others: float, pictures: int) -> Tensor:
 
 
 def _product(masks: list[Tensor], pictures: int) -> Tensor:
-    """Multiply masks of any sizes and numbers, (M, H, W) each; the last of each serves the pictures that are left."""
+    """Multiply masks (M, H, W) of any sizes and numbers; the last of each serves the remaining pictures."""
     size = max((tuple(mask.shape[-2:]) for mask in masks), key=lambda size: size[0] * size[1])
     count = pictures if any(len(mask) > 1 for mask in masks) else 1
     return functools.reduce(torch.mul, (_fitted(mask.float(), count, size) for mask in masks))

@@ -1,4 +1,4 @@
-"""The patches in the UNet of a MODEL with adapters: they add what the wrappers around its call have put there."""
+"""The patches in the UNet of a MODEL with adapters: they add the residuals that the wrappers hand over."""
 
 from __future__ import annotations
 
@@ -9,46 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...adapter_models.calls import Residuals
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.families import BlockPart
-from ...adapter_models.stack import AdapterStack, Residuals, Site, add_residual
+from ...adapter_models.stack import AdapterStack, add_residual
+from .handed import APPLY_NODE, Handed
+from .options import adapter_options, changed_options
 
-WHERE = "Apply T2I-Adapter"
-# Where in transformer_options the patches find what they add.
-RESIDUALS = "t2i_adapter_residuals"
-# Whose patches resize feature maps: Kohya's deep shrink.
+# Modules whose patches resize feature maps: Kohya's deep shrink.
 RESIZING_PATCHES = ("nodes_model_downscale",)
-# What ComfyUI calls the wrappers around the UNet's forward, and the key of the pack's own.
+# ComfyUI's name for wrappers around the UNet's forward, and the key of the pack's own.
 UNET_WRAPPERS, OWN_WRAPPER = "diffusion_model", "t2i_adapter_unet"
-
-
-class Handed(dict[Site, Tensor]):
-    """The residuals of one call of the UNet.
-
-    Attributes:
-        seen: The kinds of blocks whose patch was called.
-    """
-
-    def __init__(self, residuals: Residuals) -> None:
-        super().__init__(residuals)
-        self.seen: set[BlockPart] = set()
-
-    def check(self) -> None:
-        """Refuse a UNet that ran without the patches.
-
-        Raises:
-            AdapterError: No patch was called, or that of the input blocks alone, where the middle block has a residual.
-        """
-        missing = {kind for kind, _ in self} - self.seen
-        if not missing or self.seen == {"middle"}:  # the latter: another node has switched the input blocks' patch off
-            return
-        raise AdapterError(
-            WHERE,
-            f"a UNet that ran without calling the patches of its {' and '.join(sorted(missing))} blocks",
-            "one that calls them",
-            "ComfyUI or another node replays recorded blocks, or replaces the UNet's forward. Start ComfyUI with "
-            "--disable-cuda-graphs and --disable-comfy-compiler if it knows them, else remove that node.",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +41,10 @@ class MiddlePatch:
     stack: AdapterStack
 
     def __call__(self, args: dict[str, Any]) -> dict[str, Any]:
-        """Add to the middle block's output, if it is a site and the input blocks had their residuals."""
+        """Add to the middle block's output, if it is a site and the input patch ran."""
         residuals = _residuals(args["transformer_options"], "middle")
         residual = residuals.get(("middle", 0))
-        # A conditional model patch that does not know this patch switches the one of the input blocks alone.
+        # A conditional model patch that does not know this patch switches off only the input patch.
         if residual is None or (isinstance(residuals, Handed) and "input" not in residuals.seen):
             return args
         owned = all(site.computes for use in self.stack.uses for site in use.sites)
@@ -82,12 +53,12 @@ class MiddlePatch:
 
 @dataclass(frozen=True, eq=False)
 class UNetWrapper:
-    """The innermost wrapper around the UNet's forward, which sees what other nodes have made of the call.
+    """The innermost wrapper around the UNet's forward: it sees the call as other nodes changed it.
 
     Attributes:
         handed: The residuals of the call.
-        had_control: The call began with a control, so that None means that another node has taken it away.
-        called: What to do once the UNet has called the patches.
+        had_control: Whether the call began with a control; None then means that another node removed it.
+        called: Called with the residuals after the UNet has run.
     """
 
     handed: Handed
@@ -95,12 +66,12 @@ class UNetWrapper:
     called: Callable[[Handed], None]
 
     def __call__(self, executor: Any, x: Tensor, timesteps: Any = None, context: Any = None, y: Any = None,
-                 control: Any = None, transformer_options: Any = None, **kwargs: Any) -> Any:  # fmt: skip
-        """Add nothing in a pass without control (that of a reference picture), and check that the patches run."""
+                 control: Any = None, transformer_options: Any = None, *args: Any, **kwargs: Any) -> Any:  # fmt: skip
+        """Add nothing in a pass whose control was removed (that of a reference picture); check that the patches run."""
         options = transformer_options or {}
         if self.had_control and control is None:
-            return executor(x, timesteps, context, y, None, {**options, RESIDUALS: {}}, **kwargs)
-        result = executor(x, timesteps, context, y, control, options, **kwargs)
+            return executor(x, timesteps, context, y, None, changed_options(options, residuals={}), *args, **kwargs)
+        result = executor(x, timesteps, context, y, control, options, *args, **kwargs)
         self.called(self.handed)
         return result
 
@@ -108,45 +79,49 @@ class UNetWrapper:
         """Return transformer_options with this wrapper behind all others."""
         wrappers = options.get("wrappers", {})
         own = {**wrappers.get(UNET_WRAPPERS, {}), OWN_WRAPPER: [self]}
-        return {**options, RESIDUALS: self.handed, "wrappers": {**wrappers, UNET_WRAPPERS: own}}
+        return changed_options(
+            {**options, "wrappers": {**wrappers, UNET_WRAPPERS: own}}, residuals=self.handed, offered=False
+        )
 
 
 def traced(unet: Any) -> bool:
-    """Tell whether a UNet was compiled by other means than ComfyUI's node: what runs inside it is traced then."""
+    """Tell whether a UNet is compiled by other means than ComfyUI's node; its patches are then traced."""
     return hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None
 
 
 def resizing(options: Mapping[str, Any]) -> bool:
-    """Tell whether a patch of ``transformer_options`` is known to resize feature maps: no control fits them then."""
+    """Tell whether a patch of ``transformer_options`` is known to resize feature maps; no control fits them."""
     patches = options.get("patches", {})
     found = (*patches.get("input_block_patch", ()), *patches.get("input_block_patch_after_skip", ()))
     return any(str(getattr(patch, "__module__", "")).endswith(RESIZING_PATCHES) for patch in found)
 
 
 def _residuals(transformer_options: Mapping[str, Any], kind: BlockPart) -> Residuals:
-    if RESIDUALS not in transformer_options:
+    residuals = adapter_options(transformer_options).residuals
+    if residuals is None:
         raise AdapterError(
-            WHERE,
+            APPLY_NODE,
             "a call of the UNet that the adapter was not told of: another custom node has copied this MODEL's patches "
             "to another model, or calls the UNet past ComfyUI's apply_model",
             "the MODEL from Apply T2I-Adapter, called through apply_model",
             "Use T2I-Adapter as ControlNet instead. To let an adapter act for a part of the run, use start_percent and "
             "end_percent of Apply T2I-Adapter, or T2I-Adapter Schedule.",
+            says="Another custom node runs this model in a way that bypasses the adapter.",
         )
-    residuals: Residuals = transformer_options[RESIDUALS]
     if isinstance(residuals, Handed):
         residuals.seen.add(kind)
     return residuals
 
 
 def _not_recorded(h: Tensor) -> Tensor:
-    """Refuse to be recorded into a CUDA graph: it would add this step's residuals at every step of every run."""
-    # Tracing for a compiler is no recording, and must not meet the question.
+    """Refuse to be recorded into a CUDA graph, which would add this step's residuals at every step of every run."""
+    # Don't let a compiler trace the question.
     if h.is_cuda and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing():
         raise AdapterError(
-            WHERE,
+            APPLY_NODE,
             "a UNet whose blocks are recorded as CUDA graphs",
             "one that runs its patches at every step",
             "Start ComfyUI with --disable-cuda-graphs, or remove the node that records the MODEL.",
+            says="T2I-Adapters don't work in a model that is recorded as CUDA graphs.",
         )
     return h

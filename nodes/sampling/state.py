@@ -1,4 +1,4 @@
-"""What a MODEL with adapters knows during one sampling run: where it stands in time, and which prompt is which."""
+"""The state of one sampling run of a MODEL with adapters: its place in time, and the role of each prompt."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...adapter_models.stack import READY_SUMS, AdapterStack, Area, Call, Chunk, ResidualComputer, Residuals, Size
+from ...adapter_models.calls import Area, Call, Chunk, Residuals
+from ...adapter_models.stack import READY_SUMS, AdapterStack, ResidualComputer
+from ...adapter_models.targets import LatentSize
 from ...adapter_models.weights import Moment, Side
 from .clock import Clock
 from .control_lists import as_control, inputs_of
-from .patches import Handed
+from .handed import Handed
 
 logger = logging.getLogger(__name__)
-# The names that guiders give their lists of prompts; any other is taken for a positive one.
+# Names that guiders give their lists of negative prompts; all other lists are positive.
 NEGATIVE_PROMPTS = ("negative", "empty_negative_prompt")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the UNet's calls of one step can't see for themselves.
+    """The facts about one step that ComfyUI does not pass to apply_model.
 
     Attributes:
         size: Height and width of the whole latent.
-        areas: The part of it that a prompt acts on, by the prompt's id and the number of its list.
+        areas: The part of the latent that each prompt acts on, by the prompt's id and the number of its list.
         sides: Side of the guidance of each list of prompts.
-        silent: The prompts, named as in ``areas``, that a guider has told for this step: no control here.
+        silent: The prompts, named as in ``areas``, for which a guider switches control off in this step.
     """
 
-    size: Size
+    size: LatentSize
     areas: Mapping[tuple[Any, int], Area]
     sides: tuple[Side, ...]
     silent: frozenset[tuple[Any, int]] = frozenset()
@@ -43,14 +45,14 @@ class SamplingState:
     """One sampling run of a MODEL with adapters.
 
     Args:
-        stack: The adapters, and how they act together.
+        stack: The adapters, and how they combine.
         cell: Size of a latent cell in pixels.
         model: ComfyUI's BaseModel.
         pictures: Size of the batch.
         sigmas: Noise levels of the steps.
-        size: Height and width of the latent, where known.
+        size: Height and width of the latent, if known.
         prompts: The guider's lists of prompts by name.
-        sums: The stack's part of the run, where it was begun before.
+        sums: The residuals of the stack, if their features were prepared before the run.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class SamplingState:
         pictures: int,
         *,
         sigmas: Sequence[float] = (),
-        size: Size | None = None,
+        size: LatentSize | None = None,
         prompts: Mapping[str, Any] | None = None,
         sums: ResidualComputer | None = None,
     ) -> None:
@@ -71,11 +73,11 @@ class SamplingState:
         self.sigmas = sigmas
         self.dtype = model.get_dtype_inference()
         begun = sums is not None and sums.uses is stack.uses and sums.pictures == pictures
-        # Not those of another stack: a guider of two models prepares one after the other.
+        # A guider of two models prepares both before it samples: don't take the other stack's.
         self.sums = (
             sums if begun and sums is not None else ResidualComputer(stack.uses, cell, pictures, stack.combination)
         )
-        # Runs of CONTROL_NETs inside this one by the CONTROL_NET, which end with it.
+        # Runs of the CONTROL_NETs inside this run, by CONTROL_NET. They end with it.
         self.guests: dict[object, Any] = {}
         self._patches_run = False
         self._controls: OrderedDict[tuple[int, int], tuple[Residuals, dict[str, list[Tensor | None]]]] = OrderedDict()
@@ -114,20 +116,20 @@ class SamplingState:
         return control
 
     def _factors(self, sigma: Tensor) -> tuple[tuple[float, ...], ...]:
-        now = float(sigma)  # waits for the device, so only where an adapter changes over time
+        now = float(sigma)  # synchronises with the device, so only if an adapter changes over time
         moment = self.clock.moment(now) if any(use.weights.changes for use in self.uses) else Moment(0.0, 0.0)
         ranges = zip(self.uses, self.ranges, strict=True)
         return tuple(use.factors(moment if first >= now >= last else None) for use, (first, last) in ranges)
 
-    def step(self, conds: Sequence[Any], size: Size, *, always: bool = False) -> Step | None:
-        """Note the prompts' areas and sides, and which are without control; None where none matters, unless always."""
+    def step(self, conds: Sequence[Any], size: LatentSize, *, always: bool = False) -> Step | None:
+        """Record areas, sides and switched-off control of the prompts; None if none matters, unless ``always``."""
         areas = {
             (cond["uuid"], number): area_of(cond["area"], size)
             for number, group in enumerate(conds)
             for cond in group or ()
             if cond.get("area") is not None
         }
-        # ComfyUI leaves the key out where there is no control: who sets it to None wants none.
+        # ComfyUI omits the key if there is no control; a guider that sets it to None switches control off.
         silent = frozenset(
             (cond.get("uuid"), number)
             for number, group in enumerate(conds)
@@ -139,8 +141,8 @@ class SamplingState:
         return Step(size, areas, tuple(self._side(number, group) for number, group in enumerate(conds)), silent)
 
     def _side(self, number: int, group: Any) -> Side:
-        # Guiders order their lists as they like, so the place of a list tells nothing. It is the guider's own list, or
-        # a copy with the same prompts (a window of a video).
+        # The order of the lists depends on the guider. Identify a list by identity, or by its prompts if it is a copy
+        # (a window of a video).
         same = next((name for name, (known, _) in self.prompts.items() if known is group), None)
         if same is None and group:
             same = next((name for name, (_, ids) in self.prompts.items() if ids == _ids(group)), None)
@@ -149,15 +151,15 @@ class SamplingState:
         return "negative" if same in NEGATIVE_PROMPTS else "positive"
 
     def check_patches(self, handed: Handed) -> None:
-        """Refuse a UNet whose first call in a run leaves out the patches; later ones may do so for a cache."""
+        """Refuse a UNet whose first call in a run skips the patches; later calls may skip them for a cache."""
         if not self._patches_run:
             handed.check()
             self._patches_run = True
 
     def warn_of_tiles(self, chunks: Iterable[Chunk]) -> None:
-        """Say once that a sampler works on parts of the picture without telling which.
+        """Warn once that a sampler works on tiles without telling their places.
 
-        A latent that grows during the run (samplers that upscale) is no tile: from then on its new size is the whole.
+        A latent that grows during the run (samplers that upscale) is not a tile: its new size becomes the whole.
         """
         tile = None
         for size in {chunk.size for chunk in chunks} if self.size else ():
@@ -176,12 +178,12 @@ class SamplingState:
 
 
 def chunks_of(x: Tensor, options: Mapping[str, Any], step: Step | None) -> list[Chunk]:
-    """Take a call of the UNet apart.
+    """Split a call of the UNet into its prompts.
 
     Args:
         x: (prompts · pictures, C, h, w).
         options: ComfyUI's ``transformer_options``.
-        step: What is known of the step, or None.
+        step: The facts about the step, or None if they don't matter.
 
     Returns:
         One chunk per prompt, in the order of the rows.
@@ -201,8 +203,8 @@ def chunks_of(x: Tensor, options: Mapping[str, Any], step: Step | None) -> list[
     return chunks
 
 
-def area_of(area: Sequence[int], size: Size) -> Area:
-    """Return height, width, top and left of ComfyUI's ``area`` of any dimensions, cut at the latent's edge."""
+def area_of(area: Sequence[int], size: LatentSize) -> Area:
+    """Return height, width, top and left of ComfyUI's ``area`` of any dimensions, cut to the latent."""
     dimensions = len(area) // 2
     (height, width), (top, left) = area[dimensions - 2 : dimensions], area[-2:]
     return min(size[0] - top, height), min(size[1] - left, width), top, left
@@ -213,7 +215,7 @@ def _ids(group: Any) -> frozenset[Any]:
 
 
 def _frames(pictures: int, options: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the numbers in the batch of the pictures in this call: all, or those of a window of a video."""
+    """Return the index in the batch of each picture in this call: all, or those of a window of a video."""
     window = options.get("context_window")
     if window is not None:
         anchor = getattr(window, "causal_anchor_index", None)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
-from ...adapter_models.conditions import COLOR_ORDER_KEY, CONDITIONS, IMAGE_CONDITIONS, METADATA, ColorOrder
+from ...adapter_models.conditions import CONDITIONS, IMAGE_CONDITIONS
 from ...adapter_models.config import AdapterConfig
-from ...adapter_models.loading import AdapterInfo, assemble
+from ...adapter_models.info import info_for_training
+from ...adapter_models.loading import assemble
 from ...adapter_models.networks import build_adapter
 from ...adapter_models.saving import TRAINING_KEY, diffusers_config, layout_named, metadata_for_file, tensors_for_file
 from ...training.checkpoints import write_whole
@@ -28,14 +29,14 @@ KINDS = (*IMAGE_CONDITIONS, OTHER)
 
 
 def new_adapter(
-    config: AdapterConfig, kind: str, family: str | None, seed: int, start: T2IAdapter | None = None
+    config: AdapterConfig, kind: str, version: str | None, seed: int, start: T2IAdapter | None = None
 ) -> T2IAdapter:
     """Create an untrained adapter, or one with another adapter's weights.
 
     Args:
         config: Its shape.
         kind: One of :data:`KINDS`.
-        family: The model family it is for, if known.
+        version: ``SD1.x`` or ``SD2.x``, as the model tells; the shape tells SDXL.
         seed: Seed of the initial weights; unused with ``start``.
         start: An adapter whose weights it starts from.
 
@@ -52,19 +53,8 @@ def new_adapter(
             weights = build_adapter(config).state_dict()
     else:
         weights = inherited_weights(start, config)
-    info = AdapterInfo(
-        name="a new adapter",
-        path=Path(),
-        layout="not saved yet",
-        container="in memory",
-        dtype="float32",
-        parameters=sum(tensor.numel() for tensor in weights.values()),
-        condition=next((row for row in CONDITIONS if row.name == kind), None),
-        family=family,
-        # State RGB: a pose adapter for SDXL without metadata is taken for a published one, which takes BGR.
-        metadata={COLOR_ORDER_KEY: "rgb"},
-        color_order=ColorOrder(False, METADATA),
-    )
+    condition = next((row for row in CONDITIONS if row.name == kind), None)
+    info = info_for_training(config, condition, version, sum(tensor.numel() for tensor in weights.values()))
     return adapters.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), info, bgr=False, dtype=None)
 
 
@@ -77,16 +67,9 @@ def trained_adapter(adapter: T2IAdapter, weights: Mapping[str, Tensor], name: st
         name: Name of the result.
         training: Settings and result of the training, as JSON.
     """
-    trained = {TRAINING_KEY: training, COLOR_ORDER_KEY: "bgr" if adapter.bgr else "rgb"}
-    metadata = {**adapter.info.metadata, **trained}
-    info = replace(
-        adapter.info,
-        name=name,
-        dtype="float32",
-        metadata=metadata,
-        container="in memory",
-        color_order=ColorOrder(adapter.bgr, METADATA),
-    )
+    metadata = {**adapter.info.metadata, TRAINING_KEY: training}
+    info = replace(adapter.info, name=name, dtype="float32", metadata=metadata, container="in memory")
+    info = info.with_order(bgr=adapter.bgr)
     network = assemble("the adapter", adapter.network.config, weights, host.OPERATIONS)
     return adapters.own_adapter(network, info, bgr=adapter.bgr, dtype=adapter.dtype)
 

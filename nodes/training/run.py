@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.families import sites_for
+from ...adapter_models.info import TRAINED_MODEL
 from ...training.checkpoints import load_state, run_folder, save_state, write_whole
 from ...training.errors import TrainingError
 from ...training.in_memory_dataset import TrainingSet, training_set
@@ -95,9 +96,10 @@ def train(
     folder = saving.folder
     sites = sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model))
     check_model(model)
-    # The result is for this MODEL, whatever the adapter was made for.
-    info = replace(adapter.info, family=version_of(model) or adapter.info.family)
-    adapter = replace(adapter, info=info)
+    # The result is for this TRAINED_MODEL, whatever the adapter was made for.
+    version = version_of(model)
+    if version is not None:
+        adapter = replace(adapter, info=adapter.info.for_family(version, TRAINED_MODEL))
     # ComfyUI runs nodes in inference mode, whose tensors can't be used by autograd.
     with torch.inference_mode(False):
         data = examples(model, adapter, materials)

@@ -12,6 +12,7 @@ from t2i_adapter_pack.adapter_models.combine import Combination, T2IFuser
 from t2i_adapter_pack.adapter_models.errors import AdapterError, CorruptFileError, FamilyMismatchError
 from t2i_adapter_pack.adapter_models.fuser import CoAdapterFuser, FuserConfig
 from t2i_adapter_pack.adapter_models.gains import GainCache, Gains
+from t2i_adapter_pack.adapter_models.targets import Target
 from t2i_adapter_pack.adapter_models.weights import Schedule, Weights
 
 from . import companion_samples as hand
@@ -196,10 +197,10 @@ def test_a_style_takes_part():
         running.residuals(engine.call(1.0, 1.0)),
         {site: level[None] for site, level in zip(SITES, summed, strict=True)},
     )
-    got = running.fused_style((8, 8), engine.CPU, torch.float32)
+    got = running.fused_style(Target((8, 8), engine.CPU, torch.float32))
     torch.testing.assert_close(got, tokens, rtol=1e-4, atol=1e-4)
     alone = run(Combination("coadapter", fuser()), *uses)
-    assert alone.fused_style((8, 8), engine.CPU, torch.float32) is None
+    assert alone.fused_style(Target((8, 8), engine.CPU, torch.float32)) is None
     assert (alone.residuals(engine.call(1.0, 1.0))[SITES[0]] - summed[0]).abs().max() > 1e-3
 
 
@@ -416,7 +417,7 @@ def test_the_host_loads_what_has_to_compute_and_only_that():
 
     def prepare(method):
         asked.clear()
-        run(Combination(method, made), *uses).prepare((8, 8), engine.CPU, torch.float32, load)
+        run(Combination(method, made), *uses).prepare(Target((8, 8), engine.CPU, torch.float32), load)
         return [owner for owner, _ in asked]
 
     assert prepare("sum") == [each.adapter for each in uses]

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models.errors import CorruptFileError, NotAnAdapterError
-from t2i_adapter_pack.adapter_models.fuser import CoAdapterFuser, FuserConfig, Part
+from t2i_adapter_pack.adapter_models.fuser import CoAdapterFuser, FusedPart, FuserConfig
 from t2i_adapter_pack.adapter_models.style_and_fuser import FUSER, load_companion
 
 from . import companion_samples as hand
@@ -34,7 +34,7 @@ def tokens(batch=1, seed=9):
 def fuse(network, parts):
     """Fuse whole maps with the network, as the description has it."""
     seen = [
-        Part(task, (value,) if isinstance(value, torch.Tensor) else tuple(level.mean((2, 3)) for level in value))
+        FusedPart(task, (value,) if isinstance(value, torch.Tensor) else tuple(level.mean((2, 3)) for level in value))
         for task, value in parts
     ]
     with torch.no_grad():

@@ -53,7 +53,7 @@ def test_the_picture_is_cores(inside_comfyui, kind, precision):
     seen: list[torch.Tensor] = []
     ours = oracle.spied(
         tiny.apply(model, tiny.adapter(config, dtype=torch.float32), image),
-        lambda _, options: seen.extend(options["t2i_adapter_residuals"].values()),
+        lambda _, options: seen.extend(oracle.residuals_of(options).values()),
     )
     mine = tiny.sample(ours, latent, steps=2)
     theirs = tiny.sample(model, latent, steps=2, **prompts)

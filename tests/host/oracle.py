@@ -80,6 +80,15 @@ def spied(patched: Any, see: Callable[[torch.Tensor, dict[str, Any]], None]) -> 
     return clone
 
 
+def residuals_of(options: Mapping[str, Any]) -> Mapping[tuple[str, int], torch.Tensor]:
+    """What the patches add in a call of the UNet with these `transformer_options`, by site."""
+    from t2i_adapter_pack.nodes.sampling.options import adapter_options
+
+    found: Mapping[tuple[str, int], torch.Tensor] | None = adapter_options(options).residuals
+    assert found is not None
+    return found
+
+
 def chunks_of_calls(patched: Any, run: Callable[[Any], Any]) -> list[list[int]]:
     """`cond_or_uncond` of each call of the UNet in a run."""
     calls: list[list[int]] = []

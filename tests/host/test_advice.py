@@ -102,7 +102,7 @@ def test_an_error_during_sampling_names_the_node_that_applied_the_adapter(sd):
 
 def test_an_error_of_a_control_names_the_node_that_made_it(inside_comfyui):
     from t2i_adapter_pack.adapter_models.errors import HintError
-    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterControl
+    from t2i_adapter_pack.nodes.sampling.control_net import T2IAdapterControl
 
     control = T2IAdapterControl(tiny.adapter(tiny.adapter_config()))
     with pytest.raises(HintError) as caught:

@@ -75,7 +75,7 @@ def test_two_areas_of_a_size_share_a_call_and_each_gets_its_own_part(sd):
     seen: list[tuple[list[int], torch.Tensor]] = []
 
     def see(_: torch.Tensor, options: dict[str, Any]) -> None:
-        seen.append((list(options["cond_or_uncond"]), options["t2i_adapter_residuals"]["input", 2]))
+        seen.append((list(options["cond_or_uncond"]), oracle.residuals_of(options)["input", 2]))
 
     spied = oracle.spied(tiny.apply(sd, adapter, image), see)
     tiny.sample(spied, tiny.latent(*SIZE), positive=prompts(LEFT, RIGHT), steps=1)

@@ -86,7 +86,7 @@ def test_adapters_of_three_levels_fit_the_end_of_each_level(models, kind, levels
     seen: list[Any] = []
     spied = oracle.spied(
         tiny.apply(models[kind], tiny.adapter(config), tiny.hint(128, 128)),
-        lambda _, options: seen.append(set(options["t2i_adapter_residuals"])),
+        lambda _, options: seen.append(set(oracle.residuals_of(options))),
     )
     tiny.sample(spied, tiny.latent(16, 16), steps=1)
     assert seen == [{("input", 2), ("input", 5), ("input", 8)}]

@@ -179,10 +179,10 @@ def test_the_prompt_that_runs_is_a_copy(sd):
 
 def test_the_prompts_of_a_run_are_replaced_and_not_changed(inside_comfyui):
     from comfy.conds import CONDCrossAttn
-    from t2i_adapter_pack.nodes.sampling.style_prompts import STYLES, put_fused
+    from t2i_adapter_pack.nodes.sampling.style_prompts import STYLE_MARKS, put_fused
 
     text, values = styled(tiny.conditioning(1))[0]
-    style = values[STYLES][0].tokens
+    style = values[STYLE_MARKS][0].tokens
     prompt = {**values, "uuid": 3, "model_conds": {"c_crossattn": CONDCrossAttn(text), "y": None}}
     conds, before, prompts = prompt["model_conds"]["c_crossattn"], text.clone(), [prompt]
     assert put_fused(prompts, style, style * 2)

@@ -293,7 +293,7 @@ def test_where_the_content_decides_nothing_is_said(folder, loader, caplog, kind,
 
 
 def test_info_tells_what_goes_with_the_name(folder, loader):
-    from t2i_adapter_pack.nodes.info import describe
+    from t2i_adapter_pack.nodes.loading.description import describe
 
     place, config = folder / "controlnet", tiny.adapter_config("SDXL")
     for name in ("adapter-xl-openpose", "renamed"):

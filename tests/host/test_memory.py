@@ -220,7 +220,7 @@ def test_nothing_of_a_run_is_left_however_it_ends(sd, adapter, end):
 def test_every_step_gets_the_same_tensors(sd, adapter, hints):
     seen: list[dict[Any, torch.Tensor]] = []
     patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS, hints), mask=torch.rand(hints, 8, 8), strength=0.3)
-    spied = oracle.spied(patched, lambda _, options: seen.append(options["t2i_adapter_residuals"]))
+    spied = oracle.spied(patched, lambda _, options: seen.append(oracle.residuals_of(options)))
     tiny.sample(spied, tiny.latent(*LATENT, 2), steps=4)
     assert len(seen) == 4
     assert all(step.keys() == seen[0].keys() for step in seen)

@@ -95,14 +95,16 @@ def test_a_control_net_is_copied_for_the_second_device(inside_comfyui, split, mo
 
 def test_two_devices_never_meet(inside_comfyui):
     """Two threads ask one run for the residuals of two devices, many times over."""
-    from t2i_adapter_pack.adapter_models.stack import Call, Chunk, ResidualComputer
+    from t2i_adapter_pack.adapter_models.calls import Call, Chunk
+    from t2i_adapter_pack.adapter_models.stack import ResidualComputer
+    from t2i_adapter_pack.adapter_models.targets import Target
 
     adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(*PIXELS)
     stack = tiny.apply(tiny.model("SD"), adapter, image, strength=0.6).get_attachment("t2i_adapter")
     run = ResidualComputer(stack.uses, 8, 1)
     weights = [parameter.clone() for parameter in adapter.network.parameters()]
     devices = (torch.device("cpu"), torch.device("meta"))
-    run.prepare(LATENT, devices[0], torch.float32, lambda *_: None)
+    run.prepare(Target(LATENT, devices[0], torch.float32), lambda *_: None)
     start, failures = threading.Barrier(2), []
     seen: dict[str, list[Any]] = {device.type: [] for device in devices}
 

@@ -78,7 +78,7 @@ def fuller_controls(monkeypatch) -> None:
 
 @pytest.mark.parametrize("kind", ["SD", "SDXL"])
 def test_controls_with_more_fields_are_copied_and_run(models, fuller_controls, kind):
-    from t2i_adapter_pack.nodes.as_controlnet import T2IAdapterControl
+    from t2i_adapter_pack.nodes.sampling.control_net import T2IAdapterControl
 
     config, image = tiny.adapter_config(kind), tiny.hint(*PIXELS)
     adapter, latent = tiny.adapter(config), tiny.latent(*LATENT)

@@ -70,7 +70,7 @@ def test_the_dtype_choice_is_obeyed(half_models, models, unet, choice):
     before = {name: (weight.data_ptr(), weight.clone()) for name, weight in adapter.network.named_parameters()}
     spied = oracle.spied(
         tiny.apply(model, adapter, tiny.hint(*PIXELS)),
-        lambda _, options: residuals.extend(tensor.dtype for tensor in options["t2i_adapter_residuals"].values()),
+        lambda _, options: residuals.extend(tensor.dtype for tensor in oracle.residuals_of(options).values()),
     )
     tiny.sample(spied, tiny.latent(*LATENT), steps=1)
     assert inputs == [choice or unet]

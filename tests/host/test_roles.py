@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 POSITIVE, NEGATIVE, MIDDLE, EMPTY = 1, 2, 3, 4  # seeds of the prompts
@@ -98,12 +98,10 @@ GUIDERS: dict[str, tuple[Callable[[Any], Any], set[int]]] = {
 
 def watched(model: Any, acts: list[tuple[int, bool]]) -> Any:
     """A clone that notes, for each prompt in each call, whether an adapter acts on it."""
-    from t2i_adapter_pack.nodes.sampling import wrappers
-
     known = {seed: tiny.conditioning(seed)[0][0][0] for seed in (POSITIVE, NEGATIVE, MIDDLE, EMPTY)}
 
     def watch(executor: Any, x: Any, t: Any, concat: Any, crossattn: Any, control: Any, options: Any, **kw: Any) -> Any:
-        residual = next(iter(options[wrappers.RESIDUALS].values()))
+        residual = next(iter(oracle.residuals_of(options).values()))
         chunks = len(options["cond_or_uncond"])
         acting = (residual.abs().amax((1, 2, 3, 4)) > 0).expand(chunks).tolist()
         for text, acted in zip(crossattn.unflatten(0, (chunks, -1))[:, 0], acting, strict=True):

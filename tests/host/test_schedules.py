@@ -20,15 +20,13 @@ STEPS = 6
 
 def calls_of(model: Any, adapter: Any, **values: Any) -> list[tuple[float, tuple[float, ...], float]]:
     """Sample with an adapter; return each call's noise level, the steps' noise levels, and the adapter's share."""
-    from t2i_adapter_pack.nodes.sampling import wrappers
-
     sampling = {name: values.pop(name) for name in ("sampler", "scheduler", "denoise", "sigmas") if name in values}
     image = tiny.hint(64, 64)
     whole: list[torch.Tensor] = []
     seen: list[tuple[float, tuple[float, ...], float]] = []
 
     def look(_: torch.Tensor, options: dict[str, Any]) -> None:
-        residual = next(iter(options[wrappers.RESIDUALS].values()))
+        residual = next(iter(oracle.residuals_of(options).values()))
         if not whole:
             whole.append(features(adapter, image))
         share = float(residual.abs().sum() / whole[0].abs().sum())

@@ -124,7 +124,7 @@ def test_a_sampler_that_calls_the_model_at_another_size_works(sd):
     seen: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def see(h: torch.Tensor, options: dict[str, Any]) -> None:
-        seen[tuple(h.shape[-2:])] = tuple(options["t2i_adapter_residuals"]["input", 2].shape[-2:])
+        seen[tuple(h.shape[-2:])] = tuple(oracle.residuals_of(options)["input", 2].shape[-2:])
 
     def tiles(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None, **_: Any) -> torch.Tensor:
         model.noise = model.latent_image = None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from . import tiny
+from . import oracle, tiny
 
 pytestmark = pytest.mark.host
 SIDE = 128
@@ -74,15 +74,13 @@ def test_two_complementary_presets_add_up_to_the_whole(scene):
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
 def test_a_level_alone_changes_its_own_site_alone(scene, level):
-    from t2i_adapter_pack.nodes.sampling import wrappers
-
     model, adapter, _, image = scene
     alone = {"preset": "custom", **{f"level_{number}": float(number == level) for number in range(1, 5)}}
     patched = tiny.apply(model, adapter, image, weights=weights(alone))
     seen: dict[Any, bool] = {}
 
     def watch(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-        for site, residual in options[wrappers.RESIDUALS].items():
+        for site, residual in oracle.residuals_of(options).items():
             seen[site] = bool(residual.abs().sum() > 0)
         return h
 
@@ -113,7 +111,6 @@ def test_a_side_is_told_by_the_guider_and_not_by_its_place(scene):
     """Dual CFG passes its lists as negative, middle, positive."""
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import Guider_DualCFG
-    from t2i_adapter_pack.nodes.sampling import wrappers
 
     model, adapter, _, image = scene
     patched = tiny.apply(model, adapter, image, weights=weights(None, 1.0, 0.0))
@@ -121,7 +118,7 @@ def test_a_side_is_told_by_the_guider_and_not_by_its_place(scene):
 
     def watch(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
         if options["block"] == ("input", 0):
-            residual = next(iter(options[wrappers.RESIDUALS].values()))
+            residual = next(iter(oracle.residuals_of(options).values()))
             acts.append(sorted(zip(options["cond_or_uncond"], residual.abs().sum((1, 2, 3, 4)) > 0, strict=True)))
         return h
 

@@ -102,11 +102,13 @@ def test_being_recorded_is_refused(inside_comfyui, monkeypatch, site):
     from t2i_adapter_pack.adapter_models.errors import AdapterError
     from t2i_adapter_pack.adapter_models.stack import AdapterStack
     from t2i_adapter_pack.nodes.sampling import patches
+    from t2i_adapter_pack.nodes.sampling.handed import Handed
+    from t2i_adapter_pack.nodes.sampling.options import AdapterOptions, with_adapter_options
 
     h = SimpleNamespace(is_cuda=True)  # nothing may be done with it
-    residuals = patches.Handed({("input", 2): torch.zeros(1), ("middle", 0): torch.zeros(1)})
+    residuals = Handed({("input", 2): torch.zeros(1), ("middle", 0): torch.zeros(1)})
     residuals.seen.add("input")
-    options = {patches.RESIDUALS: residuals, "block": ("input", 2)}
+    options = with_adapter_options({"block": ("input", 2)}, AdapterOptions(residuals=residuals))
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     with pytest.raises(AdapterError, match=r"recorded as CUDA graphs.*--disable-cuda-graphs"):
         if site == "input":
@@ -120,10 +122,12 @@ def test_a_real_recording_is_refused():
     from t2i_adapter_pack.adapter_models.errors import AdapterError
     from t2i_adapter_pack.adapter_models.stack import AdapterStack
     from t2i_adapter_pack.nodes.sampling import patches
+    from t2i_adapter_pack.nodes.sampling.handed import Handed
+    from t2i_adapter_pack.nodes.sampling.options import AdapterOptions, with_adapter_options
 
     h = torch.zeros(1, 4, 2, 2, device="cuda")
-    residuals = patches.Handed({("input", 2): torch.ones(1, 1, 4, 2, 2, device="cuda")})
-    options = {patches.RESIDUALS: residuals, "block": ("input", 2)}
+    residuals = Handed({("input", 2): torch.ones(1, 1, 4, 2, 2, device="cuda")})
+    options = with_adapter_options({"block": ("input", 2)}, AdapterOptions(residuals=residuals))
     patch = patches.InputPatch(AdapterStack())
     assert float(patch(h, options).sum()) == 16
     with pytest.raises(AdapterError, match="recorded"), torch.cuda.graph(torch.cuda.CUDAGraph()):
