@@ -10,15 +10,23 @@ from torch import Tensor
 from .dice import Dice
 
 POSES = ("standing", "waving", "walking", "arms raised")
-# Of each pose: elbow and wrist of the right, then of the left arm, knee and ankle of the right, then of the left leg,
+# Of each pose: elbow and wrist of the right, then of the left arm; after them, of each pose, knee and ankle alike,
 # as steps from the joint before, for a person of height 1, x to the right and y upwards. The person faces us, so that
 # the right side is at the left of the picture.
 _LIMBS = (
-    ((-0.05, -0.15), (-0.01, -0.14), (0.05, -0.15), (0.01, -0.14), (-0.01, -0.23), (0.0, -0.23), (0.01, -0.23), (0.0, -0.23)),
-    ((-0.05, -0.15), (-0.01, -0.14), (0.12, 0.06), (0.03, 0.15), (-0.02, -0.23), (0.0, -0.23), (0.02, -0.23), (0.0, -0.23)),
-    ((-0.09, -0.13), (-0.02, -0.13), (0.08, -0.12), (0.07, -0.11), (-0.08, -0.22), (-0.05, -0.21), (0.08, -0.22), (0.03, -0.22)),
-    ((-0.11, 0.08), (-0.05, 0.14), (0.11, 0.08), (0.05, 0.14), (-0.04, -0.23), (-0.02, -0.23), (0.04, -0.23), (0.02, -0.23)),
-)  # fmt: skip
+    *(
+        ((-0.05, -0.15), (-0.01, -0.14), (0.05, -0.15), (0.01, -0.14)),
+        ((-0.05, -0.15), (-0.01, -0.14), (0.12, 0.06), (0.03, 0.15)),
+        ((-0.09, -0.13), (-0.02, -0.13), (0.08, -0.12), (0.07, -0.11)),
+        ((-0.11, 0.08), (-0.05, 0.14), (0.11, 0.08), (0.05, 0.14)),
+    ),
+    *(
+        ((-0.01, -0.23), (0.0, -0.23), (0.01, -0.23), (0.0, -0.23)),
+        ((-0.02, -0.23), (0.0, -0.23), (0.02, -0.23), (0.0, -0.23)),
+        ((-0.08, -0.22), (-0.05, -0.21), (0.08, -0.22), (0.03, -0.22)),
+        ((-0.04, -0.23), (-0.02, -0.23), (0.04, -0.23), (0.02, -0.23)),
+    ),
+)
 HIP, SHOULDER, NECK, HEAD = 0.47, 0.78, 0.80, 0.90
 JOINTS = 18
 
@@ -53,7 +61,8 @@ def draw_figure(dice: Dice) -> Figure:
     there, x, size = dice.chance(0.32), dice.one(0.22, 0.78), dice.one(0.24, 0.40)
     pose = dice.choice((0.3, 0.25, 0.25, 0.2))[:, 0]
     colour = dice.choice((0.4, 0.12, 0.22, 0.18, 0.08))[:, 0]
-    steps = size.new_tensor(_LIMBS)[pose] + dice.uniform(16, -0.018, 0.018).view(-1, 8, 2)
+    table = size.new_tensor(_LIMBS)
+    steps = torch.cat((table[pose], table[pose + len(POSES)]), dim=1) + dice.uniform(16, -0.018, 0.018).view(-1, 8, 2)
     mirrored = dice.chance(0.5)
     joints = _joints(steps)
     turned = joints[:, [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]] * size.new_tensor((-1.0, 1.0))

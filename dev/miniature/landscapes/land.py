@@ -111,7 +111,7 @@ def paint_hills(board: Canvas, scenes: Scenes, style: Style) -> None:
 
 def paint_water(board: Canvas, scenes: Scenes, style: Style) -> None:
     """Paint a lake or a sea: what lies behind it mirrored, darker and broken, with a path of light on it."""
-    axis, light, sky = board.axis(), scenes.light, scenes.sky
+    axis, light = board.axis(), scenes.light
     rows = slice(int(HIGHEST[1] * board.size), board.size)
     down = axis[rows] - scenes.horizon[:, None]
     depth = (down / (1.0 - scenes.horizon[:, None])).clamp(min=0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +12,12 @@ from . import sprites as things
 from .canvas import Canvas, Sprites
 from .land import paint_ground, paint_hills, paint_mountains, paint_water
 from .light import FLAT, Style
+from .placing import shadow_of, single, sized
 from .scene import HOUSE, PINE, PLACE, ROUND, SLOTS, Scenes
 from .sky import paint_clouds, paint_sky
 from .sprites import Paints
 
 AIR = (0.30, 0.10, 0.0)  # haze before things on the far shore, the middle ground and the near ground
-SIDES = (12, 20, 32, 48, 72, 104, 136)  # patches, in pixels of a 128 px picture
-REACHES = 2.5  # times its reach, how far a shadow is drawn
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,6 @@ def paint(scenes: Scenes, size: int = 128, style: Style = FLAT) -> Painting:
     return Painting(board.rgb.clamp_(0.0, 1.0), board.region)
 
 
-def shadow_of(style: Style, size: int) -> tuple[float, float]:
-    """Return strength and reach in pixels of the shadow that a thing casts."""
-    return style.shadow * 0.8, style.reach * size * 0.7
-
-
 Placed = list[tuple[Sprites, Tensor]]
 
 
@@ -81,15 +74,6 @@ def _objects(board: Canvas, scenes: Scenes, style: Style) -> Placed:
     return out
 
 
-def sized(scale: Tensor, area: tuple[float, ...], size: int, style: Style) -> Iterable[tuple[Tensor, int]]:
-    """Sort things by the patch that holds them: pairs of indices and side in pixels."""
-    need = scale * max(area[2] - area[0], area[3] - area[1]) + 2.0 + 2.0 * REACHES * shadow_of(style, size)[1]
-    sides = [side * size // 128 for side in SIDES]
-    fits = torch.bucketize(need, need.new_tensor(sides)).clamp(max=len(sides) - 1)
-    for number in fits.unique().tolist():
-        yield torch.nonzero(fits == number)[:, 0], sides[number]
-
-
 def _paste(board: Canvas, objects: Placed, place: int, layer: int, style: Style) -> None:
     first = sum(SLOTS[:place])
     for number in range(SLOTS[place]):
@@ -97,16 +81,6 @@ def _paste(board: Canvas, objects: Placed, place: int, layer: int, style: Style)
             take = torch.nonzero(slot == first + number)[:, 0]
             if len(take):
                 sprites.paste(board, take, layer + number, shadow_of(style, board.size))
-
-
-def single(
-    board: Canvas, there: Tensor, spot: Tensor, scale: Tensor, area: tuple[float, ...], style: Style
-) -> Iterable[tuple[Sprites, Tensor]]:
-    """Lay patches for the one thing of a kind that some pictures have; pairs of sprites and their pictures."""
-    row = torch.nonzero(there)[:, 0]
-    for take, side in sized(scale[row] * board.size, area, board.size, style):
-        where = row[take]
-        yield Sprites.lay(where, spot[where] * board.size, scale[where] * board.size, area, side), where
 
 
 def _boat(board: Canvas, scenes: Scenes, style: Style) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from . import sprites as things
 from .canvas import CLOUD, LAYER, ORB, PART, Canvas
 from .light import NIGHT, Light, Style
+from .placing import shadow_of, single
 from .scene import CLOUDS, Scenes
 
 LOWEST = 0.68  # the sky ends above
@@ -78,8 +79,6 @@ def add_dots(board: Canvas, row: Tensor, dots: tuple[Tensor, Tensor, Tensor], ch
 
 def paint_clouds(board: Canvas, scenes: Scenes, style: Style) -> None:
     """Paint up to three clouds."""
-    from .paint import shadow_of, single
-
     sky = scenes.sky
     for number in range(CLOUDS):
         spot = torch.stack((sky.cloud_x[:, number], sky.cloud_y[:, number]), dim=1)
