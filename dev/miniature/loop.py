@@ -18,7 +18,7 @@ Loss = Callable[..., torch.Tensor]
 
 EAGER_STEPS = 3  # steps before a graph is captured, so that every library has chosen its kernels
 LOG_EVERY = 500
-SAVE_EVERY = 1000
+SAVE_EVERY = 500
 WORSE = 1.8  # a mean loss this many times the best one is no longer noise
 ADAM_EPS = 1e-7  # above the rounding noise of gradients that are zero by construction (see stages.fit_denoiser)
 
