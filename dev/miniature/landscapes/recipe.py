@@ -27,6 +27,7 @@ from .light import FLAT, PAPER, Style
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 WORK = Path(".miniature/landscapes")
+MEASURED = 512  # scenes whose latents tell the scale of all
 SCHOOL = adapters.School(lessons, CHANNELS)
 
 
@@ -40,36 +41,36 @@ class Recipe:
     second_pool: int
 
     def scaled(self, share: float, batch: int | None) -> Recipe:
-        """Return a share of the recipe, with another batch size for all but the adapters."""
+        """Return a share of the recipe, with another batch size."""
         plans = {
             name: dataclasses.replace(plan, steps=max(2, int(plan.steps * share)), batch=batch or plan.batch)
             for name, plan in self.plans.items()
         }
         least = min(1.0, share)
-        taught = tuple(
-            dataclasses.replace(
-                plan, steps=max(2, int(plan.steps * share)), pictures=max(plan.batch, int(plan.pictures * least))
-            )
-            for plan in self.adapters
-        )
-        pools = (max(64, int(count * least)) for count in (self.pool, self.second_pool))
-        return Recipe(plans, taught, *pools)
+        taught = []
+        for plan in self.adapters:
+            size, steps = batch or plan.batch, max(2, int(plan.steps * share))
+            pictures = max(size, int(plan.pictures * least))
+            taught.append(dataclasses.replace(plan, steps=steps, pictures=pictures, batch=size))
+        pools = (max(16, int(count * least)) for count in (self.pool, self.second_pool))
+        return Recipe(plans, tuple(taught), *pools)
 
 
+# Steps as a CPU affords them: see the table of costs in README.md.
 CPU = Recipe(
     plans={
         "vae": Plan(steps=5000, batch=16, rate=2e-3, decay=0.998, seed=1),
-        "judge": Plan(steps=1200, batch=16, rate=2e-3, decay=0.99, seed=7),
+        "judge": Plan(steps=1200, batch=8, rate=2e-3, decay=0.99, seed=7),
         "denoiser": Plan(steps=9000, batch=32, rate=1e-3, warmup=300, decay=0.998, seed=2),
         "second": Plan(steps=500, batch=32, rate=2e-4, warmup=30, decay=0.99, seed=6),
     },
     adapters=(
-        adapters.AdapterPlan("sketch", pictures=4096, steps=1500, batch=32, rate=1.5e-3, ema=0.995, seed=3),
-        adapters.AdapterPlan("depth", 4096, steps=800, batch=32, rate=1e-3, ema=0.99, seed=8, begin="sketch"),
-        adapters.AdapterPlan("seg", 4096, steps=1000, batch=32, rate=1e-3, ema=0.99, seed=5, begin="sketch"),
-        adapters.AdapterPlan("color", 4096, steps=1500, batch=32, rate=2e-3, ema=0.995, seed=4, size="small"),
+        adapters.AdapterPlan("sketch", pictures=4096, steps=2500, batch=32, rate=1.5e-3, ema=0.995, seed=3),
+        adapters.AdapterPlan("depth", 4096, steps=1200, batch=32, rate=1e-3, ema=0.99, seed=8, begin="sketch"),
+        adapters.AdapterPlan("seg", 4096, steps=1500, batch=32, rate=1e-3, ema=0.99, seed=5, begin="sketch"),
+        adapters.AdapterPlan("color", 4096, steps=2000, batch=32, rate=2e-3, ema=0.995, seed=4, size="small"),
     ),
-    pool=32768,
+    pool=20480,
     second_pool=2048,
 )
 GPU = Recipe(
@@ -143,7 +144,7 @@ def vae_state(job: Job) -> State | None:
         return load_file(file)
     state = job.finish(stages.fit_vae(job.recipe.plans["vae"], job.device, job.work / "vae.state"))
     if state is not None:
-        state = stages.finished_vae(state, job.device)
+        state = stages.finished_vae(state, job.device, min(MEASURED, job.recipe.pool))
         checkpoint.write(state, file)
     return state
 

@@ -60,10 +60,10 @@ def fit_vae(plan: Plan, device: torch.device, file: Path) -> Fit:
 
 
 @torch.no_grad()
-def finished_vae(state: State, device: torch.device) -> State:
-    """Round a trained VAE to fp16 and set its scale and shift, so that SD1's latents come out at deviation 1."""
+def finished_vae(state: State, device: torch.device, count: int) -> State:
+    """Round a trained VAE to fp16 and set scale and shift so that the latents of `count` scenes have deviation 1."""
     state = half(state)
-    latent = encode(loaded_vae(state, device), torch.arange(512, device=device), FLAT)[0].float()
+    latent = encode(loaded_vae(state, device), torch.arange(count, device=device), FLAT)[0].float()
     # With scale 1 and shift 0 these latents already carry SD1's factor, so their deviation is the scale itself.
     mean, deviation = float(latent.mean()), float(latent.std())
     state["vae_scale"] = torch.tensor(deviation)

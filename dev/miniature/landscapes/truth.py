@@ -170,3 +170,38 @@ def class_iou(found: Tensor, wanted: Tensor) -> Tensor:
         there = theirs.float().mean(1) >= VISIBLE
         scores.append(torch.where(there, (mine & theirs).sum(1) / whole.clamp(min=1), torch.nan))
     return torch.stack(scores, 1).nanmean(1)
+
+
+def named_colours(picture: Tensor, region: Tensor) -> Tensor:
+    """Return the mean colour of each slot's wall or crown (B, 8, 3), NaN where it can't be seen; picture (B, 3, H, W).
+
+    A caption's colour word stands for what this is in the true picture, in its light and behind its air.
+    """
+    layer, part = layer_map(region), region.long() % LAYER
+    named = (part == PART["wall"]) | (part == PART["side wall"]) | (part == PART["crown"])
+    out = []
+    for first, count in zip(FIRST_OF, SLOTS, strict=True):
+        for number in range(count):
+            mark = ((layer == first + number) & named).flatten(1).float()
+            total = mark.sum(1, keepdim=True)
+            mean = (picture.flatten(2) * mark[:, None]).sum(2) / total.clamp(min=1.0)
+            out.append(torch.where(total >= VISIBLE * mark.shape[1] / 2, mean, torch.nan))
+    return torch.stack(out, dim=1)
+
+
+def order_right(found: Tensor, region: Tensor, reach: int = 3) -> Tensor:
+    """Return how much of the borders between planes has the farther class above and the nearer one below.
+
+    Args:
+        found: class map (B, H, W) of a picture.
+        region: the scene's regions (B, H, W).
+        reach: how far from a border, in pixels, the classes are compared.
+
+    Returns:
+        Share of the places, `reach` above and below a border, where both classes are the true ones; (B,).
+    """
+    classes, layer = class_map(region), layer_map(region)
+    above, below = slice(None, -2 * reach), slice(2 * reach, None)
+    border = (layer[:, above] < layer[:, below]) & (classes[:, above] != classes[:, below])
+    right = (found[:, above] == classes[:, above]) & (found[:, below] == classes[:, below])
+    return (border & right).flatten(1).sum(1) / border.flatten(1).sum(1).clamp(min=1)

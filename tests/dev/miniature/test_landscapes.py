@@ -184,6 +184,25 @@ def test_a_scene_agrees_with_itself_and_not_with_another(painted):
     assert truth.class_iou(classes.roll(1, 0), classes).mean() < 0.4
 
 
+def test_planes_in_another_order_are_noticed(painted):
+    classes = truth.class_map(painted.region)
+    assert truth.order_right(classes, painted.region).min() == 1
+    assert truth.order_right(classes.flip(1), painted.region).mean() < 0.2
+
+
+def test_a_named_colour_is_that_of_its_thing():
+    scenes = scene.draw_scenes(torch.arange(160), season=1, hour=1)
+    painted = paint.paint(scenes, 64)
+    colours = truth.named_colours(painted.picture, painted.region)
+    houses = scenes.objects.kind == scene.HOUSE
+    shown = ~colours.isnan().any(2)
+    red, blue = (colours[houses & shown & (scenes.objects.colour == number)] for number in (0, 3))
+    assert len(red) > 10
+    assert len(blue) > 5
+    assert (red[:, 0] > red[:, 2]).all()
+    assert (blue[:, 2] > blue[:, 0]).all()
+
+
 @pytest.mark.host
 def test_captions_become_the_tokens_that_comfyui_gives_them(comfyui: Any):
     from comfy.sd1_clip import SD1Tokenizer
