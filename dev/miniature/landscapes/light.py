@@ -122,11 +122,11 @@ def crowns(season: Tensor, variant: Tensor) -> Tensor:
     return season.new_tensor(_CROWNS, dtype=torch.float32)[season, variant]
 
 
-def draw_light(dice: Dice, season: int | None, hour: int | None) -> Light:
+def draw_light(dice: Dice, season: int | Tensor | None, hour: int | Tensor | None) -> Light:
     """Choose season and hour, unless given."""
     seasons, hours = dice.choice((1, 1, 1, 1))[:, 0], dice.choice((0.8, 1.2, 1.2, 1))[:, 0]
     if season is not None:
-        seasons = torch.full_like(seasons, season)
+        seasons = torch.zeros_like(seasons) + season
     if hour is not None:
-        hours = torch.full_like(hours, hour)
+        hours = torch.zeros_like(hours) + hour
     return Light.of(seasons, hours, dice.one(-0.025, 0.025))

@@ -20,13 +20,14 @@ from .. import adapters, checkpoint
 from ..checkpoint import State
 from ..generate import Studio
 from ..loop import Fit, Plan
-from . import judge, stages
+from . import judge, measure, stages
 from .captions import TOKEN_IDS
 from .lessons import CHANNELS, lessons
 from .light import FLAT, PAPER, Style
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 WORK = Path(".miniature/landscapes")
+SCENES = 128  # held out, for the table at the end
 MEASURED = 512  # scenes whose latents tell the scale of all
 SCHOOL = adapters.School(lessons, CHANNELS)
 
@@ -124,6 +125,9 @@ def train(options: argparse.Namespace, folder: Path) -> None:
     if not make_checkpoint(job) or job.only == "denoiser":
         return
     make_adapters(job, folder)
+    if job.only is None and not options.no_table:
+        options.scenes = SCENES
+        measure.run(options)
 
 
 def make_judge(job: Job) -> bool:

@@ -127,12 +127,12 @@ class Scenes:
         return self.seed.shape[0]
 
 
-def draw_scenes(seed: Tensor, season: int | None = None, hour: int | None = None) -> Scenes:
+def draw_scenes(seed: Tensor, season: int | Tensor | None = None, hour: int | Tensor | None = None) -> Scenes:
     """Make one landscape per seed.
 
     Args:
         seed: (B,) long, 0 to 2**32 - 1; from `HELD_OUT` up for scenes that no model has seen.
-        season: row of `SEASONS` for all of them; None as the seed has it. Shapes stay the same.
+        season: row of `SEASONS`, one for all or (B,) long; None as the seed has it. Shapes stay the same.
         hour: row of `HOURS`, in the same way.
 
     Returns:

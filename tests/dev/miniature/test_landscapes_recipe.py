@@ -16,7 +16,7 @@ from t2i_adapter_miniature.loop import Plan
 pytestmark = pytest.mark.host
 CPU = torch.device("cpu")
 MEGABYTES = 20
-LINE = ("--world", "landscapes", "--scale", "0.0002", "--batch", "2", "--device", "cpu")
+LINE = ("--world", "landscapes", "--scale", "0.0002", "--batch", "2", "--device", "cpu", "--no-table")
 
 
 @pytest.fixture(scope="module")
