@@ -58,6 +58,8 @@ def pine(sprites: Sprites, paints: Paints) -> None:
         line = bottom + 0.36 * (top - bottom) + 0.03 * triangle_wave(u * 9.0)
         sprites.stamp(torch.maximum(tier, line - v), paints(SNOW), None, winter)
         sprites.stamp(torch.maximum(tier, torch.maximum(line - v, -u)), paints(SNOW, 0.6), None, winter)
+    # Past so sharp a tip the tiers' distances are far too small: without this, the shadow has a spike.
+    sprites.near = torch.maximum(sprites.near, (v - 1.0) * sprites.scale)
 
 
 def round_tree(sprites: Sprites, paints: Paints, variant: Tensor) -> None:
@@ -122,7 +124,7 @@ def boat(sprites: Sprites, paints: Paints, colour: Tensor, flip: Tensor) -> None
     u, v = sprites.u * sign, torch.where(below, -sprites.v * 1.35, sprites.v)
     sail = u.new_tensor(((0.97, 0.95, 0.90), (0.88, 0.28, 0.22), (0.98, 0.78, 0.34)))[colour]
     mast = paints((0.36, 0.25, 0.22), 0.3)
-    sprites.stamp(box(u, v, (-0.015, 0.1), (0.015, 1.04)), mast, "hull")
+    sprites.stamp(capsule(u, v, (0.0, 0.1), (0.0, 1.02), (0.016, 0.016)), mast, "hull")
     sprites.stamp(polygon(u, v, ((0.03, 0.24), (0.03, 1.0), (0.46, 0.24))), paints(sail), "sail")
     sprites.stamp(polygon(u, v, ((-0.36, 0.26), (-0.03, 0.88), (-0.03, 0.26))), paints(sail * 0.96, 0.45), "sail")
     hull = polygon(u, v, ((-0.40, 0.0), (-0.54, 0.18), (0.56, 0.18), (0.36, 0.0)))
