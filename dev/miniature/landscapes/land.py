@@ -51,12 +51,14 @@ def _range(board: Canvas, scenes: Scenes, style: Style, row: tuple[int, str, int
     gone = torch.where(rocks.there[:, plane], 0.0, 2.0)[:, None, None]
     inside = y - edges.amin(1)[:, None] - gone
     shade = torch.zeros_like(inside)
-    sun = torch.where(scenes.sky.orb_x < 0.5, 1.0, -1.0)[:, None, None]
+    # As `Canvas.cover`, but in pixels before columns and rows meet: this is the costliest loop of all.
+    sun = torch.where(scenes.sky.orb_x < 0.5, board.size, -board.size)[:, None, None]
     for peak in range(PEAKS):
         turn = 0.030 * triangle_wave((y - rocks.y[:, plane, peak, None, None]) * 9.0 + 0.25)
-        beyond = axis - rocks.x[:, plane, peak, None, None] + turn
-        side = board.cover(beyond * sun)
-        shade = shade.lerp_(side, board.cover(y - edges[:, peak, None]))
+        beyond = (axis - rocks.x[:, plane, peak, None, None]) * sun
+        side = (beyond + (turn * sun + 0.5)).clamp_(0.0, 1.0)
+        front = (y * board.size + (0.5 - edges[:, peak, None] * board.size)).clamp_(0.0, 1.0)
+        shade.lerp_(side, front)
     air = min(0.85, RANGE_AIR[plane] * style.air)
     # Mist gathers at the foot.
     foot = ((y - rocks.y[:, plane].amin(1)[:, None, None]) / 0.42).clamp(0.0, 1.0) * 0.62 * style.gradient
@@ -84,7 +86,7 @@ def hill_edges(scenes: Scenes, x: Tensor) -> tuple[Tensor, Tensor]:
     place = (x * count + scenes.ground.phase[:, :1] * 7.0) % TREES
     height = torch.gather(scenes.ground.treetops, 1, place.long().clamp(max=TREES - 1))
     top = 1.0 - 2.0 * (place - place.floor() - 0.5).abs()
-    return bare - torch.where(scenes.ground.forest, 0.042, 0.0)[:, None] * height * top - 0.0, bare
+    return bare - torch.where(scenes.ground.forest, 0.042, 0.0)[:, None] * height * top, bare
 
 
 def paint_hills(board: Canvas, scenes: Scenes, style: Style) -> None:
@@ -120,20 +122,25 @@ def paint_water(board: Canvas, scenes: Scenes, style: Style) -> None:
     source = mirrored * board.size - 0.5
     low = source.floor().clamp(0, board.size - 1)
     share = (source - low)[:, None, :, None]
-    first = low.long()[:, None, :, None].expand(-1, 3, -1, board.size)
-    image = torch.gather(board.rgb, 2, first).lerp(
-        torch.gather(board.rgb, 2, (first + 1).clamp(max=board.size - 1)), share
-    )
+    first, second = (_rows(board, (low.long() + step).clamp(max=board.size - 1)) for step in (0, 1))
+    image = first.lerp_(second, share.expand_as(first))
     deep = light["water"][:, :, None].lerp(light["zenith"][:, :, None] * 0.85, 0.3)
     mix = (0.34 + 0.42 * depth)[:, None, :, None]
-    colour = image.lerp(deep[..., None], mix)
+    colour = image.lerp_(deep[..., None].expand_as(image), mix.expand_as(image))
     wet = (scenes.water > 0)[:, None]
     # Light bands far out, where the sky lies on the water.
     band = 0.13 * (torch.sin(58.0 * depth.sqrt() + 6.28 * scenes.ground.phase[:, :1]) > 0.55).float() * (1.0 - depth)
-    colour = colour + (light["low"] * 0.45)[:, :, None, None] * band[:, None, :, None] * style.gradient
-    colour = colour + _path_of_light(board, scenes, depth)[:, None] * light["orb"][:, :, None, None] * 0.5
+    colour += (light["low"] * 0.45)[:, :, None, None] * band[:, None, :, None] * style.gradient
+    colour += _path_of_light(board, scenes, depth)[:, None] * light["orb"][:, :, None, None] * 0.5
     inside = torch.where(wet, down, -1.0)[:, :, None].expand(-1, -1, board.size)
     board.fill(board.cover(inside), colour, WATER * LAYER + PART["water"], rows)
+
+
+def _rows(board: Canvas, row: Tensor) -> Tensor:
+    """Return rows (B, N) of each picture; (B, 3, N, W)."""
+    start = torch.arange(3 * len(row), device=row.device).view(-1, 3, 1) * board.size
+    flat = board.rgb.view(-1, board.size)
+    return flat.index_select(0, (start + row[:, None]).flatten()).view(-1, 3, row.shape[1], board.size)
 
 
 def _path_of_light(board: Canvas, scenes: Scenes, depth: Tensor) -> Tensor:

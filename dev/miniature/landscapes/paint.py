@@ -58,8 +58,8 @@ def _objects(board: Canvas, scenes: Scenes, style: Style) -> Placed:
         row, slot = torch.nonzero(scenes.objects.kind == kind, as_tuple=True)
         scale = scenes.objects.size[row, slot] * size
         anchor = torch.stack((scenes.objects.x[row, slot], scenes.objects.base[row, slot]), dim=1) * size
-        for take, side in sized(scale, area, size, style):
-            sprites = Sprites.lay(row[take], anchor[take], scale[take], area, side)
+        for take, sides in sized(scale, area, size, style):
+            sprites = Sprites.lay(row[take], (anchor[take], scale[take]), area, sides, style.shadow > 0)
             place = row.new_tensor(PLACE)[slot[take]]
             air = scale.new_tensor(AIR)[place] * style.air
             paints = Paints(scenes.light.pick(row[take]), air, style.gradient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -19,13 +20,16 @@ def shadow_of(style: Style, size: int) -> tuple[float, float]:
     return style.shadow * 0.8, style.reach * size * 0.7
 
 
-def sized(scale: Tensor, area: tuple[float, ...], size: int, style: Style) -> Iterable[tuple[Tensor, int]]:
-    """Sort things by the patch that holds them: pairs of indices and side in pixels."""
-    need = scale * max(area[2] - area[0], area[3] - area[1]) + 2.0 + 2.0 * REACHES * shadow_of(style, size)[1]
+def sized(scale: Tensor, area: tuple[float, ...], size: int, style: Style) -> Iterable[tuple[Tensor, tuple[int, int]]]:
+    """Sort things by the patch that holds them: pairs of indices, and height and width in pixels."""
+    margin = 2.0 + 2.0 * REACHES * shadow_of(style, size)[1]
+    wide, tall = area[2] - area[0], area[3] - area[1]
+    need = scale * max(wide, tall) + margin
     sides = [side * size // 128 for side in SIDES]
     fits = torch.bucketize(need, need.new_tensor(sides)).clamp(max=len(sides) - 1)
     for number in fits.unique().tolist():
-        yield torch.nonzero(fits == number)[:, 0], sides[number]
+        largest = (sides[number] - margin) / max(wide, tall)
+        yield torch.nonzero(fits == number)[:, 0], (ceil(largest * tall + margin), ceil(largest * wide + margin))
 
 
 def single(
@@ -33,6 +37,7 @@ def single(
 ) -> Iterable[tuple[Sprites, Tensor]]:
     """Lay patches for the one thing of a kind that some pictures have; pairs of sprites and their pictures."""
     row = torch.nonzero(there)[:, 0]
-    for take, side in sized(scale[row] * board.size, area, board.size, style):
+    for take, sides in sized(scale[row] * board.size, area, board.size, style):
         where = row[take]
-        yield Sprites.lay(where, spot[where] * board.size, scale[where] * board.size, area, side), where
+        at = spot[where] * board.size, scale[where] * board.size
+        yield Sprites.lay(where, at, area, sides, style.shadow > 0), where

@@ -59,7 +59,8 @@ def pine(sprites: Sprites, paints: Paints) -> None:
         sprites.stamp(torch.maximum(tier, line - v), paints(SNOW), None, winter)
         sprites.stamp(torch.maximum(tier, torch.maximum(line - v, -u)), paints(SNOW, 0.6), None, winter)
     # Past so sharp a tip the tiers' distances are far too small: without this, the shadow has a spike.
-    sprites.near = torch.maximum(sprites.near, (v - 1.0) * sprites.scale)
+    if sprites.near is not None:
+        sprites.near = torch.maximum(sprites.near, (v - 1.0) * sprites.scale)
 
 
 def round_tree(sprites: Sprites, paints: Paints, variant: Tensor) -> None:
@@ -133,7 +134,8 @@ def boat(sprites: Sprites, paints: Paints, colour: Tensor, flip: Tensor) -> None
     broken = 0.42 * (0.75 + 0.25 * triangle_wave(sprites.v * 6.0)) * (1.0 + sprites.v * 1.2).clamp(0.0, 1.0)
     sprites.rgba.mul_(torch.where(below, broken, 1.0)[:, None])
     sprites.part = torch.where(below, sprites.part.new_tensor(-1), sprites.part)
-    sprites.near = torch.where(below, 1e3, sprites.near)
+    if sprites.near is not None:
+        sprites.near = torch.where(below, 1e3, sprites.near)
 
 
 def person(sprites: Sprites, paints: Paints, joints: Tensor, colour: Tensor) -> None:
