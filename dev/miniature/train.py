@@ -64,6 +64,12 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         help="train this part and no other; depth and the judge are parts of the landscapes",
     )
     parser.add_argument("--stop-at", type=int, help="stop the VAE or the UNet at this step")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="landscapes: processes that train together and share each batch; default: 2 on a CPU, 1 on a GPU",
+    )
+    parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--no-table", action="store_true", help="do not measure at the end")
     return parser.parse_args(argv)
 
@@ -167,7 +173,7 @@ def main(argv: list[str]) -> None:
     if options.world == "landscapes":
         from .landscapes import recipe
 
-        recipe.train(options, folder)
+        recipe.main(options, folder, argv)
         return
     options.weights, options.work = options.weights or HERE / "weights", options.work or Path(".miniature")
     torch.backends.cuda.matmul.allow_tf32 = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from .. import adapters, checkpoint
 from ..checkpoint import State
 from ..generate import Studio
 from ..loop import Fit, Plan
-from . import judge, measure, stages
+from . import judge, measure, stages, team
 from .captions import TOKEN_IDS
 from .lessons import CHANNELS, lessons
 from .light import FLAT, PAPER, Style
@@ -67,9 +68,9 @@ CPU = Recipe(
     },
     adapters=(
         adapters.AdapterPlan("sketch", pictures=4096, steps=2500, batch=32, rate=1.5e-3, ema=0.995, seed=3),
+        adapters.AdapterPlan("color", 4096, steps=2000, batch=32, rate=2e-3, ema=0.995, seed=4, size="small"),
         adapters.AdapterPlan("depth", 4096, steps=1200, batch=32, rate=1e-3, ema=0.99, seed=8, begin="sketch"),
         adapters.AdapterPlan("seg", 4096, steps=1500, batch=32, rate=1e-3, ema=0.99, seed=5, begin="sketch"),
-        adapters.AdapterPlan("color", 4096, steps=2000, batch=32, rate=2e-3, ema=0.995, seed=4, size="small"),
     ),
     pool=20480,
     second_pool=2048,
@@ -99,35 +100,51 @@ class Job:
     recipe: Recipe
     stop_at: int | None
     only: str | None
+    team: team.Team
+
+    def plan(self, name: str) -> Plan:
+        """Return a part's plan for one of the processes: its share of each batch."""
+        plan = self.recipe.plans[name]
+        return dataclasses.replace(plan, batch=max(2, plan.batch // self.team.workers))
 
     def finish(self, fit: Fit) -> State | None:
         """Run a part; its averaged weights once it is complete, None if it was told to stop before."""
         return fit.averaged() if fit.run(self.stop_at) else None
 
 
-def train(options: argparse.Namespace, folder: Path) -> None:
-    """Train what is missing, in order.
+def main(options: argparse.Namespace, folder: Path, argv: list[str]) -> None:
+    """Train what is missing, in one process or several, and print the table.
 
     Args:
-        options: the command line of `train`.
+        options: the command line of `train`, read.
         folder: ComfyUI's.
+        argv: the command line, for the other processes.
     """
     device = torch.device(options.device)
-    recipe = (GPU if device.type == "cuda" else CPU).scaled(options.scale, options.batch)
-    job = Job(options.weights or WEIGHTS, options.work or WORK, device, recipe, options.stop_at, options.only)
-    job.work.mkdir(parents=True, exist_ok=True)
-    if job.only == "judge":
-        make_judge(job)
-        return
-    if job.only == "second":
-        make_second(job)
-        return
-    if not make_checkpoint(job) or job.only == "denoiser":
-        return
-    make_adapters(job, folder)
-    if job.only is None and not options.no_table:
+    options.work, options.weights = options.work or WORK, options.weights or WEIGHTS
+    options.work.mkdir(parents=True, exist_ok=True)
+    workers = options.workers or (1 if device.type == "cuda" else min(2, os.cpu_count() or 1))
+    with team.gathered(workers, options.rank, options.work, argv) as together:
+        recipe = (GPU if device.type == "cuda" else CPU).scaled(options.scale, options.batch)
+        job = Job(options.weights, options.work, device, recipe, options.stop_at, options.only, together)
+        complete = train(job, folder)
+    if complete and together.lead and not options.no_table:
         options.scenes = SCENES
         measure.run(options)
+
+
+def train(job: Job, folder: Path) -> bool:
+    """Train what is missing, in order; False if that wasn't all."""
+    if job.only == "judge":
+        make_judge(job)
+        return False
+    if job.only == "second":
+        make_second(job)
+        return False
+    if not make_checkpoint(job) or job.only == "denoiser":
+        return False
+    make_adapters(job, folder)
+    return job.only is None
 
 
 def make_judge(job: Job) -> bool:
@@ -135,9 +152,10 @@ def make_judge(job: Job) -> bool:
     file = job.work / judge.FILE
     if file.exists():
         return True
-    state = job.finish(judge.fit_judge(job.recipe.plans["judge"], job.device, job.work / "judge.state"))
-    if state is not None:
+    state = job.finish(judge.fit_judge(job.plan("judge"), job.device, job.work / "judge.state"))
+    if state is not None and job.team.lead:
         checkpoint.write({name: value.cpu().contiguous() for name, value in state.items()}, file)
+    job.team.wait()
     return state is not None
 
 
@@ -146,10 +164,12 @@ def vae_state(job: Job) -> State | None:
     file = job.work / "vae.safetensors"
     if file.exists():
         return load_file(file)
-    state = job.finish(stages.fit_vae(job.recipe.plans["vae"], job.device, job.work / "vae.state"))
+    state = job.finish(stages.fit_vae(job.plan("vae"), job.device, job.work / "vae.state"))
     if state is not None:
         state = stages.finished_vae(state, job.device, min(MEASURED, job.recipe.pool))
-        checkpoint.write(state, file)
+        if job.team.lead:
+            checkpoint.write(state, file)
+    job.team.wait()
     return state
 
 
@@ -176,20 +196,25 @@ def make_second(job: Job) -> bool:
 def make_denoiser(job: Job, vae: State, what: tuple[str, Style, int], file: Path, begin: State | None = None) -> bool:
     """Train a denoiser on a pool of its own and write its checkpoint; False if told to stop before."""
     name, style, count = what
-    pool = stages.build_pool(vae, count, job.device, style, job.work / f"{name}.pool.safetensors")
-    fit = stages.fit_denoiser(job.recipe.plans[name], pool, job.device, job.work / f"{name}.state", begin)
+    pool = stages.build_pool(vae, count, job.device, style, job.work / f"{name}.pool", job.team)
+    fit = stages.fit_denoiser(job.plan(name), pool, job.device, job.work / f"{name}.state", begin)
     state = job.finish(fit)
     if state is None:
         return False
-    checkpoint.write_checkpoint(vae, state, file, TOKEN_IDS)
+    if job.team.lead:
+        checkpoint.write_checkpoint(vae, state, file, TOKEN_IDS)
+    job.team.wait()
     return True
 
 
 def make_adapters(job: Job, folder: Path) -> None:
-    """Train the adapters that are missing, one after the other."""
-    wanted = [plan for plan in job.recipe.adapters if job.only in (None, plan.kind)]
+    """Train the adapters that are missing; each process its own, and one that begins with another waits for it."""
+    share = job.recipe.adapters[job.team.rank :: job.team.workers]
+    wanted = [plan for plan in job.recipe.adapters if job.only == plan.kind and job.team.lead] if job.only else share
     missing = [plan for plan in wanted if not (job.weights / checkpoint.adapter_file(plan.kind)).exists()]
     if missing:
         studio = Studio(str(folder), job.weights)
         for plan in missing:
+            if plan.begin and job.only is None:
+                job.team.wait_for(job.weights / checkpoint.adapter_file(plan.begin))
             adapters.train_adapter(studio, plan, job.weights, job.work, SCHOOL)

@@ -7,26 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import model
-from ..checkpoint import State, half
+from ..checkpoint import State, half, write
 from ..loop import Fit, Plan
 from ..stages import LATENT_NOISE, POOL_SEED, Denoiser, loaded_vae, noisy
 from .captions import TOKEN_IDS, Drop, captions, rows_of
 from .light import FLAT, PAPER, Style
 from .paint import paint
 from .scene import draw_scenes
+from .team import Team
 from .truth import Facts, facts
 
 SIZE = 128
 CROP = 64  # side of what the VAE sees in a step: a quarter of a picture, at a quarter of the cost
 VAE_WIDTHS = (26, 46)
 PAPER_EVERY = 4  # one in so many of the VAE's batches is in the second style
-COLOUR_START = 500  # steps over which the VAE's latents are led to begin as the mean colour of each patch
+COLOUR_START = 1000  # batches over which the VAE's latents are led to begin as the mean colour of each patch
 CHUNK = 64
+PART = 1024  # scenes of one file of a pool
 
 
 def fit_vae(plan: Plan, device: torch.device, file: Path) -> Fit:
@@ -97,18 +99,22 @@ class Pool:
     facts: Facts
 
 
-def build_pool(vae: State, count: int, device: torch.device, style: Style, file: Path) -> Pool:
-    """Make the pool of training scenes, or read it where an earlier run has written it."""
-    if not file.exists():
-        seeds = torch.arange(POOL_SEED, POOL_SEED + count, device=device)
-        latent, known = encode(loaded_vae(vae, device), seeds, style)
-        columns = {name: values.to("cpu", torch.int16).contiguous() for name, values in vars(known).items()}
-        fresh = file.with_suffix(".tmp")
-        save_file({"latent": latent.cpu(), **columns}, fresh)
-        fresh.replace(file)
-    columns = load_file(file)
-    latent = columns.pop("latent").to(device)
-    return Pool(latent, Facts(**{name: values.long() for name, values in columns.items()}))
+def build_pool(vae: State, count: int, device: torch.device, style: Style, folder: Path, team: Team) -> Pool:
+    """Make the pool of training scenes, each process its part, or read what an earlier run has written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(POOL_SEED, POOL_SEED + count, PART)
+    files = [folder / f"{start - POOL_SEED}.safetensors" for start in starts]
+    for start, file in list(zip(starts, files, strict=True))[team.rank :: team.workers]:
+        if not file.exists():
+            seeds = torch.arange(start, min(start + PART, POOL_SEED + count), device=device)
+            latent, known = encode(loaded_vae(vae, device), seeds, style)
+            columns = {name: values.to("cpu", torch.int16).contiguous() for name, values in vars(known).items()}
+            write({"latent": latent.cpu(), **columns}, file)
+    team.wait()
+    parts = [load_file(file) for file in files]
+    latent = torch.cat([part.pop("latent") for part in parts]).to(device)
+    known = [Facts(**{name: values.long() for name, values in part.items()}) for part in parts]
+    return Pool(latent, Facts.joined(known))
 
 
 def fit_denoiser(plan: Plan, pool: Pool, device: torch.device, file: Path, begin: State | None = None) -> Fit:

@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 from t2i_adapter_miniature import checkpoint, generate, train
 from t2i_adapter_miniature.landscapes import judge, recipe, scene, stages
 from t2i_adapter_miniature.landscapes.light import FLAT
+from t2i_adapter_miniature.landscapes.team import Team
 from t2i_adapter_miniature.loop import Plan
 
 pytestmark = pytest.mark.host
 CPU = torch.device("cpu")
 MEGABYTES = 20
-LINE = ("--world", "landscapes", "--scale", "0.0002", "--batch", "2", "--device", "cpu", "--no-table")
+LINE = ("--world", "landscapes", "--scale", "0.0002", "--batch", "2", "--device", "cpu", "--no-table", "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +72,36 @@ def test_the_denoiser_s_pool_is_read_again_and_its_steps_follow_from_their_numbe
     torch.manual_seed(0)
     vae = stages.model.build_vae(stages.VAE_WIDTHS).state_dict()
     vae |= {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
-    first = stages.build_pool(vae, 6, CPU, FLAT, tmp_path / "pool.safetensors")
-    again = stages.build_pool({}, 6, CPU, FLAT, tmp_path / "pool.safetensors")
+    first = stages.build_pool(vae, 6, CPU, FLAT, tmp_path / "pool", Team())
+    again = stages.build_pool({}, 6, CPU, FLAT, tmp_path / "pool", Team())
     assert torch.equal(first.latent, again.latent)
     fit = stages.fit_denoiser(Plan(steps=4, batch=3, rate=1e-3), again, CPU, tmp_path / "denoiser.state")
     drawn = [fit.draw(step, torch.Generator().manual_seed(step)) for step in (1, 1, 2)]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(drawn[0], drawn[1], strict=True))
     assert not torch.equal(drawn[0][2], drawn[2][2])
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_that_sees_both_their_batches(comfyui: Any, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    line = [*LINE[:-2], "--comfyui", str(comfyui.path), "--only", "judge", "--work", str(tmp_path / "two")]
+    train.main([*line, "--batch", "4", "--workers", "2"])
+    two = load_file(tmp_path / "two" / judge.FILE)
+    plan = Plan(steps=2, batch=2, rate=recipe.CPU.plans["judge"].rate, decay=0.99, seed=recipe.CPU.plans["judge"].seed)
+    one = judge.fit_judge(plan, CPU, tmp_path / "judge.state")
+    halves = one.draw
+
+    def both(step: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        parts = []
+        for number in (2 * step, 2 * step + 1):
+            generator.manual_seed((plan.seed << 32) + number)
+            parts.append(halves(number, generator))
+        return tuple(torch.cat(columns) for columns in zip(*parts, strict=True))
+
+    one.draw = both
+    assert one.run()
+    for name, value in one.averaged().items():
+        torch.testing.assert_close(two[name], value, atol=2e-4, rtol=0)
 
 
 def test_training_never_sees_a_held_out_scene():
