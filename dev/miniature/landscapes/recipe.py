@@ -4,7 +4,8 @@ Parts, in order: the VAE, the judge of the measures, the UNet with its text enco
 exists is not trained again, and an interrupted part continues from its last saved step, so the same command finishes
 what was begun. `--only second` makes a second model: the same one trained further on pictures in the second style.
 
-On a CPU everything takes about 4 hours of one core at full speed, see `README.md`; a GPU gets the longer plan.
+On a CPU everything takes about 4 hours of one core, shared by two processes, see `README.md`; a GPU gets the longer
+plan.
 """
 
 from __future__ import annotations
