@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .canvas import FAR_RANGE, HILLS, LAYER, MIDDLE, NEAR, NEAR_RANGE, PART, WATER, Canvas
 from .light import SNOW, WINTER, Style
-from .scene import PEAKS, TREES, Scenes
+from .scene import PEAKS, SEA, TREES, Scenes
 from .shapes import triangle_wave
 from .sky import add_dots
 
@@ -86,7 +86,10 @@ def hill_edges(scenes: Scenes, x: Tensor) -> tuple[Tensor, Tensor]:
     place = (x * count + scenes.ground.phase[:, :1] * 7.0) % TREES
     height = torch.gather(scenes.ground.treetops, 1, place.long().clamp(max=TREES - 1))
     top = 1.0 - 2.0 * (place - place.floor() - 0.5).abs()
-    return bare - torch.where(scenes.ground.forest, 0.042, 0.0)[:, None] * height * top, bare
+    # Where the hills sink below a sea, no treetop may look out of it.
+    dry = ((scenes.horizon[:, None] + 0.01 - bare) / 0.03).clamp(0.0, 1.0)
+    dry = torch.where((scenes.water == SEA)[:, None], dry, 1.0)
+    return bare - torch.where(scenes.ground.forest, 0.042, 0.0)[:, None] * height * top * dry, bare
 
 
 def paint_hills(board: Canvas, scenes: Scenes, style: Style) -> None:
