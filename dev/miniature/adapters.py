@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from .checkpoint import CONDITIONS, adapter_file
 from .generate import Studio
 from .host import load_pack
-from .lessons import ADAPTERS, lessons
+from .lessons import ADAPTERS, Lessons, lessons
 
 PART = 500  # steps between reports and checkpoints
 
@@ -30,6 +31,7 @@ class AdapterPlan:
         ema: Decay of the moving average of the weights.
         seed: Seed of the scenes, the batches and the initial weights.
         begin: Condition of a trained adapter to start from; None for random weights.
+        size: A size of Create T2I-Adapter.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class AdapterPlan:
     ema: float = 0.999
     seed: int = 0
     begin: str | None = None
+    size: str = "base"
 
     @property
     def run_name(self) -> str:
@@ -71,8 +74,24 @@ PLANS = (
 )
 
 
+@dataclass(frozen=True)
+class School:
+    """A world that adapters learn from.
+
+    Attributes:
+        lessons: Makes the lessons of a kind of adapter: their number, and the seed of the first.
+        channels: Channels of the condition images of each kind.
+    """
+
+    lessons: Callable[[Studio, str, int, int], Lessons]
+    channels: dict[str, int]
+
+
+SHAPES = School(lessons, {kind: condition.channels for kind, condition in ADAPTERS.items()})
+
+
 @torch.inference_mode()
-def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) -> Path:
+def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path, school: School = SHAPES) -> Path:
     """Create, train and save one adapter; an interrupted run resumes.
 
     Args:
@@ -80,6 +99,7 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
         plan: Its settings.
         weights: Folder for the result.
         work: ComfyUI's output folder during training, with the run's checkpoints.
+        school: The world that it learns from.
 
     Returns:
         The path of the result.
@@ -88,10 +108,10 @@ def train_adapter(studio: Studio, plan: AdapterPlan, weights: Path, work: Path) 
     train = importlib.import_module("t2i_adapter_pack.nodes.train")
     save = importlib.import_module("t2i_adapter_pack.nodes.save")
     studio.write_into(work)
-    made = lessons(studio, plan.kind, plan.pictures, plan.seed)
-    kind, channels = CONDITIONS[plan.kind], str(ADAPTERS[plan.kind].channels)
+    made = school.lessons(studio, plan.kind, plan.pictures, plan.seed)
+    kind, channels = CONDITIONS[plan.kind], str(school.channels[plan.kind])
     start = None if plan.begin is None else finished(weights, plan)
-    begin = train.CreateT2IAdapter.execute(studio.model, "base", channels, kind, plan.seed, start)[0]
+    begin = train.CreateT2IAdapter.execute(studio.model, plan.size, channels, kind, plan.seed, start)[0]
     # Every input of this node is a list.
     lists = {name: [value] for name, value in plan.settings.items()}
     trained = begin

@@ -14,13 +14,13 @@ TOKENS = "cond_stage_model.token_ids"
 CHECKPOINT = "miniature.safetensors"
 SECOND = "second.safetensors"
 # The pack's names of the conditions.
-CONDITIONS = {"sketch": "sketch", "color": "color", "seg": "segmentation"}
+CONDITIONS = {"sketch": "sketch", "color": "color", "seg": "segmentation", "depth": "depth"}
 
 State = dict[str, torch.Tensor]
 
 
 def adapter_file(kind: str) -> str:
-    """Return the file name of an adapter: `sketch`, `color` or `seg`."""
+    """Return the file name of an adapter: `sketch`, `color`, `seg` or `depth`."""
     return f"t2iadapter_{kind}_miniature.safetensors"
 
 
@@ -40,19 +40,20 @@ def write(state: State, file: Path, metadata: dict[str, str] | None = None) -> N
     fresh.replace(file)
 
 
-def write_checkpoint(vae: State, denoiser: State, file: Path) -> None:
+def write_checkpoint(vae: State, denoiser: State, file: Path, token_ids: tuple[int, ...] = TOKEN_IDS) -> None:
     """Save everything but the adapters as one checkpoint.
 
     Args:
         vae: TAESD state, narrow, with `vae_scale` and `vae_shift` set.
         denoiser: `unet.*` and `text.*`.
         file: where to.
+        token_ids: ids of the words that the text encoder knows, in the order of its rows.
     """
     state = {VAE + key: value for key, value in vae.items()}
     for name, prefix in (("unet.", UNET), ("text.", TEXT)):
         state |= {prefix + key.removeprefix(name): value for key, value in denoiser.items() if key.startswith(name)}
     state = half(state)
-    state[TOKENS] = torch.tensor(TOKEN_IDS, dtype=torch.int32)
+    state[TOKENS] = torch.tensor(token_ids, dtype=torch.int32)
     write(state, file)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 Batch = tuple[torch.Tensor, ...]
 Draw = Callable[[int, torch.Generator], Batch]
@@ -18,7 +18,7 @@ Loss = Callable[..., torch.Tensor]
 
 EAGER_STEPS = 3  # eager steps before a graph is captured, in which libraries choose their kernels
 LOG_EVERY = 500
-SAVE_EVERY = 1000
+SAVE_EVERY = 500
 WORSE = 1.8  # a mean loss above this many times the best one means divergence
 ADAM_EPS = 1e-7  # above the rounding noise of gradients that are zero by construction (see stages.fit_denoiser)
 
@@ -48,6 +48,7 @@ class Fit:
         module: Module to train, on its device.
         plan: Steps and rates.
         draw: Makes a step's batch from its number and a generator seeded for it; the shapes are constant.
+            When several processes train together, each step has one number per process.
         loss: Batch -> scalar; may use only the batch and the module.
         file: File of the state between runs.
     """
@@ -58,6 +59,8 @@ class Fit:
         self.device = self.params[0].device
         self.average = [param.detach().clone() for param in self.params]
         self.on_gpu = self.device.type == "cuda"
+        together = distributed.is_available() and distributed.is_initialized()
+        self.rank, self.workers = (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
         # A tensor, since a captured graph can't see a changed Python number.
         rate = torch.tensor(plan.rate, device=self.device) if self.on_gpu else plan.rate
         self.optimiser = torch.optim.AdamW(
@@ -80,7 +83,9 @@ class Fit:
         self.step = state["step"]
 
     def save(self) -> None:
-        """Write the state; the old file is replaced only when the new one is complete."""
+        """Write the state, in the first process; the old file is replaced only when the new one is complete."""
+        if self.rank:
+            return
         state = {
             "step": self.step,
             "module": self.module.state_dict(),
@@ -95,9 +100,19 @@ class Fit:
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss(*batch)
         loss.backward()
+        if self.workers > 1:
+            self._share_gradients()
         nn.utils.clip_grad_norm_(self.params, 1.0)
         self.optimiser.step()
         self._loss.copy_(loss.detach())
+
+    def _share_gradients(self) -> None:
+        """Give every process the mean of all gradients."""
+        grads = [param.grad for param in self.params if param.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        distributed.all_reduce(flat)
+        for grad, mean in zip(grads, flat.div_(self.workers).split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(mean.view_as(grad))
 
     def _take(self, batch: Batch, eager: bool) -> None:
         """Make one optimiser step, eagerly or by replaying the captured graph with the new batch."""
@@ -130,9 +145,10 @@ class Fit:
         total, begun, first = torch.zeros_like(self._loss), time.perf_counter(), self.step
         with stream:
             for step in range(self.step, last):
-                generator.manual_seed((self.plan.seed << 32) + step)
+                number = step * self.workers + self.rank
+                generator.manual_seed((self.plan.seed << 32) + number)
                 self._set_rate(self.plan.rate_at(step))
-                self._take(self.draw(step, generator), eager=step - first < EAGER_STEPS)
+                self._take(self.draw(number, generator), eager=step - first < EAGER_STEPS)
                 decay = min(self.plan.decay, (step + 1) / (step + 10))
                 torch._foreach_lerp_(self.average, self.params, 1.0 - decay)
                 total += self._loss
@@ -156,9 +172,11 @@ class Fit:
     def _report(self, total: torch.Tensor, begun: float, done: int) -> None:
         loss = float(total) / ((self.step - 1) % LOG_EVERY + 1)
         pace = done / (time.perf_counter() - begun)
-        print(
-            f"  {self.file.stem}: step {self.step}/{self.plan.steps}, loss {loss:.5f}, {pace:.1f} steps/s", flush=True
-        )
+        if self.rank == 0:
+            print(
+                f"  {self.file.stem}: step {self.step}/{self.plan.steps}, loss {loss:.5f}, {pace:.1f} steps/s",
+                flush=True,
+            )
         if not loss <= WORSE * self._best:
             raise FloatingPointError(
                 f"{self.file.stem}: got loss {loss:.5f} at step {self.step}; expected at most {WORSE} times the best, "

@@ -125,12 +125,19 @@ def main(argv: list[str]) -> None:
     """Print the table of measures of a folder of weights, with pictures from the real ComfyUI."""
     parser = argparse.ArgumentParser(prog="miniature measure", description="Measure the miniature in ComfyUI.")
     parser.add_argument("--comfyui", help="ComfyUI's folder; default: the variable COMFYUI_PATH")
-    parser.add_argument("--weights", type=Path, default=Path(__file__).resolve().parent / "weights")
+    parser.add_argument("--world", choices=("shapes", "landscapes"), default="shapes", help="what the pictures show")
+    parser.add_argument("--weights", type=Path, help="folder of the files; default: the world's own")
+    parser.add_argument("--work", type=Path, help="landscapes: folder with the judge; default: .miniature/landscapes")
     parser.add_argument("--scenes", type=int, default=128, help="number of held-out scenes")
     options = parser.parse_args(argv)
+    if options.world == "landscapes":
+        from .landscapes import measure
+
+        measure.run(options)
+        return
     from .generate import Studio
 
-    studio = Studio(options.comfyui, options.weights)
+    studio = Studio(options.comfyui, options.weights or Path(__file__).resolve().parent / "weights")
     scenes = held_out(options.scenes)
     columns = {
         "silhouette IoU": silhouette_iou,

@@ -87,10 +87,13 @@ def _freeze_what_the_norm_removes(block: nn.Module) -> None:
 class TextEncoder(nn.Module):
     """ComfyUI's CLIP text model with only the known words' rows; run layer by layer, since its layers add in place.
 
-    State keys are those of ComfyUI's `CLIPTextModel`, with `len(WORDS)` rows in the token embedding.
+    State keys are those of ComfyUI's `CLIPTextModel`, with one row per known word in the token embedding.
+
+    Args:
+        words: how many words are known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: int = len(WORDS)) -> None:
         super().__init__()
         import comfy.ops
         from comfy.clip_model import CLIPTextModel
@@ -98,7 +101,7 @@ class TextEncoder(nn.Module):
         model = CLIPTextModel(TEXT_CONFIG, torch.float32, "cpu", comfy.ops.disable_weight_init)
         self.text_model = model.text_model
         self.text_projection = model.text_projection
-        self.text_model.embeddings.token_embedding = nn.Embedding(len(WORDS), int(TEXT_CONFIG["hidden_size"]))
+        self.text_model.embeddings.token_embedding = nn.Embedding(words, int(TEXT_CONFIG["hidden_size"]))
         initialise(self)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:

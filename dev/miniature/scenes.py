@@ -87,11 +87,11 @@ def hash_uniform(seed: torch.Tensor, columns: int) -> torch.Tensor:
         (B, columns) float32, the same on every device.
     """
     lane = torch.arange(1, columns + 1, device=seed.device, dtype=torch.long)
-    state = (_mix(seed)[:, None] + lane * 0x9E3779B1) & 0xFFFFFFFF
-    return (_mix(_mix(state) ^ seed[:, None]) >> 8).float() / float(1 << 24)
+    state = (mixed(seed)[:, None] + lane * 0x9E3779B1) & 0xFFFFFFFF
+    return (mixed(mixed(state) ^ seed[:, None]) >> 8).float() / float(1 << 24)
 
 
-def _mix(value: torch.Tensor) -> torch.Tensor:
+def mixed(value: torch.Tensor) -> torch.Tensor:
     """Scramble 32-bit numbers held in int64 (multiply and shift, so int64's wrap-around leaves the low bits right)."""
     value = value & 0xFFFFFFFF
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):

@@ -17,6 +17,7 @@ from .loop import Fit, Plan
 LATENT_NOISE = 0.05
 COLOUR_START = 1000  # steps during which the VAE's latents are pulled towards the mean colour of each patch
 POOL_SEED = 1 << 24  # smaller seeds are used for the VAE's pictures
+VAE_FIRST = ("taesd_encoder.0.weight", "taesd_decoder.1.weight")  # their length is the width of its half
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def finished_vae(state: State, device: torch.device) -> State:
 
 def loaded_vae(state: State, device: torch.device) -> nn.Module:
     """Build the VAE, fp32, frozen, from a state of any precision."""
-    vae = model.build_vae()
+    vae = model.build_vae(tuple(state[first].shape[0] for first in VAE_FIRST))
     vae.load_state_dict({key: value.float() for key, value in state.items()})
     return vae.to(device, memory_format=torch.channels_last).requires_grad_(False)
 
@@ -97,12 +98,16 @@ def build_pool(vae: State, count: int, device: torch.device, paint: Paint = scen
 
 
 class Denoiser(nn.Module):
-    """UNet and text encoder together: noisy latents, times and prompts to the velocity v."""
+    """UNet and text encoder together: noisy latents, times and prompts to the velocity v.
 
-    def __init__(self) -> None:
+    Args:
+        words: how many words the text encoder knows.
+    """
+
+    def __init__(self, words: int = len(prompts.WORDS)) -> None:
         super().__init__()
         self.unet = model.build_unet()
-        self.text = model.TextEncoder()
+        self.text = model.TextEncoder(words)
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """(B, 4, h, w), (B,) long and (B, 77) long word rows -> (B, 4, h, w)."""

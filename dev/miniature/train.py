@@ -52,15 +52,24 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="miniature train", description="Train the miniature and its adapters.")
     parser.add_argument("--comfyui", help="ComfyUI's folder; default: the variable COMFYUI_PATH")
-    parser.add_argument("--weights", type=Path, default=HERE / "weights", help="folder for the finished files")
-    parser.add_argument("--work", type=Path, default=Path(".miniature"), help="folder for intermediate states")
+    parser.add_argument("--world", choices=("shapes", "landscapes"), default="shapes", help="what the pictures show")
+    parser.add_argument("--weights", type=Path, help="folder for the finished files; default: the world's own")
+    parser.add_argument("--work", type=Path, help="folder for the states in between; default: .miniature here")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="share of each part's steps, and of the pool")
     parser.add_argument("--batch", type=int, help="another batch size for the VAE and the UNet")
     parser.add_argument(
-        "--only", choices=(*PLANS, *(plan.kind for plan in adapters.PLANS)), help="train only this part"
+        "--only",
+        choices=(*PLANS, *checkpoint.CONDITIONS, "judge"),
+        help="train this part and no other; depth and the judge are parts of the landscapes",
     )
     parser.add_argument("--stop-at", type=int, help="stop the VAE or the UNet at this step")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="landscapes: processes that train together and share each batch; default: 2 on a CPU, 1 on a GPU",
+    )
+    parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--no-table", action="store_true", help="do not measure at the end")
     return parser.parse_args(argv)
 
@@ -161,6 +170,12 @@ def main(argv: list[str]) -> None:
     """Run the command."""
     options = arguments(argv)
     folder = use_comfyui(options.comfyui)
+    if options.world == "landscapes":
+        from .landscapes import recipe
+
+        recipe.main(options, folder, argv)
+        return
+    options.weights, options.work = options.weights or HERE / "weights", options.work or Path(".miniature")
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.benchmark_limit = 3

@@ -1,0 +1,1 @@
+"""Landscapes drawn by a program: scenes by seed, their picture, caption, conditions and truth."""
