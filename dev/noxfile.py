@@ -63,7 +63,11 @@ def templates(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run ruff and every test, mypy among them; first, some inside the oldest ComfyUI too, unless tests are named."""
+    """Run ruff and every test, mypy among them; first, some inside the oldest ComfyUI too, unless arguments follow.
+
+    `-- --quick` runs the quick selection, side by side. All other arguments go to pytest as they are.
+    """
+    quick = "--quick" in session.posargs
     place = set_up(session, *([] if session.posargs else ["--oldest"]))
     # Of the temporary files of earlier tests.
     shutil.rmtree(BYTECODE.joinpath(*Path(tempfile.gettempdir()).absolute().parts[1:]), ignore_errors=True)
@@ -78,8 +82,10 @@ def tests(session: nox.Session) -> None:
             run_oldest(session, place, *SIDE_BY_SIDE, "-m", "not slow", "-k", MIDDLE_TOO, *seams)
         except CommandFailed:
             troubles.append("a test with the oldest ComfyUI")
-    launch(session, place, "dev.tasks.browser")
-    run(session, place, script(place, "pytest"), *(session.posargs or SIDE_BY_SIDE))
+    if not quick:
+        launch(session, place, "dev.tasks.browser")
+    side_by_side = SIDE_BY_SIDE if quick or not session.posargs else ()
+    run(session, place, script(place, "pytest"), *side_by_side, *session.posargs)
     if troubles:
         session.error(f"{' and '.join(troubles)} failed, see above pytest's last output")
 
@@ -101,6 +107,12 @@ def tests_frontend(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser, ten minutes each, and attack at length: `python3 run.py fuzz -- --minutes 1 pose` for less."""
     launch(session, set_up(session), "dev.tasks.fuzz", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Measure what the tests catch: docs/testing.md."""
+    launch(session, set_up(session), "dev.tasks.mutants", *session.posargs)
 
 
 @nox.session

@@ -38,6 +38,7 @@ def few_threads():
 IN_PROCESS = [part for part in parts.PARTS if part.name not in ("training SD", "pictures")]
 
 
+@pytest.mark.workshop
 @pytest.mark.parametrize("part", IN_PROCESS, ids=lambda part: part.name)
 def test_a_part_has_every_row_that_it_announces(comfyui, part):
     rows = list(part.run(BRIEF))
@@ -101,6 +102,7 @@ def test_waits_on_cuda_are_those_that_it_warns_of(monkeypatch):
     assert modes[-1] == 0
 
 
+@pytest.mark.workshop
 def test_an_adapter_that_changes_over_time_is_seen_to_wait(comfyui):
     """Its weights follow the noise level, which lies on the device: the count is no constant."""
     from t2i_adapter_pack.nodes.apply import ApplyT2IAdapter
@@ -193,6 +195,8 @@ def suite(*arguments, **environ):
     )
 
 
+@pytest.mark.workshop
+@pytest.mark.slow
 def test_the_command_checks_measures_and_writes(comfyui_path, tmp_path):
     out = tmp_path / "RESULTS.md"
     done = suite("--device", "cpu", "--brief", "--out", str(out), COMFYUI_PATH=str(comfyui_path))

@@ -1,9 +1,11 @@
 """The contact sheet shows every annotator that needs no weights, and is made anew by one command."""
 
+import pytest
 from PIL import Image, ImageChops
 from t2i_adapter_pack.dev.figures import sheet_annotators
 
 
+@pytest.mark.workshop
 def test_the_sheet_in_the_repository_is_what_the_program_makes(tmp_path):
     assert sheet_annotators.main([str(tmp_path / "sheet.png")]) == 0
     made = Image.open(tmp_path / "sheet.png")

@@ -1,0 +1,201 @@
+"""The faults that `mutants.py` puts into the pack: single lines as somebody might write them by mistake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault in one line.
+
+    Attributes:
+        file: The file, from the root.
+        old: Text that exactly one line of the file has.
+        new: What stands there instead.
+        breaks: What is wrong with it.
+        tests: The tests that may see it, the likeliest first.
+    """
+
+    file: str
+    old: str
+    new: str
+    breaks: str
+    tests: tuple[str, ...]
+
+
+def _t(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/{name}" for name in names)
+
+
+COMMON = _t("common", "adapter_models", "annotators", "host/test_nodes.py", "host/test_loader.py")
+MODELS = _t("adapter_models", "docs", "host/test_nodes.py", "host/test_loader.py", "host/test_combine.py")
+ANNOTATORS = _t("annotators", "docs", "host/test_annotate.py", "host/test_annotate_lines.py")
+TRAINING = _t("training", "host/test_train.py", "cli")
+RUNS = _t("host/test_nodes.py", "host/test_stack.py", "host/test_schedules.py", "host/test_roles.py",
+          "host/test_areas.py", "host/test_control.py", "host/test_isolation.py", "host/test_packing.py",
+          "host", "packs")  # fmt: skip
+CLI = _t("cli", "host/test_train.py")
+
+FAULTS = (
+    Fault("common/checks.py", "if not math.isfinite(number)", "if math.isnan(number)",
+          "infinite strengths pass", COMMON),
+    Fault("common/images.py", "LUMA = (0.299, 0.587, 0.114)", "LUMA = (0.114, 0.587, 0.299)",
+          "red and blue swapped in gray", COMMON),
+    Fault("common/images.py", "<= low <= high <= HIGHEST", "<= low <= high",
+          "pictures in [0, 255] pass", COMMON),
+    Fault("common/stored.py", "if one.begin != start", "if one.begin < start",
+          "gaps between tensors pass", COMMON),
+    Fault("common/stored.py", "accumulate(reversed(shape[1:])", "accumulate(reversed(shape[:-1])",
+          "strides of the wrong axes", COMMON),
+    Fault("common/weights.py", "sorted(expected.keys() | got.keys())", "sorted(expected.keys())",
+          "left-over weights pass", COMMON),
+    Fault("common/fingerprints.py", "sums[: len(rest)] += rest", "sums[: len(rest)] += 0",
+          "changes at a picture's end are missed", COMMON),
+    Fault("common/pickles.py", "if sum(announced) > size", "if announced[0] > size",
+          "zip bombs pass", COMMON),
+    Fault("adapter_models/hint.py", "fit_to(color, size, fit).clamp(0, 1)", "fit_to(color, size, fit)",
+          "dropped clamp", MODELS),
+    Fault("adapter_models/hint.py", "color.flip(1) if bgr", "color.flip(0) if bgr",
+          "batch flipped, not colours", MODELS),
+    Fault("adapter_models/hint.py", "top, left = (scaled.shape[-2] - size[0]) // 2, ", "top, left = 0, ",
+          "crop at the top, not in the middle", MODELS),
+    Fault("adapter_models/hint.py", "(0, -width % cell, 0, -height % cell)", "(0, -height % cell, 0, -width % cell)",
+          "padding of the wrong axes", MODELS),
+    Fault("adapter_models/features.py", "return features if features.content == content else None", "return features",
+          "features of a picture that was written to", MODELS),
+    Fault("adapter_models/features.py", "self._entries.popitem(last=False)", "self._entries.popitem(last=True)",
+          "the cache drops the newest", MODELS),
+    Fault("adapter_models/features.py", "first = math.floor(start)", "first = math.ceil(start)",
+          "areas between cells off by one", MODELS),
+    Fault("adapter_models/adapter.py", "return tuple(size), fit, self.bgr, min(", "return tuple(size), fit, min(",
+          "cache key without the colour order", (*MODELS, *RUNS)),
+    Fault("adapter_models/networks.py", "stride=2, ceil_mode=True", "stride=2, ceil_mode=False",
+          "odd sizes round down", MODELS),
+    Fault("adapter_models/networks.py", "if index % self.config.num_res_blocks == 0",
+          "if (index - 1) % self.config.num_res_blocks == 0", "features of the wrong block", MODELS),
+    Fault("adapter_models/stack.py", "[frame % batch.shape[0] for", "[min(frame, batch.shape[0] - 1) for",
+          "a short batch of images does not begin again", (*MODELS, *RUNS)),
+    Fault("adapter_models/stack.py", "* self.uses[number].weights.of_side(chunk.side)", "",
+          "factors of the sides are lost", (*MODELS, *RUNS)),
+    Fault("adapter_models/stack.py", "key = (number, size, device)", "key = (number, device)",
+          "mask of another size from the cache", (*MODELS, *RUNS)),
+    Fault("adapter_models/weights.py", "ended = place >= self.end_percent if", "ended = place > self.end_percent if",
+          "a schedule ends one step late", MODELS),
+    Fault("adapter_models/formats.py", 'rest.startswith(("in_conv.", "down_opt."))', 'rest.startswith(("in_conv.",))',
+          "diffusers files with a wrong name", MODELS),
+    Fault("adapter_models/loading.py", "WEIGHTS_CHECK.numbers(where, tensors)", "pass",
+          "files with NaN load", MODELS),
+    Fault("adapter_models/families.py", '(SiteRule("down", 1), SiteRule("end", 1),',
+          '(SiteRule("end", 0), SiteRule("end", 1),', "first SDXL level at the wrong block", MODELS),
+    Fault("adapter_models/gains.py", "self._entries.move_to_end(entry)", "pass",
+          "the cache drops what was just used", MODELS),
+    Fault("adapter_models/bounds.py", "(most if mean else sum(part[0] for part in parts))", "(most)",
+          "a stack that overflows passes", MODELS),
+    Fault("adapter_models/conditions.py", 'purpose.condition.name == "openpose"', 'purpose.condition.name == "pose"',
+          "SDXL pose adapters get RGB", MODELS),
+    Fault("adapter_models/style.py", "self.ln_post(x[:, seen:])", "self.ln_post(x[:, :seen])",
+          "style tokens from the picture's tokens", MODELS),
+    Fault("annotators/canny.py", "(middle > after) | (middle == after) & ~strict", "(middle > after)",
+          "edges of equal neighbours vanish", ANNOTATORS),
+    Fault("annotators/palette.py", "torch.arange(cell // 2, ", "torch.arange(cell // 2 - 1, ",
+          "cells sampled a pixel off", ANNOTATORS),
+    Fault("annotators/gray.py", "RED, GREEN, BLUE = ", "BLUE, GREEN, RED = ",
+          "red and blue swapped", ANNOTATORS),
+    Fault("annotators/depth.py", "for percent in (2, 85))", "for percent in (0, 85))",
+          "wrong percentile", ANNOTATORS),
+    Fault("annotators/pose.py", "max_people or row.people or None", "max_people or None",
+          "keypose draws more people than trained", ANNOTATORS),
+    Fault("annotators/keypoints.py", "LEAST_SCORE = 0.3", "LEAST_SCORE = 0.0",
+          "joints that were not found are drawn", ANNOTATORS),
+    Fault("annotators/images.py", "scale = resolution / min(height, width)", "scale = resolution / max(height, width)",
+          "resolution of the long side", ANNOTATORS),
+    Fault("annotators/networks/batches.py", "compute(part.to(dtype))", "compute(part)",
+          "pictures keep another type than the network", ANNOTATORS),
+    Fault("annotators/networks/network_input.py", 'mode="bicubic", antialias=True).clamp(0, 1)',
+          'mode="bicubic", antialias=True)', "dropped clamp", ANNOTATORS),
+    Fault("annotators/networks/pidinet.py", "REACHES = (5, 7, 9, 11)", "REACHES = (5, 7, 9, 13)",
+          "wrong dilation", ANNOTATORS),
+    Fault("training/loss.py", "keep * noise - lose * latents", "keep * noise + lose * latents",
+          "wrong sign of the v target", TRAINING),
+    Fault("training/timesteps.py", "* TIMES).long().clamp(max=TIMES - 1)", "* TIMES).long()",
+          "time past the last", TRAINING),
+    Fault("training/checkpoints.py", "                temporary.unlink()", "                pass",
+          "half-written files stay", TRAINING),
+    Fault("training/checkpoints.py", 'or ".." in place.parts or ', "or ",
+          "names that lead out of the output folder pass", TRAINING),
+    Fault("training/cache.py", "[[sample.name, sample.stamp] for", "[[sample.name] for",
+          "cache key without the files' stamps", TRAINING),
+    Fault("training/buckets.py", "wanted = math.log(size[0] / size[1])", "wanted = math.log(size[1] / size[0])",
+          "tall pictures cropped wide", TRAINING),
+    Fault("training/loop.py", "batch, autocast) / count", "batch, autocast)",
+          "accumulated loss not divided", TRAINING),
+    Fault("training/rows.py", "if _stamp(file) != header.stamp", "if False",
+          "a file that changes while it is read", TRAINING),
+    Fault("training/distributed.py", "device=device)])[0] > 0)", "device=device)])[0] > 0.5)",
+          "one process of three can't stop the others", TRAINING),
+    Fault("nodes/apply.py", "if strength == 0.0", "if strength <= 0.0",
+          "negative strengths do nothing", RUNS),
+    Fault("nodes/apply.py", "if start > end:", "if start >= end:",
+          "equal percents are refused", RUNS),
+    Fault("nodes/weights.py", "in enumerate(DETAILS, start=1)", "in enumerate(DETAILS)",
+          "level inputs with wrong ids", RUNS),
+    Fault("nodes/style.py", "adapters.style_tokens(style_adapter, hidden) * strength",
+          "adapters.style_tokens(style_adapter, hidden)", "strength of a style is lost",
+          _t("host/test_style.py", "host")),
+    Fault("nodes/save.py", "format, DTYPES[dtype])", 'format, DTYPES["fp32"])',
+          "wrong precision of the file", _t("host/test_create.py", "host/test_train.py", "host")),
+    Fault("nodes/loading/adapters.py", "bgr=about.bgr if bgr is None else bgr,", "bgr=about.bgr,",
+          "the user's colour order is ignored", _t("host/test_loader.py", "host")),
+    Fault("nodes/annotation/downloads.py", "if digest != expected:", "if False:",
+          "files with another hash are kept", _t("host/test_downloads.py", "attacks/test_downloads.py")),
+    Fault("nodes/annotation/downloads.py", 'f"bytes={have}-"', 'f"bytes={have + 1}-"',
+          "a download resumes one byte late", _t("host/test_downloads.py", "attacks/test_downloads.py")),
+    Fault("nodes/annotation/network_cache.py", "owner.networks.pop(node, None)", "pass",
+          "the previous network stays while the next is built",
+          _t("host/test_annotate_lines.py", "host/test_annotate_scenes.py", "host/test_annotator_networks.py",
+             "host/test_memory.py")),
+    Fault("nodes/annotation/weight_files.py", "return str(path), stat.st_mtime_ns, stat.st_size",
+          "return str(path), 0, stat.st_size", "a replaced file of the same size is not read again",
+          _t("host/test_annotate_lines.py", "host/test_annotator_files.py", "host")),
+    Fault("nodes/annotation/pictures.py", "done(sum(map(len, results)))", "done(len(results))",
+          "progress counts parts, not pictures", _t("host/test_annotate.py", "host")),
+    Fault("nodes/training/frozen_denoiser.py", "1 / (sigmas**2 + 1)", "1 / (sigmas + 1)",
+          "wrong noise schedule in training", _t("host/test_train.py", "host/test_train_values.py", "host", "cli")),
+    Fault("nodes/sampling/wrappers.py", "options.pop(key, None)", "options.get(key)",
+          "a run's state stays after it", RUNS),
+    Fault("nodes/sampling/state.py", "if first >= now >= last", "if first > now >= last",
+          "the first step has no adapter", RUNS),
+    Fault("nodes/sampling/state.py", 'NEGATIVE_PROMPTS = ("negative", "empty_negative_prompt")',
+          'NEGATIVE_PROMPTS = ("negative",)', "a second negative prompt counts as positive", RUNS),
+    Fault("nodes/sampling/state.py", "return min(size[0] - top, height),", "return height,",
+          "areas past the lower edge are not cut", RUNS),
+    Fault("nodes/sampling/control_lists.py", "for index in reversed(range(inputs))", "for index in range(inputs)",
+          "residuals in the wrong order", RUNS),
+    Fault("nodes/sampling/attach.py", "clone = model.clone()", "clone = model",
+          "the MODEL itself is changed", RUNS),
+    Fault("nodes/sampling/clock.py", "steps = max(1, len(self.sigmas) - 1)", "steps = max(1, len(self.sigmas))",
+          "steps counted with one too many", RUNS),
+    Fault("nodes/host/memory.py", "[patcher], memory_required=nbytes,", "[patcher], memory_required=0,",
+          "no memory kept free for an annotator", _t("host/test_memory.py", "host")),
+    Fault("nodes/host/models.py", "computes=unet.middle_block is not None", "computes=True",
+          "writes into the skip of a UNet without middle block",
+          _t("host/test_nodes.py", "host/test_newer_hosts.py", "host/test_isolation.py", "host")),
+    Fault("nodes/host/page.py", "comfy.model_management.throw_exception_if_processing_interrupted()", "pass",
+          "annotating can't be cancelled", _t("host/test_annotate.py", "host", "attacks/test_interrupts.py")),
+    Fault("nodes/host/prompts.py", 'text.replace("\\0", "")', "text",
+          "NUL in a caption", _t("host/test_train_captions.py", "cli", "host")),
+    Fault("nodes/host/training.py", "comfy.model_management.in_training = False",
+          "comfy.model_management.in_training = True", "ComfyUI stays in training",
+          _t("host/test_train.py", "host/test_train_memory.py", "host")),
+    Fault("cli/options.py", "self.batch_size * processes,", "self.batch_size,",
+          "each process has a part of a batch", CLI),
+    Fault("cli/encode.py", '"checkpoint": file_digest(checkpoint.path)', '"checkpoint": str(checkpoint.path)',
+          "examples of a replaced checkpoint are reused", CLI),
+    Fault("cli/run.py", "state = load_state(folder)", "state = None",
+          "a run begins anew instead of continuing", CLI),
+    Fault("cli/run.py", "= [*listing.skipped, *(one", "= [*(one",
+          "skipped files are not named", CLI),
+    Fault("cli/stopping.py", "signal.signal(number, handler)", "pass",
+          "Ctrl-C stays caught after a run", CLI),
+)  # fmt: skip

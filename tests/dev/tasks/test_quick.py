@@ -1,0 +1,59 @@
+"""The rule of the quick selection."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from ... import quick
+
+
+class Item(types.SimpleNamespace):
+    """As much of a test as the rule looks at."""
+
+    __hash__ = object.__hash__
+
+
+def item(nodeid: str, *fixtures: str, slow: bool = False) -> Item:
+    found = {"slow": pytest.mark.slow} if slow else {}
+    return Item(nodeid=nodeid, fixturenames=fixtures, get_closest_marker=found.get)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (".", True),
+        ("test_architecture.py", True),
+        ("common/test_files.py", True),
+        ("training", True),
+        ("host/test_nodes.py", True),
+        ("dev", False),
+        ("dev/tasks/test_quick.py", False),
+        ("browser/test_modes.py", False),
+        ("attacks", False),
+        ("server/test_long_session.py", False),
+    ],
+)
+def test_the_folders_of_published_packages_and_the_files_beside_them_belong(path, expected):
+    assert quick.belongs(quick.TESTS / path) is expected
+
+
+def test_slow_tests_and_those_with_a_server_are_left_out():
+    plain, slow = item("a.py::one"), item("a.py::two", slow=True)
+    served = item("a.py::three", "tmp_path", "comfy_server")
+    assert quick.chosen([plain, slow, served]) == {plain}
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, "0"), (3, "012"), (4, "013"), (9, "048")])
+def test_of_a_test_s_cases_the_first_the_last_and_one_between_are_kept(count, kept):
+    cases = [item(f"a.py::one[{number}]") for number in range(count)]
+    other = item("a.py::other[0]")
+    found = quick.chosen([*cases, other])
+    assert other in found
+    assert [each for each in cases if each in found] == [cases[int(number)] for number in kept]
+
+
+def test_the_fixtures_that_start_a_server_exist(request):
+    for name in quick.PROCESSES:
+        assert request._fixturemanager.getfixturedefs(name, request.node)
