@@ -8,7 +8,7 @@ import pytest
 from t2i_adapter_pack.dev.tasks import faults, mutants, paths
 
 PACKAGES = ("common", "adapter_models", "annotators", "training", "nodes", "nodes/host", "nodes/sampling", "cli")
-FAULT = faults.Fault("a.py", "x < 1", "x <= 1", "off by one", ("tests/test_a.py",))
+FAULT = faults.Fault("a.py", "x < 1", "x <= 1", "off by one", "test_a.py")
 CLEAN = "def small(x):\n    return x < 1\n"
 TEST = "from pathlib import Path\n\ndef test_one():\n    assert 'x < 1' in Path('a.py').read_text()\n"
 
@@ -48,8 +48,8 @@ def test_a_fault_is_caught_or_survives(tmp_path):
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_a.py").write_text(TEST)
     (tmp_path / "a.py").write_text(CLEAN)
-    assert mutants.tried(tmp_path, FAULT, quick_first=False) == mutants.Outcome(None, False, "")
+    assert mutants.tried(tmp_path, FAULT.likely, quick_first=False) == mutants.Outcome(None, False, "")
     with mutants.planted(tmp_path, FAULT, 0):
-        outcome = mutants.tried(tmp_path, FAULT, quick_first=False)
+        outcome = mutants.tried(tmp_path, FAULT.likely, quick_first=False)
     assert outcome == mutants.Outcome(None, True, "test_a.py::test_one")
     assert mutants.row(FAULT, outcome) == "| `a.py` | off by one |  | yes | `test_a.py::test_one` |"
