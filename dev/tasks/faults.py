@@ -201,7 +201,7 @@ FAULTS = (
           "host/test_isolation.py host/test_newer_hosts.py host/test_base_check.py"),
     Fault("nodes/host/page.py", "comfy.model_management.throw_exception_if_processing_interrupted()", "pass",
           "annotating can't be cancelled", "host/test_annotate.py attacks/test_interrupts.py"),
-    Fault("nodes/host/prompts.py", 'text.replace("\0", "")', "text",
+    Fault("nodes/host/prompts.py", r'text.replace("\0", "")', "text",
           "NUL in a caption", "host/test_train_captions.py cli/test_captions.py"),
     Fault("nodes/host/training.py", "comfy.model_management.in_training = False",
           "comfy.model_management.in_training = True",
