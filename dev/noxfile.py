@@ -29,6 +29,8 @@ KEEP_BYTECODE = {"PYTHONPYCACHEPREFIX": str(BYTECODE), "PYTHONDONTWRITEBYTECODE"
 # four would want too much memory.
 PROCESSES = min(4, (os.cpu_count() or 1) + 1)
 SIDE_BY_SIDE = ("-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder")
+# The quick selection has no servers or browsers to wait for.
+QUICK = ("-n", str(min(4, os.cpu_count() or 1)), *SIDE_BY_SIDE[2:])
 # Ctrl-C must leave a running server the time to end.
 PATIENCE = 30.0
 # The tests that run with the oldest ComfyUI too: where the pack meets it. `tests-oldest` runs all of them.
@@ -84,7 +86,7 @@ def tests(session: nox.Session) -> None:
             troubles.append("a test with the oldest ComfyUI")
     if not quick:
         launch(session, place, "dev.tasks.browser")
-    side_by_side = SIDE_BY_SIDE if quick or not session.posargs else ()
+    side_by_side = QUICK if quick else () if session.posargs else SIDE_BY_SIDE
     run(session, place, script(place, "pytest"), *side_by_side, *session.posargs)
     if troubles:
         session.error(f"{' and '.join(troubles)} failed, see above pytest's last output")

@@ -4,7 +4,7 @@ A rule chooses, so that a new test needs no entry anywhere. Left out are
 
 - folders that mirror no package of the pack, and their files are not even imported: the workshop, the page, attacks;
 - tests marked `slow`, and tests that start a server or another process through a fixture of PROCESSES;
-- all but CASES of a test's parametrised cases: the first, the last, and those evenly between them.
+- all but CASES of a test's parametrised cases: the first and the last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TESTS = Path(__file__).absolute().parent
 NODES = "host"
 # Fixtures that start ComfyUI's server.
 PROCESSES = frozenset({"comfy_server"})
-CASES = 3
+CASES = 2
 RULE = f"no slow tests, servers or browsers, none of the workshop, {CASES} cases of a parametrised test at most"
 REASON = f"the quick selection (--quick): {RULE}. Run all before you share a change."
 
@@ -43,7 +43,7 @@ def chosen(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 def spread(cases: list[pytest.Item]) -> list[pytest.Item]:
-    """Return at most CASES of a test's cases, from the first to the last."""
+    """Return at most CASES of a test's cases, spread from the first to the last."""
     if len(cases) <= CASES:
         return cases
     return [cases[number * (len(cases) - 1) // (CASES - 1)] for number in range(CASES)]
