@@ -37,7 +37,9 @@ def chosen(items: list[pytest.Item]) -> set[pytest.Item]:
     """Return the quick tests."""
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("slow") is None and PROCESSES.isdisjoint(getattr(item, "fixturenames", ())):
+        fixtures = getattr(item, "fixturenames", ())
+        # Files that are named on the command line are imported all the same.
+        if belongs(item.path) and item.get_closest_marker("slow") is None and PROCESSES.isdisjoint(fixtures):
             cases[item.nodeid.split("[", 1)[0]].append(item)
     return {item for found in cases.values() for item in spread(found)}
 

@@ -17,7 +17,8 @@ class Item(types.SimpleNamespace):
 
 def item(nodeid: str, *fixtures: str, slow: bool = False) -> Item:
     found = {"slow": pytest.mark.slow} if slow else {}
-    return Item(nodeid=nodeid, fixturenames=fixtures, get_closest_marker=found.get)
+    path = quick.TESTS / nodeid.split("::", 1)[0]
+    return Item(nodeid=nodeid, path=path, fixturenames=fixtures, get_closest_marker=found.get)
 
 
 @pytest.mark.parametrize(
@@ -39,16 +40,17 @@ def test_the_folders_of_published_packages_and_the_files_beside_them_belong(path
     assert quick.belongs(quick.TESTS / path) is expected
 
 
-def test_slow_tests_and_those_with_a_server_are_left_out():
-    plain, slow = item("a.py::one"), item("a.py::two", slow=True)
-    served = item("a.py::three", "tmp_path", "comfy_server")
-    assert quick.chosen([plain, slow, served]) == {plain}
+def test_slow_tests_those_with_a_server_and_those_of_other_folders_are_left_out():
+    plain, slow = item("host/test_nodes.py::one"), item("host/test_nodes.py::two", slow=True)
+    served = item("host/test_nodes.py::three", "tmp_path", "comfy_server")
+    foreign = item("attacks/test_values.py::one")
+    assert quick.chosen([plain, slow, served, foreign]) == {plain}
 
 
 @pytest.mark.parametrize(("count", "kept"), [(1, "0"), (2, "01"), (3, "02"), (9, "08")])
 def test_of_a_test_s_cases_the_first_and_the_last_are_kept(count, kept):
-    cases = [item(f"a.py::one[{number}]") for number in range(count)]
-    other = item("a.py::other[0]")
+    cases = [item(f"host/test_nodes.py::one[{number}]") for number in range(count)]
+    other = item("host/test_nodes.py::other[0]")
     found = quick.chosen([*cases, other])
     assert other in found
     assert [each for each in cases if each in found] == [cases[int(number)] for number in kept]
