@@ -81,7 +81,7 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:
         try:
             seams = (f"tests/host/test_{name}.py" for name in SEAMS)
-            run_oldest(session, place, *SIDE_BY_SIDE, "-m", "not slow", "-k", MIDDLE_TOO, *seams)
+            run_oldest(session, place, *QUICK, "--quick", "-k", MIDDLE_TOO, *seams)
         except CommandFailed:
             troubles.append("a test with the oldest ComfyUI")
     if not quick:

@@ -11,6 +11,7 @@ A test that skips fails: what can't run here must say so through a marker (see N
 A test that reaches for the network fails, in whatever process: see loopback/sitecustomize.py.
 """
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -148,6 +149,9 @@ def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
     cpu = not torch.cuda.is_available()
     device = in_process.start(comfyui_path, base_directory, in_process.chosen_flags(), cpu=cpu)
     assert device.type == ("cpu" if cpu else "cuda")
+    # What ComfyUI and its libraries are made of never goes: a collection looks at the rest in a quarter of the time.
+    gc.collect()
+    gc.freeze()
     return ComfyUI(comfyui_path, base_directory)
 
 
