@@ -108,7 +108,7 @@ def test_an_end_before_the_start_is_refused(sd):
         tiny.apply(sd, adapter, image, start_percent=0.6, end_percent=0.5)
 
 
-def test_a_range_of_one_moment_is_taken_as_by_core(sd):
+def test_a_range_of_one_moment_is_taken(sd):
     """An animation that moves both ends meets it."""
     adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(64, 128)
     patched = tiny.apply(sd, adapter, image, start_percent=0.5, end_percent=0.5)
