@@ -159,7 +159,7 @@ FAULTS = (
           "strength of a style is lost", "host/test_style.py"),
     Fault("nodes/save.py", "format, DTYPES[dtype])", 'format, DTYPES["fp32"])',
           "wrong precision of the file", "host/test_create.py host/test_train.py"),
-    Fault("nodes/loading/adapters.py", "bgr=about.bgr if bgr is None else bgr,", "bgr=about.bgr,",
+    Fault("nodes/loading/adapters.py", "bgr=info.bgr if bgr is None else bgr,", "bgr=info.bgr,",
           "the user's colour order is ignored", "host/test_loader.py"),
     Fault("nodes/annotation/downloads.py", "if digest != expected:", "if False:",
           "files with another hash are kept", "host/test_downloads.py attacks/test_downloads.py"),
