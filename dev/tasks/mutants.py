@@ -1,7 +1,7 @@
 """Measure what the tests catch: put one fault at a time into a copy of the pack, and run the tests that may see it.
 
     python3 run.py mutants                       # about an hour on one core; prints the table of docs/testing.md
-    python3 run.py mutants -- --only nodes/      # the faults in these files
+    python3 run.py mutants -- --only nodes/ cli/ # the faults in these files
     python3 run.py mutants -- --narrow           # only the files of tests that a fault names: minutes
 
 The faults are rows of `faults.py`.
@@ -60,12 +60,12 @@ class Outcome:
 def main(arguments: Sequence[str]) -> int:
     """Run the tests with each fault; the exit status is 1 if one survives."""
     parser = argparse.ArgumentParser(prog="mutants")
-    parser.add_argument("--only", default="", help="faults whose file or description contains this text")
+    parser.add_argument("--only", nargs="+", default=[""], help="faults whose file or description has one of these")
     parser.add_argument("--no-quick", action="store_true", help="don't try the quick selection first")
     parser.add_argument("--narrow", action="store_true", help="only the tests that each fault names, not its package's")
     parser.add_argument("--tree", type=Path, default=paths.ROOT, help="another checkout to put the faults into")
     options = parser.parse_args(list(arguments))
-    faults = [fault for fault in FAULTS if options.only in f"{fault.file} {fault.breaks}"]
+    faults = [fault for fault in FAULTS if any(text in f"{fault.file} {fault.breaks}" for text in options.only)]
     print(HEAD, flush=True)
     survived = 0
     warm_up()
