@@ -1,5 +1,7 @@
 """The line annotators built from ComfyUI's own layers, as the nodes build them, compute the same."""
 
+import gc
+
 import pytest
 import torch
 from t2i_adapter_pack.annotators.networks import hed, lineart, pidinet
@@ -41,3 +43,24 @@ def test_weights_of_half_the_size_are_cast_as_they_compute(comfyui, name):
     images = torch.rand(1, 3, 40, 56)
     half = module.load(content, operations=comfy.ops.manual_cast).to(torch.bfloat16)
     assert torch.allclose(draw(half, images), draw(module.load(content), images), atol=0.05)
+
+
+def test_the_previous_network_of_a_node_is_freed_before_the_next_is_built(inside_comfyui):
+    """Memory for two may not be there."""
+    from t2i_adapter_pack.nodes.annotation.network_cache import Networks
+
+    networks = Networks()
+    owner = networks.owner("node")  # as an instance of the node's class keeps it
+    networks.get("node", "first", lambda: torch.nn.Linear(2, 2))
+    assert list(networks.loaded) == ["first"]
+    left = []
+
+    def build():
+        gc.collect()
+        left.extend(networks.loaded)
+        return torch.nn.Linear(2, 2)
+
+    networks.get("node", "second", build)
+    assert left == []
+    assert list(networks.loaded) == ["second"]
+    del owner
