@@ -176,7 +176,7 @@ FAULTS = (
     Fault("nodes/training/frozen_denoiser.py", "1 / (sigmas**2 + 1)", "1 / (sigmas + 1)",
           "wrong noise schedule in training", "host/test_train_values.py host/test_train.py"),
     Fault("nodes/sampling/wrappers.py", "options.pop(key, None)", "options.get(key)",
-          "a run's state stays after it", "host/test_memory.py attacks/test_samplers.py"),
+          "a run's state stays after it", "host/test_isolation.py"),
     Fault("nodes/sampling/state.py", "if first >= now >= last", "if first > now >= last",
           "the first step has no adapter", "host/test_schedules.py host/test_parity.py"),
     Fault("nodes/sampling/state.py", 'NEGATIVE_PROMPTS = ("negative", "empty_negative_prompt")',
