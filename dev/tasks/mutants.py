@@ -58,7 +58,11 @@ class Outcome:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the tests with each fault; the exit status is 1 if one survives."""
+    """Run the tests with each fault; the exit status is 1 if one survives.
+
+    Raises:
+        MutantError: A fault fits no line, or a test fails without it.
+    """
     parser = argparse.ArgumentParser(prog="mutants")
     parser.add_argument("--only", nargs="+", default=[""], help="faults whose file or description has one of these")
     parser.add_argument("--no-quick", action="store_true", help="don't try the quick selection first")
@@ -75,6 +79,8 @@ def main(arguments: Sequence[str]) -> int:
             with planted(tree, fault, number):
                 tests = fault.likely if options.narrow else fault.tests
                 outcome = tried(tree, tests, quick_first=not options.no_quick)
+            if outcome.caught and first_failure(tree, outcome.by):
+                raise MutantError(f"{outcome.by}: fails without the fault, too. Mend it first.")
             print(row(fault, outcome), flush=True)
             survived += not outcome.caught
     print(f"\n{len(faults) - survived} of {len(faults)} faults are caught.")
@@ -84,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
 def row(fault: Fault, outcome: Outcome) -> str:
     """Return a fault's row of the table."""
     words = {True: "yes", False: "no", None: ""}
-    by = f"`{outcome.by}`" if outcome.by else ""
+    by = f"`{outcome.by.removeprefix('tests/')}`" if outcome.by else ""
     return f"| `{fault.file}` | {fault.breaks} | {words[outcome.quick]} | {words[outcome.caught]} | {by} |"
 
 
@@ -162,7 +168,7 @@ def first_failure(tree: Path, *arguments: str) -> str:
         return ""
     if found is None:
         raise MutantError(f"pytest: got exit status {status}; expected tests.\n{text}")
-    return found[1].split("[", 1)[0].removeprefix("tests/")
+    return found[1].split("[", 1)[0]
 
 
 def run_pytest(tree: Path, arguments: Sequence[str], output: int) -> pytest.ExitCode | int:

@@ -51,5 +51,5 @@ def test_a_fault_is_caught_or_survives(tmp_path):
     assert mutants.tried(tmp_path, FAULT.likely, quick_first=False) == mutants.Outcome(None, False, "")
     with mutants.planted(tmp_path, FAULT, 0):
         outcome = mutants.tried(tmp_path, FAULT.likely, quick_first=False)
-    assert outcome == mutants.Outcome(None, True, "test_a.py::test_one")
+    assert outcome == mutants.Outcome(None, True, "tests/test_a.py::test_one")
     assert mutants.row(FAULT, outcome) == "| `a.py` | off by one |  | yes | `test_a.py::test_one` |"
