@@ -64,3 +64,17 @@ def test_the_previous_network_of_a_node_is_freed_before_the_next_is_built(inside
     assert left == []
     assert list(networks.loaded) == ["second"]
     del owner
+
+
+def test_memory_is_kept_free_for_what_a_network_computes(inside_comfyui, monkeypatch):
+    import comfy.model_management
+    from t2i_adapter_pack.nodes import host
+
+    asked = []
+    monkeypatch.setattr(
+        comfy.model_management, "load_models_gpu", lambda models, **values: asked.append((models, values))
+    )
+    patcher = host.wrap_network(torch.nn.Linear(2, 2))
+    host.load_annotator(patcher, 12345)
+    # A network of other layers than ComfyUI's can't be loaded in part.
+    assert asked == [([patcher], {"memory_required": 12345, "force_full_load": True})]
