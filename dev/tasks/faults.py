@@ -194,7 +194,7 @@ FAULTS = (
           "no memory kept free for an annotator", "host/test_annotator_networks.py host/test_memory.py"),
     Fault("nodes/host/models.py", "computes=unet.middle_block is not None", "computes=True",
           "writes into the skip of a UNet without middle block",
-          "host/test_newer_hosts.py host/test_isolation.py"),
+          "host/test_base_check.py"),
     Fault("nodes/host/page.py", "comfy.model_management.throw_exception_if_processing_interrupted()", "pass",
           "annotating can't be cancelled", "host/test_annotate.py attacks/test_interrupts.py"),
     Fault("nodes/host/prompts.py", r'text.replace("\0", "")', "text",
