@@ -155,7 +155,7 @@ def first_failure(tree: Path, *arguments: str) -> str:
     with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if child == 0:
-            status = pytest.ExitCode.INTERNAL_ERROR
+            status = int(pytest.ExitCode.INTERNAL_ERROR)
             try:
                 status = run_pytest(tree, arguments, output.fileno())
             finally:
@@ -171,7 +171,7 @@ def first_failure(tree: Path, *arguments: str) -> str:
     return found[1].split("[", 1)[0]
 
 
-def run_pytest(tree: Path, arguments: Sequence[str], output: int) -> pytest.ExitCode | int:
+def run_pytest(tree: Path, arguments: Sequence[str], output: int) -> int:
     """Run pytest on a tree, in this process, which must end afterwards; return its exit status."""
     for number in (1, 2):
         os.dup2(output, number)
@@ -181,7 +181,7 @@ def run_pytest(tree: Path, arguments: Sequence[str], output: int) -> pytest.Exit
     for name in [name for name in sys.modules if name.split(".", 1)[0] == __name__.split(".", 1)[0]]:
         del sys.modules[name]
     quiet = ("-x", "-q", "-rfE", "--no-header", "--tb=line", "-p", "no:cacheprovider", "--durations=1")
-    status = pytest.main([*quiet, *arguments])
+    status = int(pytest.main([*quiet, *arguments]))
     sys.stdout.flush()
     return status
 
