@@ -29,6 +29,8 @@ KEEP_BYTECODE = {"PYTHONPYCACHEPREFIX": str(BYTECODE), "PYTHONDONTWRITEBYTECODE"
 # than four would need too much memory.
 PROCESSES = min(4, (os.cpu_count() or 1) + 1)
 SIDE_BY_SIDE = ("-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder")
+# The quick selection has no servers or browsers to wait for.
+QUICK = ("-n", str(min(4, os.cpu_count() or 1)), *SIDE_BY_SIDE[2:])
 # Seconds that a running server has to stop after Ctrl-C.
 PATIENCE = 30.0
 # Tests that `tests` also runs with the oldest ComfyUI: those of the pack's interface to it. `tests-oldest` runs all.
@@ -63,7 +65,11 @@ def templates(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run ruff and all tests, including mypy; unless tests are named, run some with the oldest ComfyUI first."""
+    """Run ruff and all tests, including mypy; unless arguments follow, run some with the oldest ComfyUI first.
+
+    `-- --quick` runs the quick selection, side by side. All other arguments go to pytest as they are.
+    """
+    quick = "--quick" in session.posargs
     place = set_up(session, *([] if session.posargs else ["--oldest"]))
     # Bytecode of earlier tests' temporary files.
     shutil.rmtree(BYTECODE.joinpath(*Path(tempfile.gettempdir()).absolute().parts[1:]), ignore_errors=True)
@@ -75,11 +81,13 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:
         try:
             seams = (f"tests/host/test_{name}.py" for name in SEAMS)
-            run_oldest(session, place, *SIDE_BY_SIDE, "-m", "not slow", "-k", MIDDLE_TOO, *seams)
+            run_oldest(session, place, *QUICK, "--quick", "-k", MIDDLE_TOO, *seams)
         except CommandFailed:
             troubles.append("a test with the oldest ComfyUI")
-    launch(session, place, "dev.tasks.browser")
-    run(session, place, script(place, "pytest"), *(session.posargs or SIDE_BY_SIDE))
+    if not quick:
+        launch(session, place, "dev.tasks.browser")
+    side_by_side = QUICK if quick else () if session.posargs else SIDE_BY_SIDE
+    run(session, place, script(place, "pytest"), *side_by_side, *session.posargs)
     if troubles:
         session.error(f"{' and '.join(troubles)} failed, see above pytest's last output")
 
@@ -101,6 +109,12 @@ def tests_frontend(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser for ten minutes, then run the long attacks: `python3 run.py fuzz -- --minutes 1 pose`."""
     launch(session, set_up(session), "dev.tasks.fuzz", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Measure what the tests catch: docs/testing.md."""
+    launch(session, set_up(session), "dev.tasks.mutants", *session.posargs)
 
 
 @nox.session

@@ -6,10 +6,12 @@
 - fixture `comfy_server`: the real ComfyUI as a server, with the pack, the companion and the miniature's weights.
 
 The test command runs files side by side, in some processes at once; each has its own fixtures.
+With --quick, a rule leaves out most of them: see quick.py.
 A test that skips fails: what can't run here must say so through a marker (see NEEDS), which is counted.
 A test that reaches for the network fails, in whatever process: see loopback/sitecustomize.py.
 """
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -23,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from . import quick
 
 ROOT = Path(__file__).absolute().parents[1]
 PROCESSES = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
@@ -145,6 +149,9 @@ def comfyui(comfyui_path: Path, base_directory: Path) -> ComfyUI:
     cpu = not torch.cuda.is_available()
     device = in_process.start(comfyui_path, base_directory, in_process.chosen_flags(), cpu=cpu)
     assert device.type == ("cpu" if cpu else "cuda")
+    # What ComfyUI and its libraries are made of never goes: a collection looks at the rest in a quarter of the time.
+    gc.collect()
+    gc.freeze()
     return ComfyUI(comfyui_path, base_directory)
 
 
@@ -192,6 +199,15 @@ def missing_signals() -> str | None:
     return "signals: got Windows, where a process is ended in other ways; expected POSIX." if os.name == "nt" else None
 
 
+def missing_wish(config: pytest.Config) -> str | None:
+    """Say why tests of the workshop are left out, or None if their folder is named on the command line."""
+    workshop = ROOT / "tests" / "dev"
+    named = (Path(config.invocation_params.dir, argument.split("::", 1)[0]) for argument in config.args)
+    if any(path.resolve().is_relative_to(workshop.resolve()) for path in named):
+        return None
+    return "workshop: long tests of benchmarks and of the miniature's training. Name tests/dev to run them."
+
+
 def missing_feature(name: str) -> str | None:
     """Say what this ComfyUI is too old for, or None."""
     from t2i_adapter_pack.dev.tasks import locate
@@ -211,17 +227,37 @@ NEEDS: dict[str, Callable[..., str | None]] = {
     "signals": missing_signals,
     "needs": missing_feature,
 }
+WORKSHOP = "workshop"
 MISSING = pytest.StashKey[Counter[str]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option for the quick selection."""
+    parser.addoption("--quick", action="store_true", help="run the quick selection only: see tests/quick.py")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say that only a part of the tests runs."""
+    return f"quick selection: {quick.RULE}" if config.getoption("--quick") else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Don't even import what the quick selection leaves out."""
+    return True if config.getoption("--quick") and not quick.belongs(collection_path) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and count, what can't run on this machine."""
+    """Leave out, and count, what can't run on this machine, and what the quick selection leaves out."""
+    left_out: dict[pytest.Item, str] = {}
+    if config.getoption("--quick"):
+        left_out = dict.fromkeys(set(items) - quick.chosen(items), quick.REASON)
     wanted = {
         (marker.name, marker.args): None for item in items for name in NEEDS for marker in item.iter_markers(name)
     }
     reasons = {need: NEEDS[need[0]](*need[1]) for need in wanted}
+    if any(item.get_closest_marker(WORKSHOP) for item in items):
+        reasons[WORKSHOP, ()] = missing_wish(config)
     lacking = {need: reason for need, reason in reasons.items() if reason is not None}
-    left_out: dict[pytest.Item, str] = {}
     for item in items:
         for need, reason in lacking.items():
             if any(marker.args == need[1] for marker in item.iter_markers(need[0])):

@@ -62,6 +62,7 @@ def contents(kind: str) -> dict[str, torch.Tensor]:
     return {"weight": torch.rand(200, 200), "bias": torch.rand(200)}
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_while_in_use_ends_nothing(tmp_path):
     """In another process, which a mapped file would end."""
     names = [samples.save(tmp_path, contents(kind), to, kind).name for kind in KINDS for to in CONTAINERS]

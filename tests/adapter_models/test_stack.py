@@ -96,6 +96,16 @@ def test_a_mask_acts_on_its_own_adapter_and_its_own_side():
     assert torch.equal(got[SITES[0]][0, ..., 4:], other[..., 4:])
 
 
+def test_a_mask_follows_a_latent_that_changes_its_size_during_a_run():
+    mask = torch.zeros(1, 64, 64)
+    mask[..., :32] = 1
+    use = engine.use(engine.adapter(), engine.pictures(), mask=mask)
+    growing = engine.run(use)
+    for size in ((8, 8), (16, 16), (8, 12)):
+        request = engine.call(1.0, chunks=(engine.chunk(size=size),))
+        assert equal(growing.residuals(request), engine.run(use).residuals(request))
+
+
 @pytest.mark.parametrize("hints", [1, 2, 3])
 @pytest.mark.parametrize("masks", [0, 1, 2])
 @pytest.mark.parametrize("first", [0, 1, 3])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from t2i_adapter_pack.annotators import depth
 from t2i_adapter_pack.annotators.errors import AnnotatorError
-from t2i_adapter_pack.annotators.networks import depth_networks, transformers_models
+from t2i_adapter_pack.annotators.networks import depth_networks, network_input, transformers_models
 
 from . import published
 
@@ -165,3 +165,14 @@ def test_a_network_for_something_else_is_refused():
     loaded, _ = load("vitpose-base-simple")
     with pytest.raises(AnnotatorError, match="a network for depth"):
         depth_networks.estimate_depth(loaded, pictures(1, 3, 64, 64))
+
+
+def test_a_picture_of_hard_edges_does_not_overshoot_where_it_is_enlarged():
+    model = published.tiny_model("dpt-hybrid")
+    images = torch.zeros(1, 3, 40, 40)
+    images[..., 20:] = 1
+    seen = network_input.prepare(model, images)
+    assert seen.shape != images.shape
+    black_and_white = network_input.normal_values(model, torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1))
+    assert seen.min() == black_and_white.min()
+    assert seen.max() == black_and_white.max()

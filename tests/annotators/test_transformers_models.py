@@ -65,6 +65,7 @@ def built():
     return {line[0]: (float(line[1]), line[2:]) for line in lines if line[0] in PARAMETERS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", PARAMETERS)
 def test_the_configuration_is_the_published_one(built, key):
     millions, names = built[key]

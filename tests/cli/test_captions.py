@@ -42,6 +42,7 @@ def test_weights_may_be_asked_for(arguments, pictures, miniature, tmp_path):
     assert torch.equal(embedding(tmp_path, "weights"), clip.encode_from_tokens(clip.tokenize(CAPTION)).float())
 
 
+@pytest.mark.slow
 def test_another_reading_of_captions_is_another_data_set_only_where_it_matters(command, arguments, pictures, tmp_path):
     """So a run from before this change resumes if its captions mean the same either way."""
     from t2i_adapter_pack.cli.main import main

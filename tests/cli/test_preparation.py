@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from ..training import datasets
@@ -30,3 +32,21 @@ def test_linked_maps_are_used(command, tmp_path, pictures, caplog):
     (pictures / "conditions").symlink_to(tmp_path / "elsewhere")
     assert command(steps=1, condition=None) == 0
     assert told(caplog) == "5 examples: 5 with their own maps, 0 drawn, 0 left out"
+
+
+def test_examples_are_those_of_a_checkpoint_s_content_wherever_it_lies(comfyui, tmp_path):
+    from t2i_adapter_pack.cli import encode
+    from t2i_adapter_pack.cli.options import parse
+
+    options = parse(["--checkpoint", "x", "--data", "y", "--condition", "canny", "--annotator", "canny"])
+    network = SimpleNamespace(config=SimpleNamespace(image_channels=3))
+    adapter = SimpleNamespace(network=network, bgr=False, info=SimpleNamespace(condition=None, family=None))
+
+    def identity(name: str, content: bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return encode.recipe(options, encode.Checkpoint(path, None, None, None), adapter).fingerprint([])
+
+    first = identity("a.safetensors", b"a checkpoint")
+    assert identity("b.safetensors", b"a checkpoint") == first
+    assert identity("a.safetensors", b"another one.") != first

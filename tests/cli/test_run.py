@@ -54,6 +54,7 @@ def test_from_pictures_to_an_adapter_that_the_loader_takes(command, tmp_path, co
     assert all(torch.equal(weight, trained[name]) for name, weight in adapter.network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_shards_train_as_folders_do_and_an_adapter_is_trained_further(command, tmp_path):
     path = datasets.shard(tmp_path / "s-00.tar", datasets.members())
     assert command() == command(data=tmp_path / "s-{00..00}.tar", name="shard") == 0

@@ -134,6 +134,15 @@ def test_a_safetensors_file_without_tensors_is_refused(tmp_path):
         loading.load_adapter_file(samples.save(tmp_path, {}))
 
 
+def test_safetensors_with_bytes_behind_the_last_tensor_are_refused(tmp_path):
+    path = tmp_path / "file.safetensors"
+    save_file({"a": torch.zeros(4)}, path)
+    assert list(files.read(path, FILE_ERRORS).tensors) == ["a"]
+    path.write_bytes(path.read_bytes() + bytes(4))
+    with pytest.raises(CorruptFileError):
+        files.read(path, FILE_ERRORS)
+
+
 def test_a_folder_without_a_diffusers_model_is_refused(tmp_path):
     with pytest.raises(NotAnAdapterError, match="a folder without a diffusers model"):
         files.read_weights(tmp_path, FILE_ERRORS)

@@ -1,5 +1,7 @@
 """Line annotators built from ComfyUI's own layers, as in the nodes, give the same results."""
 
+import gc
+
 import pytest
 import torch
 from t2i_adapter_pack.annotators.networks import hed, lineart, pidinet
@@ -41,3 +43,38 @@ def test_weights_of_half_the_size_are_cast_as_they_compute(comfyui, name):
     images = torch.rand(1, 3, 40, 56)
     half = module.load(content, operations=comfy.ops.manual_cast).to(torch.bfloat16)
     assert torch.allclose(draw(half, images), draw(module.load(content), images), atol=0.05)
+
+
+def test_the_previous_network_of_a_node_is_freed_before_the_next_is_built(inside_comfyui):
+    """Memory for two may not be there."""
+    from t2i_adapter_pack.nodes.annotation.network_cache import Networks
+
+    networks = Networks()
+    owner = networks.owner("node")  # as an instance of the node's class keeps it
+    networks.get("node", "first", lambda: torch.nn.Linear(2, 2))
+    assert list(networks.loaded) == ["first"]
+    left = []
+
+    def build():
+        gc.collect()
+        left.extend(networks.loaded)
+        return torch.nn.Linear(2, 2)
+
+    networks.get("node", "second", build)
+    assert left == []
+    assert list(networks.loaded) == ["second"]
+    del owner
+
+
+def test_memory_is_kept_free_for_what_a_network_computes(inside_comfyui, monkeypatch):
+    import comfy.model_management
+    from t2i_adapter_pack.nodes import host
+
+    asked = []
+    monkeypatch.setattr(
+        comfy.model_management, "load_models_gpu", lambda models, **values: asked.append((models, values))
+    )
+    patcher = host.wrap_network(torch.nn.Linear(2, 2))
+    host.load_annotator(patcher, 12345)
+    # A network of other layers than ComfyUI's can't be loaded in part.
+    assert asked == [([patcher], {"memory_required": 12345, "force_full_load": True})]

@@ -32,6 +32,23 @@ def test_applying_leaves_the_model_as_it_is(sd, adapter):
     assert not any("t2i_adapter" in keyed for keyed in sd.wrappers.values())
 
 
+def test_a_run_leaves_nothing_in_the_options_that_it_was_given(sd, adapter):
+    """A sampler that calls others hands them the same options."""
+    from comfy.patcher_extension import WrappersMP
+
+    given: list[Any] = []
+
+    def spy(executor: Any, guider: Any, sigmas: Any, extra_args: Any, *rest: Any, **values: Any) -> Any:
+        given.append(extra_args)
+        return executor(guider, sigmas, extra_args, *rest, **values)
+
+    patched = tiny.apply(sd, adapter, tiny.hint(*PIXELS))
+    patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, "spy", spy)
+    run(patched)
+    options = given[0]["model_options"]["transformer_options"]
+    assert [name for name in options if name.startswith("t2i_adapter")] == []
+
+
 def test_branches_keep_their_own_strength(sd, adapter):
     image = tiny.hint(*PIXELS)
     alone = {strength: run(tiny.apply(sd, adapter, image, strength=strength)) for strength in (0.3, 1.0)}

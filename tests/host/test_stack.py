@@ -108,6 +108,13 @@ def test_an_end_before_the_start_is_refused(sd):
         tiny.apply(sd, adapter, image, start_percent=0.6, end_percent=0.5)
 
 
+def test_a_range_of_one_moment_is_taken(sd):
+    """An animation that moves both ends meets it."""
+    adapter, image = tiny.adapter(tiny.adapter_config()), tiny.hint(64, 128)
+    patched = tiny.apply(sd, adapter, image, start_percent=0.5, end_percent=0.5)
+    torch.testing.assert_close(run(patched), run(sd), **tiny.CLOSE)
+
+
 def test_four_adapters_call_the_unet_as_often_as_none(sd):
     config = tiny.adapter_config()
     four = stacked(sd, *((tiny.adapter(config, seed), tiny.hint(64, 128, seed=seed), 0.5) for seed in range(4)))

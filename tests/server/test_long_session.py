@@ -111,13 +111,13 @@ def mixed(long_server: Any, chance: random.Random, number: int) -> None:
 
 
 def test_a_mixed_session_holds_no_more_at_its_end(long_server):
-    """Half a minute in the test command, as long as it is given in the session `fuzz`."""
+    """A few seconds in the test command, as long as it is given in the session `fuzz`."""
     chance, number = random.Random(2), 0
     for number in range(20):
         mixed(long_server, chance, number)
     long_server.get("/probe/collected")
     before, held = long_server.resident(), long_server.held()
-    until = time.monotonic() + max(25.0, 60 * effort.MINUTES)
+    until = time.monotonic() + max(12.0, 60 * effort.MINUTES)
     while time.monotonic() < until:
         number += 1
         mixed(long_server, chance, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from t2i_adapter_pack.training import rows
 from t2i_adapter_pack.training.errors import CheckpointError
 from t2i_adapter_pack.training.in_memory_dataset import Draw
 from t2i_adapter_pack.training.rows import DAMAGE, read_facts, read_row
@@ -68,6 +70,21 @@ def test_damage_of_any_kind_is_told(tmp_path, data):
     path = tmp_path / "x"
     path.write_bytes(data)
     with pytest.raises(DAMAGE):
+        read_row(path, 0, FACTS)
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):
+    """The new numbers may have the old ones' names, shapes and places."""
+    path = written(tmp_path / "x")
+    read_tensor = rows._tensor
+
+    def read_while_another_writes(*arguments):
+        tensor = read_tensor(*arguments)
+        os.utime(path, ns=(0, 0))
+        return tensor
+
+    monkeypatch.setattr(rows, "_tensor", read_while_another_writes)
+    with pytest.raises(ValueError, match="changed while it was read"):
         read_row(path, 0, FACTS)
 
 

@@ -9,7 +9,7 @@ import pytest
 from t2i_adapter_pack.dev.benchmarks import main, report
 
 # Ten seconds of it are ComfyUI starting; a machine that does other things at the same time takes minutes.
-pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.workshop, pytest.mark.timeout(900)]
 LAUNCH = Path(__file__).absolute().parents[3] / "dev" / "tasks" / "launch.py"
 # In processes of their own, at the same time: they import ComfyUI on the CPU, whatever this process has.
 TOGETHER = (

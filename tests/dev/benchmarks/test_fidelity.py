@@ -142,6 +142,7 @@ def test_a_gain_is_positive_for_the_better_side_of_every_measure():
 # --- features and scores
 
 
+@pytest.mark.workshop
 def test_the_space_is_whitened_and_separates_pictures():
     space = features.feature_space(256)
     true = features.of_true_pictures(space, (300_000, 256))

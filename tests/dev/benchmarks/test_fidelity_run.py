@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 # Most of it is ComfyUI starting; a machine that does other things at the same time takes minutes.
-pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.workshop, pytest.mark.timeout(1500)]
 LAUNCH = Path(__file__).absolute().parents[3] / "dev" / "tasks" / "launch.py"
 
 

@@ -38,6 +38,7 @@ def few_threads():
 IN_PROCESS = [part for part in parts.PARTS if part.name not in ("training SD", "pictures")]
 
 
+@pytest.mark.workshop
 @pytest.mark.parametrize("part", IN_PROCESS, ids=lambda part: part.name)
 def test_a_part_yields_every_announced_row(comfyui, part):
     rows = list(part.run(BRIEF))
@@ -101,6 +102,7 @@ def test_waits_on_cuda_are_counted_from_its_warnings(monkeypatch):
     assert modes[-1] == 0
 
 
+@pytest.mark.workshop
 def test_waits_of_a_scheduled_adapter_are_counted(comfyui):
     """Its weights follow the noise level, which is on the device, so the count is not constant."""
     from t2i_adapter_pack.nodes.apply import ApplyT2IAdapter
@@ -193,6 +195,8 @@ def suite(*arguments, **environ):
     )
 
 
+@pytest.mark.workshop
+@pytest.mark.slow
 def test_the_command_checks_measures_and_writes_results(comfyui_path, tmp_path):
     out = tmp_path / "RESULTS.md"
     done = suite("--device", "cpu", "--brief", "--out", str(out), COMFYUI_PATH=str(comfyui_path))

@@ -1,9 +1,11 @@
 """The contact sheet shows every annotator without weights, and one command redraws it."""
 
+import pytest
 from PIL import Image, ImageChops
 from t2i_adapter_pack.dev.figures import sheet_annotators
 
 
+@pytest.mark.workshop
 def test_the_committed_sheet_equals_a_redrawn_one(tmp_path):
     assert sheet_annotators.main([str(tmp_path / "sheet.png")]) == 0
     made = Image.open(tmp_path / "sheet.png")

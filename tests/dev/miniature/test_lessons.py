@@ -8,7 +8,7 @@ import pytest
 import torch
 from t2i_adapter_miniature import generate, lessons, scenes, stages
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.workshop]
 WEIGHTS = Path(generate.__file__).parent / "weights"
 COUNT = 12
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from t2i_adapter_miniature import adapters, checkpoint, generate, measure, scenes, stages, train
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.workshop]
 WEIGHTS = Path(generate.__file__).parent / "weights"
 PLAN = adapters.AdapterPlan("seg", pictures=6, steps=5, batch=2)
 
