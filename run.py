@@ -42,7 +42,7 @@ def main() -> int:
         sys.exit(f"run.py: got Python {sys.version.split()[0]}; expected 3.10 or newer. Try `python3.11 run.py demo`.")
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         checks = "tests|tests-oldest|tests-frontend|lint|fuzz|mutants|registry|gpu"
-        commands = f"demo|{checks}|mutants|benchmarks|gallery|templates|fidelity|miniature"
+        commands = f"demo|{checks}|benchmarks|gallery|templates|fidelity|miniature"
         sys.exit(f"usage: python3 run.py {commands} [-- arguments]")
     try:
         if not has_nox():
