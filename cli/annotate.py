@@ -16,7 +16,7 @@ from ..nodes.annotation.pictures import to_planes
 from ..nodes.annotation.presets import PRESETS, Preset, weightless
 from ..nodes.annotation.weight_files import AUTO as FOUND
 from ..training.errors import TrainingError
-from .options import AUTO
+from .options import AUTO_ANNOTATOR
 
 NODE = "trainer"
 # Beside those that the published adapters were trained with.
@@ -65,7 +65,7 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
 
 def preset_named(name: str, adapter: T2IAdapter) -> Preset | None:
     """Return how pictures are annotated, as adapters of this family were trained; None where nobody knows."""
-    info = adapter.info
-    wanted = (info.condition.name if info.condition else "") if name == AUTO else name
+    about = adapter.about
+    wanted = (about.condition.name if about.condition else "") if name == AUTO_ANNOTATOR else name
     rows = [row for row in (*PRESETS, *MORE) if row.condition == wanted]
     return next((row for family in (info.family or "", "") for row in rows if row.family == family), None)

@@ -29,7 +29,7 @@ SAMPLE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class LoadedCheckpoint:
     """A loaded checkpoint.
 
     Attributes:
@@ -79,7 +79,7 @@ def find_checkpoint(name: str) -> Path:
     return Path(known[name])
 
 
-def load_checkpoint(name: str) -> Checkpoint:
+def read_checkpoint(name: str) -> LoadedCheckpoint:
     """Load a checkpoint.
 
     Args:
@@ -99,10 +99,10 @@ def load_checkpoint(name: str) -> Checkpoint:
         raise TrainingError(
             f"checkpoint, {path}", "parts missing", "UNet, text encoder and VAE in one file", "Use a whole checkpoint."
         )
-    return Checkpoint(path, *parts)
+    return LoadedCheckpoint(path, *parts)
 
 
-def recipe(options: Options, checkpoint: Checkpoint, adapter: T2IAdapter) -> Recipe:
+def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) -> Recipe:
     """Return how samples become examples.
 
     Args:

@@ -18,9 +18,10 @@ from . import host
 from .inputs import checked
 from .sampling.base_model import version_of, warn_of_version
 from .sockets import LossSocket, T2IAdapterSocket
-from .training.adapter_files import KINDS, new_adapter
+from .training.adapter_files import TRAINED_CONDITIONS, new_adapter
+from .training.examples import Materials
 from .training.inputs import check_materials, first_values, seed_input, training_inputs
-from .training.run import Materials, Saving, train
+from .training.run import Saving, train_adapter
 
 CATEGORY = "T2I-Adapter/training"
 
@@ -56,7 +57,7 @@ class CreateT2IAdapter(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "kind",
-                    options=list(KINDS),
+                    options=list(TRAINED_CONDITIONS),
                     default="sketch",
                     tooltip="What the condition images show, default sketch. Written into the saved file, so that "
                     "loaders and T2I Annotate for Adapter know. Changes nothing in the training.",
@@ -91,7 +92,7 @@ class CreateT2IAdapter(io.ComfyNode):
             [str(count) for count in IMAGE_CHANNELS],
             error=AdapterError,
         )
-        check_choice("Create T2I-Adapter, kind", kind, KINDS, error=AdapterError)
+        check_choice("Create T2I-Adapter, kind", kind, TRAINED_CONDITIONS, error=AdapterError)
         config = config_for(host.unet_outline(model), size, int(image_channels))
         family = "SDXL" if family_of(config) == "SDXL" else version_of(model)
         return io.NodeOutput(new_adapter(config, kind, family, seed, start_from))
@@ -137,5 +138,5 @@ class TrainT2IAdapter(io.ComfyNode):
         warn_of_version(one["model"], one["adapter"], cls.hidden.unique_id if cls.hidden else None)
         materials = Materials(latents, images, [each for group in positive for each in group], one["empty"])
         saving = Saving(one["run_name"], one["save_every"])
-        result, losses = train(one["model"], one["adapter"], materials, how, saving, one["preview_every"])
+        result, losses = train_adapter(one["model"], one["adapter"], materials, how, saving, one["preview_every"])
         return io.NodeOutput(result, {"loss": losses})

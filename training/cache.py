@@ -180,7 +180,7 @@ def _read(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Draft], list[
 
 
 @dataclass(frozen=True)
-class File:
+class CacheFile:
     """What a file of examples says of itself.
 
     Attributes:
@@ -200,24 +200,24 @@ class File:
     skipped: tuple[Skipped, ...]
 
 
-def open_file(path: Path) -> File | None:
+def open_file(path: Path) -> CacheFile | None:
     """Read what a file of examples says of itself; None where there is none that can be used."""
     try:
         facts = read_facts(path)
         sizes = tuple((height, width) for height, width in json.loads(facts["sizes"]))
         skipped = tuple(Skipped(name, reason) for name, reason in json.loads(facts["skipped"]))
-        return File(path, facts["key"], facts["content"], sizes, int(facts["own"]), skipped)
+        return CacheFile(path, facts["key"], facts["content"], sizes, int(facts["own"]), skipped)
     except DAMAGE:
         return None
 
 
-def prepare(
+def prepare_cache(
     listing: Listing,
     recipe: Recipe,
     folder: Path,
     processes: Processes,
     done: Callable[[int], None] = lambda count: None,
-) -> list[File]:
+) -> list[CacheFile]:
     """Make the examples that are not there yet.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..annotators.images import from_bytes
 from .buckets import Order, Size
-from .cache import IMAGE, LATENTS, File, Recipe
+from .cache import IMAGE, LATENTS, CacheFile, Recipe
 from .errors import CheckpointError, TrainingError
 from .in_memory_dataset import Draw, draw_batch
 from .loss import Batch, Prompts
@@ -22,15 +22,15 @@ class CachedSet:
     """Examples on the disk; see :class:`.data.Examples`.
 
     Args:
-        files: What :func:`.cache.prepare` made.
+        files: What :func:`.cache.prepare_cache` made.
         recipe: How it made them.
 
     Raises:
         TrainingError: There are no examples.
     """
 
-    def __init__(self, files: Sequence[File], recipe: Recipe) -> None:
-        self._buckets: dict[Size, list[tuple[File, int]]] = {}
+    def __init__(self, files: Sequence[CacheFile], recipe: Recipe) -> None:
+        self._buckets: dict[Size, list[tuple[CacheFile, int]]] = {}
         for size in recipe.sizes:
             rows = [(file, number) for file in files for number, one in enumerate(file.sizes) if one == size]
             if rows:
@@ -71,7 +71,7 @@ class CachedSet:
         return self._fingerprint
 
 
-def _row(file: File, number: int) -> dict[str, Tensor]:
+def _row(file: CacheFile, number: int) -> dict[str, Tensor]:
     """Read one example, and nothing else of its file."""
     try:
         row = read_row(file.path, number, {"key": file.key, "content": file.content})

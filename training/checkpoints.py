@@ -215,15 +215,28 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     Raises:
         CheckpointError: The file is damaged, or it is missing beside the adapters of a run.
     """
-    path = folder / STATE_FILE
     require_state(folder)
+    return _read_state(folder / STATE_FILE)
+
+
+def peek_state(folder: Path) -> dict[str, Any] | None:
+    """Read the state of a run without reading its weights: they are mapped, and freed with the result.
+
+    Raises:
+        CheckpointError: As :func:`load_state`.
+    """
+    require_state(folder)
+    return _read_state(folder / STATE_FILE, mmap=True)
+
+
+def _read_state(path: Path, **options: Any) -> dict[str, Any] | None:
     if not os.path.lexists(path):
         return None
     if not path.is_file():  # reading from a pipe would wait for ever
         raise CheckpointError(str(path), "no file that can be read", "the state of a run", RESTORE)
     try:
         check_pickles(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, **options)
     except DAMAGE as error:
         raise CheckpointError(
             str(path),

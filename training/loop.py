@@ -15,12 +15,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..adapter_models.networks import Adapter, build
 from ..common.fingerprints import joint_fingerprint
 from .distributed import ALONE, Processes
-from .errors import CheckpointError, TrainingError
+from .errors import TrainingError
 from .in_memory_dataset import Examples
 from .loss import Denoiser, adapter_loss
 from .memory_savers import lean_convolutions, recomputing
 from .settings import Settings
-from .states import SCALE, STATE_VERSION, TRACKER, check_numbers, check_parts
+from .states import SCALE, STATE_VERSION, TRACKER, check_same_run, check_weights
 
 # Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
 SMALLEST_SCALE = 2.0**-10
@@ -181,17 +181,9 @@ class Trainer:
         Raises:
             CheckpointError: The run was another one, or this is no state. Nothing of it was taken.
         """
-        check_parts(state)
-        self._check_origin(state["origin"])
-        if len(state["losses"]) > self.settings.steps:
-            raise CheckpointError(
-                "steps",
-                f"{self.settings.steps}, and a run that has made {len(state['losses'])}",
-                "at least as many",
-                "Raise steps, or choose another run_name for a shorter run.",
-            )
+        check_same_run(state, self._origin, self.settings.steps)
         own = self.state_dict()
-        check_numbers(state, own)
+        check_weights(state, own)
         self.network.load_state_dict(state["network"])
         # How it steps follows from the settings, which are those that the run began with.
         memory = {"state": state["optimiser"]["state"], "param_groups": own["optimiser"]["param_groups"]}
@@ -201,24 +193,6 @@ class Trainer:
         for mine, theirs in zip(self.average, state["average"], strict=True):
             mine.copy_(theirs)
         self.losses = list(state["losses"])
-
-    def _check_origin(self, began: Mapping[str, Any]) -> None:
-        # What an older version of the pack did not note can't be compared.
-        changed = [name for name, value in self._origin.items() if began.get(name, value) != value]
-        if changed:
-            words = {
-                "adapter": "another adapter",
-                "data": "other examples",
-                "denoiser": "another diffusion model, or other LoRAs in it",
-            }
-            now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
-            then = ", ".join("those" if name in words else f"{name} {str(began.get(name))[:100]}" for name in changed)
-            raise CheckpointError(
-                "run_name",
-                f"a run that began differently; now {now}",
-                f"{then} that it began with",
-                "Choose another run_name for a new run, or restore them to continue this one.",
-            )
 
 
 def _check(settings: Settings, data: Examples, processes: Processes) -> None:

@@ -39,7 +39,7 @@ PRECISIONS = (
 FREE = ("steps", "gradient_checkpointing")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How an adapter is trained.
 

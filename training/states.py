@@ -26,7 +26,13 @@ PARTS: tuple[tuple[str, type], ...] = (
 # What AdamW keeps of each weight, and what GradScaler keeps.
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SCALE, TRACKER = "scale", "_growth_tracker"
-PLAIN = (str, int, float, bool, type(None))
+_PLAIN = (str, int, float, bool, type(None))
+# How messages name a fact that is only known by its fingerprint.
+CHANGES = {
+    "adapter": "another adapter",
+    "data": "other examples",
+    "denoiser": "another diffusion model, or other LoRAs in it",
+}
 
 
 def check_parts(state: Any) -> None:
@@ -51,13 +57,48 @@ def check_parts(state: Any) -> None:
                 f"version {STATE_VERSION}",
                 "It is of another version of the pack: choose another run_name.",
             )
-    if not all(isinstance(name, str) and isinstance(value, PLAIN) for name, value in state["origin"].items()):
+    if not all(isinstance(name, str) and isinstance(value, _PLAIN) for name, value in state["origin"].items()):
         raise _no_state("a state whose origin is not made of texts and numbers")
     if not all(type(loss) is float and math.isfinite(loss) for loss in state["losses"]):
         raise _no_state("a state whose losses are not finite numbers")
 
 
-def check_numbers(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
+    """Check that a state can be continued under the current settings.
+
+    Args:
+        state: What a file holds.
+        facts: What the current run begins with, by the names in a state's origin.
+        steps: Steps of the current run.
+
+    Raises:
+        CheckpointError: This is not a state, it began with other facts, or it has already made more steps.
+    """
+    check_parts(state)
+    began, made = state["origin"], len(state["losses"])
+    # Older versions of the pack noted fewer facts; those can't be compared.
+    changed = [name for name, value in facts.items() if began.get(name, value) != value]
+    if changed:
+        now = ", ".join(CHANGES.get(name, f"{name} {facts[name]}") for name in changed)
+        then = ", ".join("those" if name in CHANGES else f"{name} {str(began[name])[:100]}" for name in changed)
+        raise CheckpointError(
+            "run_name",
+            f"a run that began differently; now {now}",
+            f"{then} that it began with",
+            "Choose another run_name for a new run, or restore them to continue this one.",
+            says=f"The run of this name began with something else than {now}.",
+        )
+    if made > steps:
+        raise CheckpointError(
+            "steps",
+            f"{steps}, and a run that has made {made}",
+            "at least as many",
+            "Raise steps, or choose another run_name for a shorter run.",
+            says=f"The run of this name has already made {made} steps, more than the {steps} asked for.",
+        )
+
+
+def check_weights(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Refuse weights that are not those of this adapter.
 
     Args:

@@ -124,5 +124,6 @@ def finished(weights: Path, plan: AdapterPlan) -> Any:
 def steps_made(plan: AdapterPlan) -> int:
     """Return how many steps an earlier, interrupted run has made; the node refuses to be asked for fewer."""
     runs = importlib.import_module("t2i_adapter_pack.nodes.training.run")
-    state = runs.load_state(runs.Saving(plan.run_name).folder)
+    checkpoints = importlib.import_module("t2i_adapter_pack.training.checkpoints")
+    state = checkpoints.load_state(runs.Saving(plan.run_name).folder)
     return len(state["losses"]) if state else 0

@@ -23,17 +23,17 @@ from ..loading import adapters
 
 # For conditions without a published adapter.
 OTHER = "other"
-KINDS = (*IMAGE_CONDITIONS, OTHER)
+TRAINED_CONDITIONS = (*IMAGE_CONDITIONS, OTHER)
 
 
 def new_adapter(
-    config: AdapterConfig, kind: str, family: str | None, seed: int, start: T2IAdapter | None = None
+    config: AdapterConfig, condition: str, family: str | None, seed: int, start: T2IAdapter | None = None
 ) -> T2IAdapter:
     """Create an untrained adapter, or one with another adapter's weights.
 
     Args:
         config: Its shape.
-        kind: One of :data:`KINDS`.
+        condition: One of :data:`TRAINED_CONDITIONS`.
         family: The model family it is for, if known.
         seed: Seed of the initial weights; unused with ``start``.
         start: An adapter whose weights it starts from.
@@ -58,7 +58,7 @@ def new_adapter(
         container="in memory",
         dtype="float32",
         parameters=sum(tensor.numel() for tensor in weights.values()),
-        condition=next((row for row in CONDITIONS if row.name == kind), None),
+        condition=next((row for row in CONDITIONS if row.name == condition), None),
         family=family,
         # State RGB: a pose adapter for SDXL without metadata is taken for a published one, which takes BGR.
         metadata={COLOR_ORDER_KEY: "rgb"},

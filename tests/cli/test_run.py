@@ -162,21 +162,24 @@ def test_the_weights_of_an_annotator_may_be_named(command, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "../up"}, "run_name: got '../up'"),
-        ({"name": "a/b"}, "run_name: got 'a/b'"),
-        ({"resolution": 100}, "resolution: got 100; expected a multiple of 64"),
-        ({"steps": 0}, "steps: got 0"),
-        ({"data": "nowhere"}, "data, nowhere: got nothing there"),
-        ({"checkpoint": "nothing.safetensors"}, "checkpoint: got 'nothing.safetensors', which is no file"),
-        ({"adapter": "nothing.pth"}, "adapter: got nothing.pth, which is no file"),
-        ({"start_from": "nothing.pth"}, "start-from: got nothing.pth, which is no file"),
-        ({"start_from": "nothing.pth", "adapter": "nothing.pth"}, "start-from: got two adapters"),
-        ({"annotator_file": "nothing.pth"}, "annotator_file: got nothing.pth, which is no file"),
-        ({"condition": None}, "condition: got pictures without a condition map"),
+        ({"name": "../up"}, "--name: got '../up'"),
+        ({"name": "a/b"}, "--name: got 'a/b'"),
+        ({"resolution": 100}, "--resolution: got 100; expected a multiple of 64"),
+        ({"steps": 0}, "--steps: got 0"),
+        ({"data": "nowhere"}, "--data, nowhere: got nothing there"),
+        ({"checkpoint": "nothing.safetensors"}, "--checkpoint: got 'nothing.safetensors', which is no file"),
+        ({"adapter": "nothing.pth"}, "--adapter: got nothing.pth, which is no file"),
+        ({"start_from": "nothing.pth"}, "--start-from: got nothing.pth, which is no file"),
+        (
+            {"start_from": "nothing.pth", "adapter": "nothing.pth"},
+            "--start-from: got two adapters",
+        ),
+        ({"annotator_file": "nothing.pth"}, "--annotator-file: got nothing.pth, which is no file"),
+        ({"condition": None}, "--condition: got pictures without a condition map"),
         ({"condition": "sketch"}, "table5_pidinet.pth"),
         ({"format": "diffusers"}, "a shape that diffusers does not have"),
-        ({"comfyui": "nowhere"}, "comfyui: got"),
-        ({"learning_rate": "nan"}, "learning_rate: got nan"),
+        ({"comfyui": "nowhere"}, "--comfyui: got"),
+        ({"learning_rate": "nan"}, "--learning-rate: got nan"),
     ],
     ids=str,
 )
@@ -196,7 +199,7 @@ def test_empty_data_sets_other_families_and_files_in_the_way_are_told(command, t
     monkeypatch.setattr(Trainer, "advance", lambda self: pytest.fail("trained"))
     (tmp_path / "empty").mkdir()
     assert command(data=tmp_path / "empty") == 1
-    assert "data: got no sample that can be used" in caplog.text
+    assert "--data: got no sample that can be used" in caplog.text
     (tmp_path / "rubbish.safetensors").write_bytes(b"rubbish" * 100)
     assert command(checkpoint=tmp_path / "rubbish.safetensors") == 1
     assert "a file that can't be loaded" in caplog.text

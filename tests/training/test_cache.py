@@ -7,7 +7,7 @@ import errno
 import pytest
 import torch
 from t2i_adapter_pack.training import cache, checkpoints
-from t2i_adapter_pack.training.cache import open_file, prepare
+from t2i_adapter_pack.training.cache import open_file, prepare_cache
 from t2i_adapter_pack.training.cached_dataset import CachedSet
 from t2i_adapter_pack.training.distributed import ALONE, Processes
 from t2i_adapter_pack.training.errors import CheckpointError, TrainingError
@@ -219,13 +219,13 @@ def test_processes_share_the_work(tmp_path, few):
     first, second = Counted(), Counted()
     done = []
     with pytest.raises(CheckpointError, match="Use an output folder that all machines share"):
-        prepare(listing, second.recipe, tmp_path / "c", Processes(1, 2), done.append)
-    files = prepare(listing, first.recipe, tmp_path / "c", Processes(0, 2))
+        prepare_cache(listing, second.recipe, tmp_path / "c", Processes(1, 2), done.append)
+    files = prepare_cache(listing, first.recipe, tmp_path / "c", Processes(0, 2))
     assert (first.count, second.count, done) == (4, 3, [2, 1])
     how = datasets.recipe()
     assert (
         CachedSet(files, how).fingerprint()
-        == CachedSet(prepare(listing, how, tmp_path / "d", ALONE), how).fingerprint()
+        == CachedSet(prepare_cache(listing, how, tmp_path / "d", ALONE), how).fingerprint()
     )
 
 
