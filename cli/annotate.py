@@ -18,9 +18,9 @@ from ..nodes.annotation.weight_files import AUTO as FOUND
 from ..training.errors import TrainingError
 from .options import AUTO_ANNOTATOR
 
-NODE = "trainer"
+_OWNER = "train"
 # Beside those that the published adapters were trained with.
-MORE = (
+_MORE = (
     Preset("clean-sketch", "", "T2I Clean Sketch", 0, weightless(clean_sketch)),
     Preset("soft-edge", "", "T2I Soft Edge, threshold 0.5", 0, lambda job, _: draw_lines(job, SOFT_EDGE, 0.5)),
 )
@@ -30,7 +30,7 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
     """Return what draws condition images.
 
     Args:
-        name: A condition, or a name of :data:`MORE`; ``auto`` for that of the adapter.
+        name: A condition, or a name of :data:`_MORE`; ``auto`` for that of the adapter.
         file: Its weights, or None to look where they usually are.
         adapter: What it draws for.
 
@@ -45,7 +45,7 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
         raise TrainingError("annotator_file", f"{file}, which is no file", "a file of weights", "Correct the path.")
     preset = preset_named(name, adapter)
     # Networks live as long as somebody holds this.
-    owner = NETWORKS.owner(NODE)
+    owner = NETWORKS.owner(_OWNER)
 
     def annotate(picture: Tensor, _: object = owner) -> Tensor:
         if preset is None:
@@ -56,7 +56,7 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
                 "Put maps beside the pictures (cat.cond.png), or name --condition or --annotator.",
             )
         image = picture.movedim(1, -1)
-        job = AnnotationJob(NODE, preset.means, image, preset.resolution, FOUND if file is None else file.name, file)
+        job = AnnotationJob(_OWNER, preset.means, image, preset.resolution, FOUND if file is None else file.name, file)
         drawn: Tensor = to_planes(preset.make(job, False)[0])
         return drawn
 
@@ -67,5 +67,5 @@ def preset_named(name: str, adapter: T2IAdapter) -> Preset | None:
     """Return how pictures are annotated, as adapters of this family were trained; None where nobody knows."""
     about = adapter.about
     wanted = (about.condition.name if about.condition else "") if name == AUTO_ANNOTATOR else name
-    rows = [row for row in (*PRESETS, *MORE) if row.condition == wanted]
-    return next((row for family in (info.family or "", "") for row in rows if row.family == family), None)
+    rows = [row for row in (*PRESETS, *_MORE) if row.condition == wanted]
+    return next((row for family in (about.family or "", "") for row in rows if row.family == family), None)

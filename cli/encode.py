@@ -16,9 +16,9 @@ from ..common.files import DAMAGE
 from ..nodes import host
 from ..nodes.training.frozen_denoiser import prompt_rows
 from ..training.buckets import bucket_sizes
-from ..training.cache import AS_WRITTEN, Recipe, Wording
 from ..training.errors import TrainingError
 from ..training.loss import Prompts
+from ..training.recipe import AS_WRITTEN, Recipe, Wording
 from .annotate import annotator, preset_named
 from .options import Options
 

@@ -12,7 +12,7 @@ from ..adapter_models.conditions import IMAGE_CONDITIONS
 from ..adapter_models.saving import DTYPES, LAYOUTS
 from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
-from ..training.timesteps import TIME_SAMPLINGS
+from ..training.timesteps import TIMESTEP_SAMPLINGS
 from .option_rows import Option, add_options, flag
 
 AUTO_ANNOTATOR = "auto"
@@ -138,9 +138,9 @@ class Options:
         Option(
             _RANDOMNESS,
             "timesteps to train on: cubic (default, as in the paper), uniform for fine lines, late for colours",
-            choices=tuple(row.name for row in TIME_SAMPLINGS),
+            choices=tuple(row.name for row in TIMESTEP_SAMPLINGS),
         ),
-    ] = TIME_SAMPLINGS[0].name
+    ] = TIMESTEP_SAMPLINGS[0].name
     prompt_dropout: Annotated[
         float, Option(_RANDOMNESS, "fraction of pictures trained without their prompt; default 0")
     ] = 0.0

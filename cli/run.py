@@ -20,9 +20,10 @@ from ..nodes.training.adapter_files import OTHER, write_adapter
 from ..nodes.training.run import FACTORY, RUNS, started, training_sites
 from ..training.cache import CacheFile, prepare_cache
 from ..training.cached_dataset import CachedSet, nothing_to_learn
-from ..training.checkpoints import check_run_name, write_whole
+from ..training.checkpoints import write_whole
 from ..training.distributed import Processes
 from ..training.errors import TrainingError
+from ..training.run_names import check_run_name
 from ..training.samples import Listing, Skipped
 from ..training.session import RunPlan, TrainingSession
 from ..training.shards import list_data

@@ -10,7 +10,8 @@ from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.saving import DTYPES, LAYOUTS
 from ..common.checks import check_choice
-from ..training.checkpoints import check_prefix, require_inside, trouble
+from ..training.checkpoints import trouble
+from ..training.run_names import check_prefix, require_inside
 from ..training.runs import remove_unfinished
 from . import host
 from .inputs import checked

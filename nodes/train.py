@@ -20,10 +20,11 @@ from .sampling.base_model import version_of, warn_of_version
 from .sockets import LossSocket, T2IAdapterSocket
 from .training.adapter_files import TRAINED_CONDITIONS, new_adapter
 from .training.examples import Materials
-from .training.inputs import check_materials, first_values, seed_input, training_inputs
+from .training.input_values import check_materials, first_values
+from .training.inputs import seed_input, training_inputs
 from .training.run import Saving, train_adapter
 
-CATEGORY = "T2I-Adapter/training"
+_CATEGORY = "T2I-Adapter/training"
 
 
 class CreateT2IAdapter(io.ComfyNode):
@@ -35,7 +36,7 @@ class CreateT2IAdapter(io.ComfyNode):
         return io.Schema(
             node_id="CreateT2IAdapter",
             display_name="Create T2I-Adapter",
-            category=CATEGORY,
+            category=_CATEGORY,
             description="Make a new adapter that fits a MODEL of SD1.x, SD2.x or SDXL. It has learned nothing yet: "
             "connect it to Train T2I-Adapter.",
             search_aliases=["new adapter", "empty adapter", "train adapter", "initialise adapter"],
@@ -107,7 +108,7 @@ class TrainT2IAdapter(io.ComfyNode):
         return io.Schema(
             node_id="TrainT2IAdapter",
             display_name="Train T2I-Adapter",
-            category=CATEGORY,
+            category=_CATEGORY,
             description="Train an adapter on pictures, their condition images and prompts; the diffusion model stays "
             "as it is. A run that was cancelled or crashed goes on where it stopped when it is queued again.",
             search_aliases=["train controlnet", "finetune adapter", "teach sketch", "training", "resume training"],

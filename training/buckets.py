@@ -13,40 +13,42 @@ from .errors import TrainingError
 from .in_memory_dataset import Draw, in_rounds, seeded
 
 # Every level of an adapter and of a UNet divides sides of this many pixels.
-STEP = 64
+SIDE_STEP = 64
 # Sides go from the resolution divided by this to the resolution times this.
-SPREAD = 2
+_SPREAD = 2
 
 # Height and width in pixels.
-Size = tuple[int, int]
+PixelSize = tuple[int, int]
 
 
-def bucket_sizes(resolution: int) -> tuple[Size, ...]:
+def bucket_sizes(resolution: int) -> tuple[PixelSize, ...]:
     """Return the sizes of about the area of a square.
 
     Args:
-        resolution: Side of the square in pixels, a multiple of :data:`STEP`.
+        resolution: Side of the square in pixels, a multiple of :data:`SIDE_STEP`.
 
     Returns:
-        Sizes in multiples of :data:`STEP`, tall to wide; none would fit into another.
+        Sizes in multiples of :data:`SIDE_STEP`, tall to wide; none would fit into another.
 
     Raises:
         TrainingError: No such multiple.
     """
-    if resolution < STEP or resolution % STEP:
-        raise TrainingError("resolution", str(resolution), f"a multiple of {STEP}", "Such as 512, or 1024 for SDXL.")
-    area, longest = resolution**2, resolution * SPREAD
-    widths = range(max(STEP, resolution // SPREAD // STEP * STEP), longest + 1, STEP)
-    tallest = {width: min(longest, area // width // STEP * STEP) for width in widths}
+    if resolution < SIDE_STEP or resolution % SIDE_STEP:
+        raise TrainingError(
+            "resolution", str(resolution), f"a multiple of {SIDE_STEP}", "Such as 512, or 1024 for SDXL."
+        )
+    area, longest = resolution**2, resolution * _SPREAD
+    widths = range(max(SIDE_STEP, resolution // _SPREAD // SIDE_STEP * SIDE_STEP), longest + 1, SIDE_STEP)
+    tallest = {width: min(longest, area // width // SIDE_STEP * SIDE_STEP) for width in widths}
     sizes = [(height, width) for width, height in tallest.items() if height]
     return tuple(size for size in sizes if not any(_holds(other, size) for other in sizes))
 
 
-def _holds(other: Size, size: Size) -> bool:
+def _holds(other: PixelSize, size: PixelSize) -> bool:
     return other != size and other[0] >= size[0] and other[1] >= size[1]
 
 
-def bucket_for(size: Size, sizes: Sequence[Size]) -> Size:
+def bucket_for(size: PixelSize, sizes: Sequence[PixelSize]) -> PixelSize:
     """Return the size whose shape is nearest to a picture's; the first of equals."""
     wanted = math.log(size[0] / size[1])
     return min(sizes, key=lambda one: abs(math.log(one[0] / one[1]) - wanted))

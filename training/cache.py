@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -19,82 +18,20 @@ from torch import Tensor
 
 from ..adapter_models.hint import prepare_hint
 from ..annotators.images import to_bytes
-from .buckets import Size
+from .buckets import PixelSize
 from .checkpoints import write_whole
 from .distributed import Processes
 from .errors import CheckpointError
-from .loss import Prompts
 from .pictures import read_condition, read_picture
-from .rows import DAMAGE, read_facts
+from .recipe import Recipe
+from .rows import ROW_DAMAGE, read_facts
 from .samples import Listing, Sample, SampleError, Skipped
 
-# Raised when older files can't be read, or their samples are read otherwise now.
-CACHE_VERSION = 2
 # Samples in a file: few enough for their pictures to be in memory together.
 SAMPLES = 32
 PATTERN = "examples_*.safetensors"
 # Names of tensors in a file; all others are of the prompt, as the denoiser calls them.
 LATENTS, IMAGE = "picture.latents", "picture.condition"
-
-
-def digest(facts: object) -> str:
-    """Return a short text that differs for other facts, as JSON has them."""
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class Wording:
-    """How a caption becomes what the text encoder is given.
-
-    Attributes:
-        name: Differs for every way.
-        write: A caption -> a prompt in the text encoder's own syntax.
-    """
-
-    name: str
-    write: Callable[[str], str]
-
-
-AS_WRITTEN = Wording("as written", str)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How examples are made of samples.
-
-    Attributes:
-        sizes: Of the buckets.
-        channels: Image channels of the adapter.
-        bgr: The adapter takes red and blue swapped.
-        latents: A picture (1, 3, H, W) in [0, 1] -> (1, C, h, w), as the denoiser was trained on.
-        prompt: (caption, latents) -> one row each.
-        annotate: A picture -> its condition image (1, 3, H, W), for samples without a map.
-        info: All that decides what the others give, as JSON has it.
-        wording: How captions become prompts.
-    """
-
-    sizes: tuple[Size, ...]
-    channels: int
-    bgr: bool
-    latents: Callable[[Tensor], Tensor]
-    prompt: Callable[[str, Tensor], Prompts]
-    annotate: Callable[[Tensor], Tensor]
-    info: Mapping[str, Any]
-    wording: Wording = AS_WRITTEN
-
-    def key(self, samples: Sequence[Sample]) -> str:
-        """Return a short text that differs for other files or another way to make examples of them."""
-        stamps = [[sample.name, sample.stamp] for sample in samples]
-        return digest([CACHE_VERSION, self._all, self.wording.name, stamps])
-
-    @property
-    def _all(self) -> list[Any]:
-        return [dict(self.info), self.sizes, self.channels, self.bgr]
-
-    # Without the wording: captions that it leaves as they are give the same examples.
-    def fingerprint(self, contents: Sequence[str]) -> str:
-        """Return a short text that differs for other contents or another way to make examples of them."""
-        return digest([self._all, list(contents)])
 
 
 @dataclass(eq=False)
@@ -195,7 +132,7 @@ class CacheFile:
     path: Path
     key: str
     content: str
-    sizes: tuple[Size, ...]
+    sizes: tuple[PixelSize, ...]
     own: int
     skipped: tuple[Skipped, ...]
 
@@ -207,7 +144,7 @@ def open_file(path: Path) -> CacheFile | None:
         sizes = tuple((height, width) for height, width in json.loads(facts["sizes"]))
         skipped = tuple(Skipped(name, reason) for name, reason in json.loads(facts["skipped"]))
         return CacheFile(path, facts["key"], facts["content"], sizes, int(facts["own"]), skipped)
-    except DAMAGE:
+    except ROW_DAMAGE:
         return None
 
 

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ..annotators.images import from_bytes
-from .buckets import Order, Size
-from .cache import IMAGE, LATENTS, CacheFile, Recipe
+from .buckets import Order, PixelSize
+from .cache import IMAGE, LATENTS, CacheFile
 from .errors import CheckpointError, TrainingError
 from .in_memory_dataset import Draw, draw_batch
 from .loss import Batch, Prompts
 from .prompts import join_rows, same_length
-from .rows import DAMAGE, read_row
+from .recipe import Recipe
+from .rows import ROW_DAMAGE, read_row
 from .samples import Skipped
 
 
@@ -30,7 +31,7 @@ class CachedSet:
     """
 
     def __init__(self, files: Sequence[CacheFile], recipe: Recipe) -> None:
-        self._buckets: dict[Size, list[tuple[CacheFile, int]]] = {}
+        self._buckets: dict[PixelSize, list[tuple[CacheFile, int]]] = {}
         for size in recipe.sizes:
             rows = [(file, number) for file in files for number, one in enumerate(file.sizes) if one == size]
             if rows:
@@ -51,7 +52,7 @@ class CachedSet:
         return sum(self._order.counts)
 
     @property
-    def sizes(self) -> dict[Size, int]:
+    def sizes(self) -> dict[PixelSize, int]:
         """How many examples there are of each size."""
         return {size: len(rows) for size, rows in self._buckets.items()}
 
@@ -76,7 +77,7 @@ def _row(file: CacheFile, number: int) -> dict[str, Tensor]:
     try:
         row = read_row(file.path, number, {"key": file.key, "content": file.content})
         return {LATENTS: row.pop(LATENTS), IMAGE: row.pop(IMAGE), **row}
-    except DAMAGE as error:
+    except ROW_DAMAGE as error:
         raise CheckpointError(
             str(file.path),
             f"a damaged or missing file ({error})",

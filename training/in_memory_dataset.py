@@ -14,7 +14,7 @@ from ..adapter_models.networks import AdapterConfig
 from ..common.fingerprints import joint_fingerprint
 from .errors import TrainingError
 from .loss import Batch, Prompts, replace_rows
-from .timesteps import sample_times
+from .timesteps import sample_timesteps
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Draw:
 
     Attributes:
         batch_size: Examples in a batch, those of all processes.
-        timesteps: A name of :data:`.timesteps.TIME_SAMPLINGS`.
+        timesteps: A name of :data:`.timesteps.TIMESTEP_SAMPLINGS`.
         prompt_dropout: Part of the examples whose prompt is replaced by the empty one.
         condition_dropout: Part of the examples whose condition image is replaced by a black one.
         seed: Decides all randomness.
@@ -131,13 +131,13 @@ def draw_batch(draw: Draw, number: int, rows: tuple[Tensor, Tensor, Prompts], em
     latents, images, prompts = rows
     generator, share = seeded(draw.seed, "batch", number), draw.share
     # One call per quantity and in this order, whatever is switched on: switches don't change the rest.
-    times = sample_times(draw.timesteps, draw.batch_size, generator)[share]
+    timesteps = sample_timesteps(draw.timesteps, draw.batch_size, generator)[share]
     noise = torch.randn((draw.batch_size, *latents.shape[1:]), generator=generator)[share].to(latents)
     no_prompt = torch.rand(draw.batch_size, generator=generator)[share] < draw.prompt_dropout
     no_image = torch.rand(draw.batch_size, generator=generator)[share] < draw.condition_dropout
     if empty is not None:
         prompts = {name: replace_rows(rows, no_prompt, empty[name]) for name, rows in prompts.items()}
-    return Batch(latents, replace_rows(images, no_image, torch.zeros_like(images[:1])), prompts, noise, times)
+    return Batch(latents, replace_rows(images, no_image, torch.zeros_like(images[:1])), prompts, noise, timesteps)
 
 
 def seeded(seed: int, purpose: str, number: int) -> torch.Generator:

@@ -37,7 +37,7 @@ def split_at_maps(path: PurePosixPath, sources: frozenset[PurePosixPath]) -> int
     return None
 
 
-def beside(folder: Path) -> Iterator[Path]:
+def map_folders_beside(folder: Path) -> Iterator[Path]:
     """Yield the folders of maps beside a folder of pictures."""
     place = Path(folder.absolute())
     if holds_maps(place.name):

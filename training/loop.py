@@ -109,7 +109,7 @@ class Trainer:
         *gradients, total = self.processes.mean([*gradients, total])
         mean = float(total)
         if not math.isfinite(mean):
-            raise self._came_apart(f"a loss of {mean}")
+            raise self._diverged(f"a loss of {mean}")
         self._apply(gradients)
         self.losses.append(mean)
         return mean
@@ -127,17 +127,17 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         # The scaler leaves such a step out and tries a smaller scale.
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
-            raise self._came_apart("a NaN or infinite gradient")
+            raise self._diverged("a NaN or infinite gradient")
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
-            raise self._came_apart("NaN or infinite gradients at every scale of the loss")
+            raise self._diverged("NaN or infinite gradients at every scale of the loss")
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:
             decay = min(self.settings.ema, (self.step + 1) / (self.step + EMA_BEGINS))
             get_ema_multi_avg_fn(decay)(self.average, self.parameters, None)
 
-    def _came_apart(self, what: str) -> TrainingError:
+    def _diverged(self, what: str) -> TrainingError:
         return TrainingError(
             f"step {self.step + 1}",
             what,

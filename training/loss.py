@@ -13,7 +13,7 @@ from ..adapter_models.networks import Adapter
 
 # Prompt embeddings by the names that the denoiser gives them, one row per prompt.
 Prompts = Mapping[str, Tensor]
-# (noisy latents, times, prompts, features of the adapter) -> prediction.
+# (noisy latents, timesteps, prompts, features of the adapter) -> prediction.
 Denoise = Callable[[Tensor, Tensor, Prompts, list[Tensor]], Tensor]
 
 
@@ -35,13 +35,17 @@ class Prediction:
 # Source: arXiv 2112.10752 (eps); arXiv 2202.00512, section 4 (v).
 EPS = Prediction(
     "eps",
-    target=lambda latents, noise, keep, lose: noise,
-    clean=lambda noisy, predicted, keep, lose: (noisy - lose * predicted) / keep,
+    target=lambda latents, noise, sqrt_alpha, sqrt_one_minus_alpha: noise,
+    clean=lambda noisy, predicted, sqrt_alpha, sqrt_one_minus_alpha: (
+        (noisy - sqrt_one_minus_alpha * predicted) / sqrt_alpha
+    ),
 )
 V = Prediction(
     "v",
-    target=lambda latents, noise, keep, lose: keep * noise - lose * latents,
-    clean=lambda noisy, predicted, keep, lose: keep * noisy - lose * predicted,
+    target=lambda latents, noise, sqrt_alpha, sqrt_one_minus_alpha: sqrt_alpha * noise - sqrt_one_minus_alpha * latents,
+    clean=lambda noisy, predicted, sqrt_alpha, sqrt_one_minus_alpha: (
+        sqrt_alpha * noisy - sqrt_one_minus_alpha * predicted
+    ),
 )
 PREDICTIONS = (EPS, V)
 
@@ -52,7 +56,7 @@ class Denoiser:
 
     Attributes:
         denoise: The model itself; gradients flow through it into the features.
-        alphas: (T,) alpha of each time: the part of the latents' variance that is left.
+        alphas_cumprod: (T,) cumulative product of the alphas at each timestep, the remaining share of the variance.
         prediction: What it predicts.
         half: It computes in fp16, whose gradients vanish unless the loss is scaled.
         blocks: Its parts, none of which lies in another: where the trainer saves memory; see :mod:`.recompute`.
@@ -60,7 +64,7 @@ class Denoiser:
     """
 
     denoise: Denoise
-    alphas: Tensor
+    alphas_cumprod: Tensor
     prediction: Prediction = EPS
     half: bool = False
     blocks: tuple[nn.Module, ...] = ()
@@ -76,21 +80,21 @@ class Batch:
         images: (B, image channels, H, W) in [0, 1], padded to whole cells.
         prompts: B rows each.
         noise: Like the latents, normally distributed.
-        times: (B,) whole numbers.
+        timesteps: (B,) whole numbers.
     """
 
     latents: Tensor
     images: Tensor
     prompts: Prompts
     noise: Tensor
-    times: Tensor
+    timesteps: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         prompts = {name: rows.to(device) for name, rows in self.prompts.items()}
-        moved = (part.to(device) for part in (self.latents, self.images, self.noise, self.times))
-        latents, images, noise, times = moved
-        return Batch(latents, images, prompts, noise, times)
+        moved = (part.to(device) for part in (self.latents, self.images, self.noise, self.timesteps))
+        latents, images, noise, timesteps = moved
+        return Batch(latents, images, prompts, noise, timesteps)
 
 
 def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
@@ -107,13 +111,13 @@ def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, dtype: torc
 
     Source: arXiv 2302.08453, equation 6.
     """
-    alphas = denoiser.alphas.to(batch.latents)[batch.times].view(-1, 1, 1, 1)
-    keep, lose = alphas.sqrt(), (1 - alphas).sqrt()
-    noisy = keep * batch.latents + lose * batch.noise
+    alphas_cumprod = denoiser.alphas_cumprod.to(batch.latents)[batch.timesteps].view(-1, 1, 1, 1)
+    sqrt_alpha, sqrt_one_minus_alpha = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
+    noisy = sqrt_alpha * batch.latents + sqrt_one_minus_alpha * batch.noise
     with autocast(batch.images.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
         features = network(batch.images)
-    predicted = denoiser.denoise(noisy, batch.times, batch.prompts, features)
-    target = denoiser.prediction.target(batch.latents, batch.noise, keep, lose)
+    predicted = denoiser.denoise(noisy, batch.timesteps, batch.prompts, features)
+    target = denoiser.prediction.target(batch.latents, batch.noise, sqrt_alpha, sqrt_one_minus_alpha)
     return functional.mse_loss(predicted.float(), target.float())
 
 

@@ -19,7 +19,7 @@ class SampleError(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """Bytes on the disk: a file, or a piece of one.
 
     Attributes:
@@ -90,9 +90,9 @@ class Sample:
     """
 
     name: str
-    picture: Part
-    caption: Part | Written | None
-    condition: Part | None
+    picture: FilePart
+    caption: FilePart | Written | None
+    condition: FilePart | None
     lacking: str = ""
 
     @property

@@ -15,11 +15,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..adapter_models.hint import fit_to
-from .buckets import Size, bucket_for
-from .samples import Part, Sample, SampleError
+from .buckets import PixelSize, bucket_for
+from .samples import FilePart, Sample, SampleError
 
 # What Pillow raises on damaged files, depending on their format.
-DAMAGE = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, struct.error, zlib.error)
+_PICTURE_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ def decode(name: str, data: bytes) -> Tensor:
             picture = ImageOps.exif_transpose(file)
             depth = next((row for row in DEPTHS if picture.mode.startswith(row.mode)), None)
             values = np.asarray(picture if depth else picture.convert("RGB"), dtype=np.float32)
-    except (*DAMAGE, Image.DecompressionBombError) as error:
+    except (*_PICTURE_DAMAGE, Image.DecompressionBombError) as error:
         raise SampleError(f"{name} is no picture that can be read ({_reason(data, error)})") from error
     if depth is None:
         return torch.from_numpy(values.copy()).movedim(-1, 0)[None] / 255
@@ -87,7 +97,7 @@ def _reason(data: bytes, error: Exception) -> str:
     return "of no format that is known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
-def read_picture(part: Part, sizes: Sequence[Size]) -> tuple[Tensor, Size]:
+def read_picture(part: FilePart, sizes: Sequence[PixelSize]) -> tuple[Tensor, PixelSize]:
     """Read a picture in the size of its bucket.
 
     Args:
@@ -105,7 +115,7 @@ def read_picture(part: Part, sizes: Sequence[Size]) -> tuple[Tensor, Size]:
     return fit_to(picture, bucket_for(size, sizes), "crop").clamp(0, 1), size
 
 
-def read_condition(sample: Sample, size: Size, bucket: Size) -> Tensor | None:
+def read_condition(sample: Sample, size: PixelSize, bucket: PixelSize) -> Tensor | None:
     """Read the condition map of a sample, cut like its picture.
 
     Args:

@@ -58,18 +58,18 @@ def denoise(
     if empty is not None:
         rows, prompts = 2, {name: torch.cat([one, empty[name]]) for name, one in prompts.items()}
         features = [torch.cat([level, level]) for level in features]
-    times = torch.linspace(len(denoiser.alphas) - 1, 0, steps + 1)[:-1].round().long().tolist()
-    alphas = denoiser.alphas.to(noise)
+    timesteps = torch.linspace(len(denoiser.alphas_cumprod) - 1, 0, steps + 1)[:-1].round().long().tolist()
+    alphas_cumprod = denoiser.alphas_cumprod.to(noise)
     noisy = clean = noise
-    for time, following in zip(times, [*times[1:], None], strict=True):
-        keep, lose = alphas[time].sqrt(), (1 - alphas[time]).sqrt()
-        at = torch.full((rows,), time, device=noise.device)
+    for timestep, following in zip(timesteps, [*timesteps[1:], None], strict=True):
+        sqrt_alpha, sqrt_one_minus_alpha = alphas_cumprod[timestep].sqrt(), (1 - alphas_cumprod[timestep]).sqrt()
+        at = torch.full((rows,), timestep, device=noise.device)
         predicted = denoiser.denoise(noisy.expand(rows, -1, -1, -1), at, prompts, features)
         if rows == 2:
             with_prompt, without = predicted.chunk(2)
             predicted = without + GUIDANCE * (with_prompt - without)
-        clean = denoiser.prediction.clean(noisy, predicted, keep, lose)
+        clean = denoiser.prediction.clean(noisy, predicted, sqrt_alpha, sqrt_one_minus_alpha)
         if following is not None:
-            direction = (noisy - keep * clean) / lose
-            noisy = alphas[following].sqrt() * clean + (1 - alphas[following]).sqrt() * direction
+            direction = (noisy - sqrt_alpha * clean) / sqrt_one_minus_alpha
+            noisy = alphas_cumprod[following].sqrt() * clean + (1 - alphas_cumprod[following]).sqrt() * direction
     return clean

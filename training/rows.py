@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 # What examples are made of, by the names of safetensors.
-DTYPES = {"F32": torch.float32, "U8": torch.uint8}
+_DTYPES = {"F32": torch.float32, "U8": torch.uint8}
 FACTS = "__metadata__"
 # As safetensors bounds it, so that a damaged length reads no gigabytes.
 LONGEST_HEADER = 100_000_000
 # What reading a damaged file raises.
-DAMAGE = (OSError, ValueError, LookupError, TypeError, RecursionError)
+ROW_DAMAGE = (OSError, ValueError, LookupError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Header:
     stamp: tuple[int, int]
 
 
-def read_header(file: BinaryIO) -> Header:
-    """Read the header of an open file; one of :data:`DAMAGE` where there is none."""
+def _read_header(file: BinaryIO) -> Header:
+    """Read the header of an open file; one of :data:`ROW_DAMAGE` where there is none."""
     stamp = _stamp(file)
     length = int.from_bytes(_exactly(file, 8), "little")
     if length > min(LONGEST_HEADER, stamp[0] - 8):
@@ -57,9 +57,9 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def read_facts(path: Path) -> dict[str, str]:
-    """Read what a file says of itself; one of :data:`DAMAGE` where it is damaged."""
+    """Read what a file says of itself; one of :data:`ROW_DAMAGE` where it is damaged."""
     with path.open("rb") as file:
-        return dict(read_header(file).facts)
+        return dict(_read_header(file).facts)
 
 
 def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Tensor]:
@@ -74,12 +74,12 @@ def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Ten
         The tensors by the rest of their names, in memory of their own.
 
     Raises:
-        OSError, ValueError, LookupError, TypeError, RecursionError: :data:`DAMAGE`: the file is missing, damaged,
+        OSError, ValueError, LookupError, TypeError, RecursionError: :data:`ROW_DAMAGE`: the file is missing, damaged,
             another one, or changed while it was read.
     """
     prefix = f"{number}."
     with path.open("rb") as file:
-        header = read_header(file)
+        header = _read_header(file)
         if any(header.facts[name] != value for name, value in facts.items()):
             raise ValueError("it was written again")
         names = sorted(name for name in header.tensors if name.startswith(prefix))
@@ -89,9 +89,9 @@ def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Ten
     return row
 
 
-def _tensor(file: BinaryIO, header: Header, entry: Mapping[str, Any]) -> Tensor:
-    dtype, shape = DTYPES[entry["dtype"]], [int(side) for side in entry["shape"]]
-    first, last = (int(place) for place in entry["data_offsets"])
+def _tensor(file: BinaryIO, header: Header, about: Mapping[str, Any]) -> Tensor:
+    dtype, shape = _DTYPES[about["dtype"]], [int(side) for side in about["shape"]]
+    first, last = (int(place) for place in about["data_offsets"])
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=1) < 1 or first < 0 or last - first != size:
         raise ValueError(f"a tensor of {size} bytes from {first} to {last}")

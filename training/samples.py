@@ -11,19 +11,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from .layouts import beside, holds_maps, source_folders, split_at_maps
+from .layouts import holds_maps, map_folders_beside, source_folders, split_at_maps
 from .naming import Elsewhere, Names
-from .parts import OTHERS, PICTURES, Listing, Part, Sample, SampleError, Skipped, Written
+from .parts import OTHERS, PICTURES, FilePart, Listing, Sample, SampleError, Skipped, Written
 from .tables import PACKED, TABLES, Row, read_table
 from .walk import HIDDEN, Walk
 
-__all__ = ["IN_FOLDERS", "IN_SHARDS", "Listing", "Part", "Sample", "SampleError", "Skipped", "gather", "list_folder"]
+__all__ = [
+    "IN_FOLDERS",
+    "IN_SHARDS",
+    "FilePart",
+    "Listing",
+    "Sample",
+    "SampleError",
+    "Skipped",
+    "gather",
+    "list_folder",
+]
 CAPTIONS = ("txt", "caption", "json")
 # People put dots into names; webdataset takes what stands between two of them for another field of the sample.
 IN_FOLDERS = re.compile(r"(?P<stem>.+?)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
 IN_SHARDS = re.compile(r"(?P<stem>[^.]+)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
 # Where maps from beside the folder are put.
-CONDITIONS = "conditions"
+_CONDITIONS_FOLDER = "conditions"
 # Of what a table calls a file, in a message.
 LONGEST = 200
 # kohya's folders: how often their pictures are repeated, and what they show.
@@ -41,13 +51,13 @@ class Group:
         above: How many folders stand above the folder of maps, where one of them lies in such.
     """
 
-    pictures: list[Part] = field(default_factory=list)
-    captions: dict[str, Part | Written] = field(default_factory=dict)
-    conditions: list[Part] = field(default_factory=list)
+    pictures: list[FilePart] = field(default_factory=list)
+    captions: dict[str, FilePart | Written] = field(default_factory=dict)
+    conditions: list[FilePart] = field(default_factory=list)
     above: int | None = None
 
 
-def gather(parts: Iterable[Part], prefix: str = "", pattern: re.Pattern[str] = IN_FOLDERS) -> Listing:
+def gather(parts: Iterable[FilePart], prefix: str = "", pattern: re.Pattern[str] = IN_FOLDERS) -> Listing:
     """Put the files of each name together.
 
     Args:
@@ -84,11 +94,11 @@ class Gathering:
     pattern: re.Pattern[str]
     sources: frozenset[PurePosixPath]
     groups: dict[str, Group] = field(default_factory=dict)
-    files: dict[str, tuple[Part, str]] = field(default_factory=dict)
-    tables: list[Part] = field(default_factory=list)
+    files: dict[str, tuple[FilePart, str]] = field(default_factory=dict)
+    tables: list[FilePart] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
-    def add(self, part: Part, path: PurePosixPath) -> None:
+    def add(self, part: FilePart, path: PurePosixPath) -> None:
         """Sort a file in."""
         match = self.pattern.fullmatch(path.name)
         if match is None:
@@ -114,7 +124,7 @@ class Gathering:
         """Give pictures what tables say of them."""
         for name, group in list(self.groups.items()):
             table = group.captions.get("json")
-            if isinstance(table, Part) and not group.pictures and not group.conditions and read_table(table)[0]:
+            if isinstance(table, FilePart) and not group.pictures and not group.conditions and read_table(table)[0]:
                 self.tables.append(table)
                 del self.groups[name]
         if not self.tables:
@@ -139,7 +149,7 @@ class Gathering:
         if row.condition:
             self._apply_map(row, group, self.files.get(names.find(folder, row.condition) or ""))
 
-    def _apply_map(self, row: Row, group: Group, found: tuple[Part, str] | None) -> None:
+    def _apply_map(self, row: Row, group: Group, found: tuple[FilePart, str] | None) -> None:
         if found is None:
             # Not drawn anew: the user has said that there is one.
             self.skipped.append(Skipped(row.where, f"no condition map {str(row.condition)[:LONGEST]}"))
@@ -216,9 +226,9 @@ def list_folder(folder: Path) -> Listing:
     walk = Walk(folder, holds_maps).run()
     parts = walk.parts
     if not any(split_at_maps(PurePosixPath(part.name), frozenset()) is not None for part in parts):
-        for other in beside(folder):
+        for other in map_folders_beside(folder):
             there = Walk(other, holds_maps).run()
             walk.skipped += there.skipped
-            parts += [replace(part, name=f"{CONDITIONS}/{part.name}") for part in there.parts]
+            parts += [replace(part, name=f"{_CONDITIONS_FOLDER}/{part.name}") for part in there.parts]
     listing = gather(parts)
     return Listing(listing.samples, (*walk.skipped, *listing.skipped))

@@ -10,7 +10,7 @@ import torch
 
 from .errors import TrainingError
 from .in_memory_dataset import Draw
-from .timesteps import TIME_SAMPLINGS
+from .timesteps import TIMESTEP_SAMPLINGS
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Settings:
         steps: Steps of the optimiser, in all.
         batch_size: Examples in a forward, those of all processes.
         learning_rate: Of AdamW, constant. The paper's is 1e-5.
-        timesteps: A name of :data:`.timesteps.TIME_SAMPLINGS`.
+        timesteps: A name of :data:`.timesteps.TIMESTEP_SAMPLINGS`.
         prompt_dropout: Part of the examples that get the empty prompt.
         condition_dropout: Part of the examples that get a black condition image.
         ema: Decay of the moving average of the weights, which is then the result; 0 for none.
@@ -131,6 +131,6 @@ RULES = (
     Rule("gradient_checkpointing", bool, lambda on: True, "on or off"),
     Rule("clip", float, lambda x: x > 0, "a norm above 0"),
     Rule("weight_decay", float, lambda x: 0 <= x < math.inf, "0 or more"),
-    Rule("timesteps", str, lambda name: name in [row.name for row in TIME_SAMPLINGS], "a sampling of times"),
+    Rule("timesteps", str, lambda name: name in [row.name for row in TIMESTEP_SAMPLINGS], "a sampling of times"),
     Rule("precision", str, lambda name: name in [row.name for row in PRECISIONS], "fp32, bf16 or fp16"),
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import TrainingError
-from .samples import IN_SHARDS, Listing, Part, Skipped, gather, list_folder
+from .samples import IN_SHARDS, FilePart, Listing, Skipped, gather, list_folder
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 SUFFIX = ".tar"
@@ -74,7 +74,7 @@ def list_shard(path: Path) -> Listing:
     Returns:
         The samples, named after the shard; where it is damaged, those before the damage.
     """
-    parts: list[Part] = []
+    parts: list[FilePart] = []
     skipped: list[Skipped] = []
     try:
         with tarfile.open(path, "r:") as tar:
@@ -87,12 +87,12 @@ def list_shard(path: Path) -> Listing:
     return Listing(listing.samples, (*listing.skipped, *skipped))
 
 
-def _members(tar: tarfile.TarFile, path: Path) -> Iterator[Part]:
+def _members(tar: tarfile.TarFile, path: Path) -> Iterator[FilePart]:
     changed = path.stat().st_mtime_ns
     for member in tar:
         # Links, devices and files with holes hold no bytes of their own.
         if member.isreg() and member.sparse is None:
-            yield Part(member.name.removeprefix("./"), path, member.size, member.offset_data, changed)
+            yield FilePart(member.name.removeprefix("./"), path, member.size, member.offset_data, changed)
 
 
 def _ends_early(tar: tarfile.TarFile, path: Path) -> bool:

@@ -9,11 +9,11 @@ from ..adapter_models.families import FAMILIES, Family, UNetOutline
 from ..adapter_models.networks import AdapterConfig, Kind
 from .errors import TrainingError
 
-LEVELS = 4
+_LEVELS = 4
 
 
 @dataclass(frozen=True)
-class Size:
+class AdapterSize:
     """A size of adapter.
 
     Attributes:
@@ -31,9 +31,9 @@ class Size:
 
 # 77M, 18M and 5M parameters at the widths of SD1.x. Source: arXiv 2302.08453, section 4.4 (complexity).
 SIZES = (
-    Size("base", "full", num_res_blocks=2, divisor=1),
-    Size("small", "light", num_res_blocks=4, divisor=4),
-    Size("tiny", "light", num_res_blocks=4, divisor=8),
+    AdapterSize("base", "full", num_res_blocks=2, divisor=1),
+    AdapterSize("small", "light", num_res_blocks=4, divisor=4),
+    AdapterSize("tiny", "light", num_res_blocks=4, divisor=8),
 )
 IMAGE_CHANNELS = (3, 1)
 
@@ -70,7 +70,7 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
         image_channels=image_channels,
         unshuffle=sites[0].stride,
         channels=channels,
-        down_levels=tuple(i for i in range(1, LEVELS) if sites[i].stride > sites[i - 1].stride),
+        down_levels=tuple(i for i in range(1, _LEVELS) if sites[i].stride > sites[i - 1].stride),
         num_res_blocks=row.num_res_blocks,
         inner_channels=tuple(width // row.divisor for width in channels) if row.kind == "light" else (),
     )
@@ -78,7 +78,7 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
 
 def _family_of(outline: UNetOutline) -> Family:
     resolutions = len(outline.levels)
-    family = next((f for f in FAMILIES if f.unet_levels == resolutions and len(f.sites) == LEVELS), None)
+    family = next((f for f in FAMILIES if f.unet_levels == resolutions and len(f.sites) == _LEVELS), None)
     if family is None:
         raise FamilyMismatchError(
             "Create T2I-Adapter",

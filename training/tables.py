@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from .parts import OTHERS, PICTURES, Part, SampleError, Skipped
+from .parts import OTHERS, PICTURES, FilePart, SampleError, Skipped
 
 TABLES = ("jsonl", "csv")
 # Tables with the pictures in them, which only a package reads that ComfyUI does not ship.
@@ -44,7 +44,7 @@ class Row:
     condition: str | None
 
 
-def read_table(part: Part) -> tuple[list[Row], list[Skipped]]:
+def read_table(part: FilePart) -> tuple[list[Row], list[Skipped]]:
     """Read a table.
 
     Args:

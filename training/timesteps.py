@@ -12,11 +12,11 @@ from ..common.checks import check_choice
 from .errors import TrainingError
 
 # Number of times of the noise schedule that Stable Diffusion was trained with.
-TIMES = 1000
+TIMESTEPS = 1000
 
 
 @dataclass(frozen=True)
-class TimeSampling:
+class TimestepSampling:
     """A distribution of times.
 
     Attributes:
@@ -30,15 +30,15 @@ class TimeSampling:
 
 # The composition is decided while there is much noise, so times there teach an adapter most.
 # Source: arXiv 2302.08453, section 3.4 (cubic, against uniform); the authors' advice for colour adapters (late).
-TIME_SAMPLINGS = (
-    TimeSampling("cubic", lambda u: 1 - u**3),
-    TimeSampling("uniform", lambda u: u),
-    TimeSampling("late", lambda u: 0.5 + 0.5 * u),
+TIMESTEP_SAMPLINGS = (
+    TimestepSampling("cubic", lambda u: 1 - u**3),
+    TimestepSampling("uniform", lambda u: u),
+    TimestepSampling("late", lambda u: 0.5 + 0.5 * u),
 )
 
 
-def sample_times(name: str, count: int, generator: torch.Generator) -> Tensor:
-    """Draw times from one of :data:`TIME_SAMPLINGS`.
+def sample_timesteps(name: str, count: int, generator: torch.Generator) -> Tensor:
+    """Draw times from one of :data:`TIMESTEP_SAMPLINGS`.
 
     Args:
         name: The sampling.
@@ -51,8 +51,8 @@ def sample_times(name: str, count: int, generator: torch.Generator) -> Tensor:
     Raises:
         TrainingError: No sampling has this name.
     """
-    check_choice("timesteps", name, (row.name for row in TIME_SAMPLINGS), error=TrainingError)
-    row = next(row for row in TIME_SAMPLINGS if row.name == name)
+    check_choice("timesteps", name, (row.name for row in TIMESTEP_SAMPLINGS), error=TrainingError)
+    row = next(row for row in TIMESTEP_SAMPLINGS if row.name == name)
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
     # u = 0 gives 1000 itself, which is past the last time.
-    return (row.curve(uniform) * TIMES).long().clamp(max=TIMES - 1)
+    return (row.curve(uniform) * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)

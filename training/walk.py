@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .parts import Part, Skipped
+from .parts import FilePart, Skipped
 
 # What other programs leave beside pictures.
 HIDDEN = (".", "__MACOSX")
@@ -32,7 +32,7 @@ class Walk:
 
     root: Path
     is_maps: Callable[[str], bool]
-    parts: list[Part] = field(default_factory=list)
+    parts: list[FilePart] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     seen: set[tuple[str, Path]] = field(default_factory=set)
 
@@ -78,6 +78,6 @@ class Walk:
             (links if entry.is_symlink() else folders).append((name, inside))
         elif entry.is_file():
             stat = entry.stat()
-            self.parts.append(Part(name, self.root / name, stat.st_size, 0, stat.st_mtime_ns))
+            self.parts.append(FilePart(name, self.root / name, stat.st_size, 0, stat.st_mtime_ns))
         elif entry.is_symlink() and not Path(entry.path).exists():
             self.skipped.append(Skipped(name, "a link to nothing"))

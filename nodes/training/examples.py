@@ -15,7 +15,7 @@ from ...training.in_memory_dataset import TrainingSet, training_set
 from ...training.prompts import same_length
 from .. import host
 from ..sampling import attach
-from .frozen_denoiser import WHERE, prompt_rows
+from .frozen_denoiser import TRAIN_NODE, prompt_rows
 
 CONNECT = "Connect VAE Encode to latents and an annotator to images."
 
@@ -45,14 +45,14 @@ def check_model(model: Any) -> None:
     """
     if attach.stack_of(model).uses:
         raise TrainingError(
-            f"{WHERE}, model",
+            f"{TRAIN_NODE}, model",
             "a MODEL with adapters applied",
             "the bare diffusion model",
             "Connect the loader's output, from before Apply T2I-Adapter.",
         )
     if host.prediction_of(model) is None:
         raise TrainingError(
-            f"{WHERE}, model",
+            f"{TRAIN_NODE}, model",
             "a MODEL that predicts neither noise nor velocity on Stable Diffusion's schedule",
             "a checkpoint of SD1.x, SD2.x or SDXL",
             "Remove nodes that change its sampling (LCM, EDM, flow), or load another checkpoint.",
@@ -71,7 +71,7 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
     channels = base.latent_format.latent_channels
     if pictures.shape[1] != channels:
         raise TrainingError(
-            f"{WHERE}, latents",
+            f"{TRAIN_NODE}, latents",
             f"shape {tuple(pictures.shape)}",
             f"pictures of {channels} channels",
             "Encode the pictures with the VAE of this MODEL.",
@@ -94,16 +94,16 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
 
 def _together(name: str, parts: list[Tensor]) -> Tensor:
     if not parts:
-        raise TrainingError(f"{WHERE}, {name}", "none", "at least one", "Connect the data set.")
+        raise TrainingError(f"{TRAIN_NODE}, {name}", "none", "at least one", "Connect the data set.")
     flat = next((part for part in parts if part.ndim != 4), None)
     if flat is not None:
         raise TrainingError(
-            f"{WHERE}, {name}", f"shape {tuple(flat.shape)}", "a batch of pictures, of four dimensions", CONNECT
+            f"{TRAIN_NODE}, {name}", f"shape {tuple(flat.shape)}", "a batch of pictures, of four dimensions", CONNECT
         )
     sizes = sorted({tuple(part.shape[1:]) for part in parts})
     if len(sizes) > 1:
         raise TrainingError(
-            f"{WHERE}, {name}",
+            f"{TRAIN_NODE}, {name}",
             f"shapes {', '.join(map(str, sizes))}",
             "one size for all",
             "Crop or scale all pictures to one size.",

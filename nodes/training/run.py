@@ -12,8 +12,8 @@ import torch
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.families import Block, sites_for
-from ...training.checkpoints import run_folder
 from ...training.in_memory_dataset import Examples
+from ...training.run_names import run_folder
 from ...training.session import AdapterFactory, RunPlan, TrainingSession
 from ...training.settings import Settings
 from .. import host

@@ -21,7 +21,7 @@ DRAW = Draw(2, seed=5, prompt_dropout=0.3, condition_dropout=0.3)
 
 
 def equal(first, second):
-    parts = ("latents", "images", "noise", "times")
+    parts = ("latents", "images", "noise", "timesteps")
     same = all(torch.equal(getattr(first, part), getattr(second, part)) for part in parts)
     return same and all(torch.equal(rows, second.prompts[name]) for name, rows in first.prompts.items())
 
@@ -235,6 +235,6 @@ def test_shares_of_a_batch_make_the_batch(tmp_path):
     for number in range(6):
         whole = data.batch(Draw(4, **values), number)
         shares = [data.batch(Draw(4, **values, process=process, processes=2), number) for process in range(2)]
-        for part in ("latents", "images", "noise", "times"):
+        for part in ("latents", "images", "noise", "timesteps"):
             assert torch.equal(torch.cat([getattr(share, part) for share in shares]), getattr(whole, part))
         assert torch.equal(torch.cat([share.prompts["context"] for share in shares]), whole.prompts["context"])

@@ -26,7 +26,7 @@ class Recipe:
         name: What the table of variants calls it.
         kind: Its condition: ``sketch``, ``color`` or ``seg``.
         size: ``base``, ``small`` or ``tiny``.
-        timesteps: A name of :data:`...training.timesteps.TIME_SAMPLINGS`.
+        timesteps: A name of :data:`...training.timesteps.TIMESTEP_SAMPLINGS`.
         place: Where its features are added, in training and in sampling.
         batch: Pictures in a step.
         rate: The learning rate.
