@@ -1,7 +1,7 @@
-"""Examples made once and kept on the disk: latents, condition images and prompts.
+"""A cache of examples on the disk: latents, condition images and prompts.
 
-They lie in files of some samples each. A file is written whole or not at all, and says what it was made of, so that an
-interrupted preparation goes on, and what has changed is made again.
+Each file holds a few samples. Files are written atomically and record what they were made from, so an interrupted
+preparation continues, and changed samples are prepared again.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from .recipe import Recipe
 from .rows import ROW_DAMAGE, read_facts
 from .samples import Listing, Sample, SampleError, Skipped
 
-# Samples in a file: few enough for their pictures to be in memory together.
+# Samples per file: few enough to hold their pictures in memory together.
 SAMPLES = 32
 PATTERN = "examples_*.safetensors"
-# Names of tensors in a file; all others are of the prompt, as the denoiser calls them.
+# Names of tensors in a file; all others belong to the prompt, under the denoiser's names.
 LATENTS, IMAGE = "picture.latents", "picture.condition"
 
 
 @dataclass(eq=False)
 class Draft:
-    """A sample on its way to an example.
+    """A sample that is being turned into an example.
 
     Attributes:
-        name: Of the sample.
-        picture: (1, 3, H, W) in the size of its bucket.
-        condition: Its condition image, where it has one.
-        caption: Its caption, as the text encoder is given it.
-        tensors: What is done so far, by name.
+        name: Name of the sample.
+        picture: (1, 3, H, W), the size of its bucket.
+        condition: Its own condition image, or None.
+        caption: Its caption, as passed to the text encoder.
+        tensors: Results so far, by name.
     """
 
     name: str
@@ -54,18 +54,18 @@ class Draft:
 
 
 def make_file(path: Path, samples: Sequence[Sample], recipe: Recipe) -> None:
-    """Make the examples of some samples, and write them.
+    """Make examples from samples and write them to a file.
 
     Args:
         path: The file.
-        samples: The samples; those that can't be used are named in the file.
-        recipe: How.
+        samples: The samples; the file lists the unusable ones.
+        recipe: How samples become examples.
 
     Raises:
         CheckpointError: The file can't be written.
     """
     drafts, skipped, content = _read(samples, recipe)
-    # One network after the other: each is brought to the device once for the file.
+    # One network at a time, so that each is moved to the device once per file.
     for draft in drafts:
         draft.tensors[LATENTS] = recipe.latents(draft.picture).float().cpu()
     for draft in drafts:
@@ -108,7 +108,7 @@ def _read(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Draft], list[
             skipped.append(Skipped(sample.name, str(error)))
             continue
         drafts.append(Draft(sample.name, picture, condition, caption))
-        # What the files hold, not where they lie or when they were written.
+        # The contents of the files, not their paths or times.
         content.update(repr([sample.name, caption, condition is None]).encode())
         for tensor in (picture, condition):
             if tensor is not None:
@@ -118,15 +118,15 @@ def _read(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Draft], list[
 
 @dataclass(frozen=True)
 class CacheFile:
-    """What a file of examples says of itself.
+    """The description that a cache file has in its header.
 
     Attributes:
         path: The file.
-        key: See :meth:`Recipe.key`.
-        content: A short text that differs for other contents.
+        key: See :meth:`.recipe.Recipe.key`.
+        content: Digest of the samples' contents.
         sizes: The bucket of each example.
-        own: How many of them have their own condition map.
-        skipped: The samples that were left out.
+        own: Number of examples with their own condition map.
+        skipped: The skipped samples.
     """
 
     path: Path
@@ -138,7 +138,7 @@ class CacheFile:
 
 
 def open_file(path: Path) -> CacheFile | None:
-    """Read what a file of examples says of itself; None where there is none that can be used."""
+    """Read the description of a cache file; None if there is no usable file."""
     try:
         facts = read_facts(path)
         sizes = tuple((height, width) for height, width in json.loads(facts["sizes"]))
@@ -155,20 +155,20 @@ def prepare_cache(
     processes: Processes,
     done: Callable[[int], None] = lambda count: None,
 ) -> list[CacheFile]:
-    """Make the examples that are not there yet.
+    """Make the examples that the cache lacks.
 
     Args:
         listing: The samples.
-        recipe: How.
-        folder: Where the files lie; all processes must see it.
-        processes: Each makes its share.
-        done: Called with how many samples are done since the last call.
+        recipe: How samples become examples.
+        folder: Folder of the cache, shared by all processes.
+        processes: The processes that share the work.
+        done: Called with the number of samples done since the last call.
 
     Returns:
         The files, in the order of the samples.
 
     Raises:
-        CheckpointError: The files can't be written, or not be seen by this process.
+        CheckpointError: A file can't be written, or this process can't see all of them.
     """
     parts = [listing.samples[first : first + SAMPLES] for first in range(0, len(listing.samples), SAMPLES)]
     paths = [folder / PATTERN.replace("*", f"{number:06}") for number in range(len(parts))]
@@ -187,8 +187,9 @@ def prepare_cache(
             f"{len(there)} of {len(files)} files of examples",
             "all of them in every process",
             "Use an output folder that all machines share.",
+            says="This process does not see all files of the prepared data set.",
         )
     if processes.first:
-        for path in set(folder.glob(PATTERN)) - set(paths):  # of a larger data set
+        for path in set(folder.glob(PATTERN)) - set(paths):  # left by a larger data set
             path.unlink()
     return there

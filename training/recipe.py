@@ -14,22 +14,22 @@ from .buckets import PixelSize
 from .loss import Prompts
 from .samples import Sample
 
-# Raised when older files can't be read, or their samples are read otherwise now.
+# Increase it when files of older versions can't be read, or their samples are read differently.
 CACHE_VERSION = 2
 
 
 def digest(facts: object) -> str:
-    """Return a short text that differs for other facts, as JSON has them."""
+    """Return a digest of JSON values."""
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How a caption becomes what the text encoder is given.
+    """How a caption becomes the text encoder's input.
 
     Attributes:
-        name: Differs for every way.
-        write: A caption -> a prompt in the text encoder's own syntax.
+        name: Name of the method.
+        write: Caption -> prompt in the text encoder's syntax.
     """
 
     name: str
@@ -41,16 +41,16 @@ AS_WRITTEN = Wording("as written", str)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How examples are made of samples.
+    """How samples become examples.
 
     Attributes:
-        sizes: Of the buckets.
-        channels: Image channels of the adapter.
+        sizes: Sizes of the buckets.
+        channels: The adapter's image channels.
         bgr: The adapter takes red and blue swapped.
-        latents: A picture (1, 3, H, W) in [0, 1] -> (1, C, h, w), as the denoiser was trained on.
-        prompt: (caption, latents) -> one row each.
-        annotate: A picture -> its condition image (1, 3, H, W), for samples without a map.
-        about: All that decides what the others give, as JSON has it.
+        latents: Picture (1, 3, H, W) in [0, 1] -> latents (1, C, h, w) at the denoiser's scale.
+        prompt: (caption, latents) -> one row of each prompt tensor.
+        annotate: Picture -> condition image (1, 3, H, W), for samples without a map.
+        about: JSON values that determine the results of these functions.
         wording: How captions become prompts.
     """
 
@@ -64,7 +64,7 @@ class Recipe:
     wording: Wording = AS_WRITTEN
 
     def key(self, samples: Sequence[Sample]) -> str:
-        """Return a short text that differs for other files or another way to make examples of them."""
+        """Return a digest of the recipe and of the samples' names, sizes and times."""
         stamps = [[sample.name, sample.stamp] for sample in samples]
         return digest([CACHE_VERSION, self._all, self.wording.name, stamps])
 
@@ -72,7 +72,7 @@ class Recipe:
     def _all(self) -> list[Any]:
         return [dict(self.about), self.sizes, self.channels, self.bgr]
 
-    # Without the wording: captions that it leaves as they are give the same examples.
+    # Excludes the wording: captions that it leaves unchanged give equal examples.
     def fingerprint(self, contents: Sequence[str]) -> str:
-        """Return a short text that differs for other contents or another way to make examples of them."""
+        """Return a digest of the recipe and of the samples' contents."""
         return digest([self._all, list(contents)])

@@ -9,25 +9,25 @@ from pathlib import Path, PureWindowsPath
 from .checkpoints import trouble
 from .errors import CheckpointError
 
-# Letters of any language, digits, and what is a part of a path on no system; never a dot or space at either end.
+# Letters of any language, digits, and marks that no system treats as part of a path; no dot or space at either end.
 RUN_NAME = re.compile(r"(?![. ])[\w .+=@()-]{1,100}(?<![. ])", re.UNICODE)
-# Windows takes them for devices, whatever follows a dot, and superscript digits for digits.
+# Device names on Windows, with any suffix; superscript digits count as digits.
 RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)\d) *(\..*)?", re.IGNORECASE)
-# File systems hold 255 bytes: what training puts around a run's name takes the rest.
+# File systems allow 255 bytes; training adds to the run's name.
 LONGEST_RUN_NAME = 180
 
 
 def check_run_name(name: str) -> str:
-    """Refuse names that would leave the output folder.
+    """Check that a run's name can be a folder's name on every system.
 
     Args:
-        name: What the user calls the run.
+        name: Name of the run.
 
     Returns:
         The same name.
 
     Raises:
-        CheckpointError: The name is empty, has parts of a path, or can't be a folder's name everywhere.
+        CheckpointError: The name is empty, too long or reserved, or contains parts of a path.
     """
     if not isinstance(name, str) or not RUN_NAME.fullmatch(name) or is_reserved(name):
         raise CheckpointError(
@@ -35,50 +35,52 @@ def check_run_name(name: str) -> str:
             repr(name),
             "a plain name of letters, digits, spaces and . + = @ ( ) - _, without slashes",
             "It becomes a folder's name in the output folder.",
+            says="The run's name can't be the name of a folder.",
         )
     if len(name.encode()) > LONGEST_RUN_NAME:
         raise CheckpointError(
             "run_name",
             f"{len(name.encode())} bytes",
-            f"at most {LONGEST_RUN_NAME}, of which most scripts take two or three a letter",
+            f"at most {LONGEST_RUN_NAME}; letters of most scripts take two or three",
             "Choose a shorter name.",
+            says="The run's name is too long.",
         )
     return name
 
 
 def is_reserved(name: str) -> bool:
-    """Tell whether Windows takes a name for a device."""
+    """Return whether a name is a device's name on Windows."""
     return RESERVED.fullmatch(unicodedata.normalize("NFKC", name)) is not None
 
 
 def run_folder(runs: Path, name: str) -> Path:
-    """Return the folder of a run, wherever it will be written.
+    """Return the folder of a run.
 
     Args:
         runs: The folder of all runs, in the output folder.
-        name: What the user calls the run.
+        name: Name of the run.
 
     Returns:
-        A folder in ``runs``; it need not be there.
+        A folder in ``runs``; it need not exist.
 
     Raises:
-        CheckpointError: The name would lead out of it, or a link does.
+        CheckpointError: The name or a link leads out of the output folder.
     """
     return require_inside(runs / check_run_name(name), runs.parent)
 
 
 def require_inside(folder: Path, output: Path) -> Path:
-    """Refuse a folder that a link leads out of the output folder, as newer ComfyUIs do for pictures.
+    """Check that no link leads out of the output folder.
 
     Args:
-        folder: Where to write; it need not be there.
+        folder: Folder to write to; it need not exist.
         output: The output folder; it may itself be a link.
 
     Returns:
         The same folder.
 
     Raises:
-        CheckpointError: It lies elsewhere.
+        CheckpointError: The folder is elsewhere.
     """
     try:
         inside = folder.resolve().is_relative_to(output.resolve())
@@ -90,31 +92,35 @@ def require_inside(folder: Path, output: Path) -> Path:
             f"a link to {folder.resolve()}",
             "a folder in the output folder",
             "Start ComfyUI with --output-directory to write elsewhere.",
+            says="A link leads out of the output folder.",
         )
     return folder
 
 
 def check_prefix(prefix: str) -> str:
-    """Refuse a folder and name that would leave the output folder, on any system.
+    """Check that a path stays in the output folder, on every system.
 
     Args:
-        prefix: Below the output folder, with slashes of either kind.
+        prefix: Path below the output folder, with slashes of either kind.
 
     Returns:
-        The same.
+        The same path.
 
     Raises:
-        CheckpointError: It names nothing, begins at a root or a drive, goes up, or has what no name has.
+        CheckpointError: It has no name, starts at a root or a drive, goes up, or contains a reserved name.
     """
     if not isinstance(prefix, str):
-        raise CheckpointError("filename_prefix", repr(prefix), "a text", "Check the node that makes it.")
-    place = PureWindowsPath(prefix.strip())  # which knows both kinds of slashes, and drives
+        raise CheckpointError(
+            "filename_prefix", repr(prefix), "a text", "Check where it comes from.", says="The file's name is not text."
+        )
+    place = PureWindowsPath(prefix.strip())  # handles both kinds of slashes, and drives
     if not place.name or place.anchor or ".." in place.parts or ":" in prefix or not prefix.isprintable():
         raise CheckpointError(
             "filename_prefix",
             repr(prefix),
-            "a name in the output folder, perhaps behind folders",
+            "a name in the output folder, with or without folders before it",
             "Change it.",
+            says="The file's name leads out of the output folder, or is not a name.",
         )
     for part in place.parts:
         if is_reserved(part) or len(part.encode()) > LONGEST_RUN_NAME:
@@ -123,5 +129,6 @@ def check_prefix(prefix: str) -> str:
                 repr(part),
                 f"names of at most {LONGEST_RUN_NAME} bytes that Windows does not keep for itself (con, nul, com1)",
                 "Change it.",
+                says="The file's name is too long, or reserved by Windows.",
             )
     return prefix
