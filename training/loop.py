@@ -1,4 +1,4 @@
-"""The trainer: AdamW on an adapter over a frozen denoiser; an interrupted run goes on as if nothing had happened."""
+"""The trainer: AdamW on an adapter over a frozen denoiser; a resumed run equals an uninterrupted one bit for bit."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from .memory_savers import lean_convolutions, recomputing
 from .settings import Settings
 from .states import SCALE, STATE_VERSION, TRACKER, check_same_run, check_weights
 
-# Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
+# Below this scale no finite gradient overflows fp16, so skipped steps have another cause.
 SMALLEST_SCALE = 2.0**-10
-# Where torch makes a step of AdamW in one go.
+# Devices with torch's fused AdamW.
 FUSED = ("cpu", "cuda")
-# The moving average follows faster at first, so that short runs do not end near their beginning.
+# The moving average follows faster during the first steps, so that short runs move away from their start.
 EMA_BEGINS = 10
 
 
 class Trainer:
-    """An adapter in training.
+    """Train one adapter.
 
     Args:
-        adapter: Where it begins. It is copied in fp32 and left as it is.
+        adapter: The adapter to start from; copied in fp32, not changed.
         data: The examples.
         denoiser: The frozen diffusion model.
-        settings: How; the batch size is that of all processes.
-        device: Where the adapter computes; batches are brought there.
-        processes: Those that train the same adapter together.
+        settings: Training settings; the batch size is for all processes together.
+        device: Device that the adapter computes on; batches are moved there.
+        processes: The processes that train the adapter together.
 
     Raises:
-        TrainingError: A setting is wrong, or prompts are to be dropped and the empty one isn't known.
+        TrainingError: A setting is out of range, or prompt dropout lacks the empty prompt.
     """
 
     def __init__(
@@ -82,17 +82,17 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """How many steps have been made."""
+        """Number of steps made."""
         return len(self.losses)
 
     def advance(self) -> float:
-        """Make one step of the optimiser.
+        """Make one optimiser step.
 
         Returns:
             The mean loss of its batches.
 
         Raises:
-            TrainingError: The loss or the gradient is NaN or infinite. The weights are still those before the step.
+            TrainingError: The loss or a gradient is NaN or infinite. The weights are those before the step.
         """
         count = self.settings.gradient_accumulation
         total = torch.zeros((), device=self.device)
@@ -102,7 +102,7 @@ class Trainer:
             with self._less_memory():
                 autocast = self.settings.computes_in.autocast
                 loss = adapter_loss(self.network, self.denoiser, batch, autocast) / count
-                # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
+                # Compute gradients for the adapter alone, even if the denoiser's weights require them.
                 fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
             gradients = [a.add_(b) for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
             total += loss.detach()
@@ -125,7 +125,7 @@ class Trainer:
             parameter.grad = gradient
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        # The scaler leaves such a step out and tries a smaller scale.
+        # The scaler skips such a step and lowers the scale.
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
             raise self._diverged("a NaN or infinite gradient")
         self.scaler.step(self.optimiser)
@@ -143,15 +143,16 @@ class Trainer:
             what,
             "a finite one",
             "Lower learning_rate, or set precision to fp32. The last checkpoint is from before this step.",
+            says=f"Training diverged at step {self.step + 1}.",
         )
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the result so far: the moving average where there is one; copies in fp32, on the CPU."""
+        """Return the current result, the moving average if there is one: copies in fp32, on the CPU."""
         return {name: tensor.to("cpu", copy=True) for name, tensor in self._result().items()}
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:
-        """Compute features with the result so far, in fp32; see :meth:`.networks.FullAdapter.forward`."""
+        """Compute features with the current result, in fp32; see :meth:`.networks.FullAdapter.forward`."""
         features: list[Tensor] = torch.func.functional_call(self.network, self._result(), (images,))
         return features
 
@@ -161,7 +162,7 @@ class Trainer:
         return dict(zip(names, tensors, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a run needs to go on. Batches follow from seed and step, so there is no generator in it."""
+        """Return the state to resume from. It has no random generator: batches follow from the seed and the step."""
         return {
             "version": STATE_VERSION,
             "origin": self._origin,
@@ -173,19 +174,19 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a run stopped.
+        """Resume from the state of a run.
 
         Args:
-            state: From :meth:`state_dict` of a run with the same adapter, examples and settings but for ``steps``.
+            state: From :meth:`state_dict` of a run with the same adapter, examples and settings; ``steps`` may differ.
 
         Raises:
-            CheckpointError: The run was another one, or this is no state. Nothing of it was taken.
+            CheckpointError: The state is damaged or belongs to another run. The trainer is unchanged.
         """
         check_same_run(state, self._origin, self.settings.steps)
         own = self.state_dict()
         check_weights(state, own)
         self.network.load_state_dict(state["network"])
-        # How it steps follows from the settings, which are those that the run began with.
+        # Take only the moments; the current settings, equal to the run's, determine the rest.
         memory = {"state": state["optimiser"]["state"], "param_groups": own["optimiser"]["param_groups"]}
         self.optimiser.load_state_dict(memory)
         if own["scaler"]:
@@ -202,14 +203,16 @@ def _check(settings: Settings, data: Examples, processes: Processes) -> None:
             "batch_size",
             f"{settings.batch_size} for {processes.count} processes",
             "a multiple of their number",
-            "Give each process as many examples as the others.",
+            "Give each process the same number of examples.",
+            says="The batch can't be divided equally between the processes.",
         )
     if settings.prompt_dropout > 0 and data.empty is None:
         raise TrainingError(
             "prompt_dropout",
             f"{settings.prompt_dropout} and no empty prompt",
-            "an empty prompt to put in the place of the dropped ones",
-            "Connect an encoded prompt without text, or set prompt_dropout to 0.",
+            "an empty prompt that replaces the dropped ones",
+            "Give an encoded prompt without text as empty, or set prompt_dropout to 0.",
+            says="Prompt dropout needs an empty prompt.",
         )
 
 
@@ -219,13 +222,13 @@ def fit(
     save_every: int = 0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> None:
-    """Train to the end of the settings' steps, from wherever the trainer stands.
+    """Train from the trainer's current step to the settings' last one.
 
     Args:
-        trainer: The adapter in training; its state is whole whenever ``on_step`` is called, which may raise.
-        save: Writes a checkpoint; called after the last step too.
-        save_every: Steps between checkpoints; 0 for the last alone.
-        on_step: Called after each step with how many are made, and its loss.
+        trainer: The trainer; its state is consistent whenever ``on_step`` is called.
+        save: Writes a checkpoint; also called after the last step.
+        save_every: Steps between checkpoints; 0 saves only at the end.
+        on_step: Called after each step with (steps made, loss); it may raise to stop.
     """
     while trainer.step < trainer.settings.steps:
         loss = trainer.advance()

@@ -1,4 +1,4 @@
-"""The paper's loss: what a frozen denoiser predicts with an adapter's features, against what it should."""
+"""The paper's loss: the error of a frozen denoiser's prediction with an adapter's features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ..adapter_models.networks import Adapter
 
-# Prompt embeddings by the names that the denoiser gives them, one row per prompt.
+# Prompt tensors by the denoiser's names, one row per prompt.
 Prompts = Mapping[str, Tensor]
 # (noisy latents, timesteps, prompts, features of the adapter) -> prediction.
 Denoise = Callable[[Tensor, Tensor, Prompts, list[Tensor]], Tensor]
@@ -19,12 +19,12 @@ Denoise = Callable[[Tensor, Tensor, Prompts, list[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a denoiser predicts.
+    """A type of prediction.
 
     Attributes:
-        name: Its name in the field.
-        target: (latents, noise, sqrt(alpha), sqrt(1 - alpha)) -> what a perfect prediction would be.
-        clean: (noisy latents, prediction, sqrt(alpha), sqrt(1 - alpha)) -> the latents that follow from a prediction.
+        name: Its common name.
+        target: (latents, noise, sqrt(alpha), sqrt(1 - alpha)) -> the perfect prediction.
+        clean: (noisy latents, prediction, sqrt(alpha), sqrt(1 - alpha)) -> the latents implied by a prediction.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Denoiser:
     """A frozen diffusion model.
 
     Attributes:
-        denoise: The model itself; gradients flow through it into the features.
+        denoise: The model; gradients flow through it to the features.
         alphas_cumprod: (T,) cumulative product of the alphas at each timestep, the remaining share of the variance.
-        prediction: What it predicts.
-        half: It computes in fp16, whose gradients vanish unless the loss is scaled.
-        blocks: Its parts, none of which lies in another: where the trainer saves memory; see :mod:`.recompute`.
-        identity: A short text that differs for other weights, so that a run is not continued with those.
+        prediction: Its type of prediction.
+        half: Whether it computes in fp16, whose gradients underflow unless the loss is scaled.
+        blocks: Its blocks, not nested, in which the trainer saves memory; see :mod:`.memory_savers`.
+        identity: Digest of its weights; a run is resumed only with the same one.
     """
 
     denoise: Denoise
@@ -73,13 +73,13 @@ class Denoiser:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward is trained on; all of it on one device.
+    """The inputs of one forward, all on one device.
 
     Attributes:
-        latents: (B, C, h, w), as the denoiser was trained on (scaled).
+        latents: (B, C, h, w) at the denoiser's scale.
         images: (B, image channels, H, W) in [0, 1], padded to whole cells.
-        prompts: B rows each.
-        noise: Like the latents, normally distributed.
+        prompts: B rows of each tensor.
+        noise: Normal noise, shaped like the latents.
         timesteps: (B,) whole numbers.
     """
 
@@ -98,13 +98,13 @@ class Batch:
 
 
 def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
-    """Compute the mean squared error of the prediction.
+    """Return the mean squared error of the prediction.
 
     Args:
         network: The adapter.
         denoiser: The frozen diffusion model.
-        batch: What to denoise, and under which conditions.
-        dtype: Precision that the adapter computes in; None for that of its weights.
+        batch: The batch.
+        dtype: Precision that the adapter computes in; None for the precision of its weights.
 
     Returns:
         A scalar in fp32, with gradients to the adapter.
@@ -122,12 +122,12 @@ def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, dtype: torc
 
 
 def replace_rows(rows: Tensor, chosen: Tensor, by: Tensor) -> Tensor:
-    """Put something else in the place of some rows.
+    """Replace some rows.
 
     Args:
         rows: (B, …).
-        chosen: (B,) true where a row is replaced.
-        by: (1, …) what replaces it.
+        chosen: (B,), true for each row to replace.
+        by: (1, …), the replacement.
 
     Returns:
         (B, …).

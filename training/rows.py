@@ -1,6 +1,6 @@
-"""Rows of safetensors files by plain reads into memory of their own.
+"""Read rows of safetensors files without mapping them.
 
-Mapped memory ends the process when its file is cut short by somebody else. Here that is an error like any other.
+With mapped memory, a file that another process truncates kills this one. Here it is an ordinary error.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-# What examples are made of, by the names of safetensors.
+# Types of the tensors in examples, by safetensors' names.
 _DTYPES = {"F32": torch.float32, "U8": torch.uint8}
 FACTS = "__metadata__"
-# As safetensors bounds it, so that a damaged length reads no gigabytes.
+# safetensors' own limit; a damaged length must not make us read gigabytes.
 LONGEST_HEADER = 100_000_000
-# What reading a damaged file raises.
+# Errors raised by reading a damaged file.
 ROW_DAMAGE = (OSError, ValueError, LookupError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself.
+    """The header of a safetensors file.
 
     Attributes:
-        facts: Texts by name.
-        tensors: What it says of each tensor, unchecked.
-        start: Where the numbers begin.
-        stamp: Size and time of change of the file.
+        facts: Metadata by name.
+        tensors: Description of each tensor, unchecked.
+        start: Offset of the data.
+        stamp: The file's size and modification time.
     """
 
     facts: Mapping[str, str]
@@ -43,7 +43,7 @@ class Header:
 
 
 def _read_header(file: BinaryIO) -> Header:
-    """Read the header of an open file; one of :data:`ROW_DAMAGE` where there is none."""
+    """Read the header of an open file; raises one of :data:`ROW_DAMAGE` if there is none."""
     stamp = _stamp(file)
     length = int.from_bytes(_exactly(file, 8), "little")
     if length > min(LONGEST_HEADER, stamp[0] - 8):
@@ -57,21 +57,21 @@ def _read_header(file: BinaryIO) -> Header:
 
 
 def read_facts(path: Path) -> dict[str, str]:
-    """Read what a file says of itself; one of :data:`ROW_DAMAGE` where it is damaged."""
+    """Read the metadata of a file; raises one of :data:`ROW_DAMAGE` if it is damaged."""
     with path.open("rb") as file:
         return dict(_read_header(file).facts)
 
 
 def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Tensor]:
-    """Read the tensors whose names begin with a number and a dot.
+    """Read the tensors whose names start with a number and a dot.
 
     Args:
         path: The file.
         number: The number.
-        facts: What the file must say of itself; other facts do not matter.
+        facts: Metadata that the file must have; others are ignored.
 
     Returns:
-        The tensors by the rest of their names, in memory of their own.
+        The tensors by the rest of their names, in unmapped memory.
 
     Raises:
         OSError, ValueError, LookupError, TypeError, RecursionError: :data:`ROW_DAMAGE`: the file is missing, damaged,

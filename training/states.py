@@ -1,4 +1,4 @@
-"""The check of a run's state before anything of it is taken: a file can hold whatever somebody has put there."""
+"""Check a run's state before the trainer takes any of it: the file may come from anywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from .checkpoints import RESTORE, STATE_FILE
 from .errors import CheckpointError
 
-# The layout of a state: raised when an older one can't be continued from.
+# Layout of a state; increase it when older states can't be resumed.
 STATE_VERSION = 1
 PARTS: tuple[tuple[str, type], ...] = (
     ("version", int),
@@ -23,7 +23,7 @@ PARTS: tuple[tuple[str, type], ...] = (
     ("scaler", Mapping),
     ("losses", list),
 )
-# What AdamW keeps of each weight, and what GradScaler keeps.
+# Names in the state of AdamW and of GradScaler.
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SCALE, TRACKER = "scale", "_growth_tracker"
 _PLAIN = (str, int, float, bool, type(None))
@@ -36,18 +36,18 @@ CHANGES = {
 
 
 def check_parts(state: Any) -> None:
-    """Refuse what has not the parts of a state, or those of another version.
+    """Check that a state has all its parts, and that this version can read it.
 
     Args:
-        state: What a file holds.
+        state: Contents of the file.
 
     Raises:
-        CheckpointError: It is no state, or of another version of the pack.
+        CheckpointError: This is not a state, or it comes from another version of the pack.
     """
     if not isinstance(state, Mapping):
         raise _no_state(f"a {type(state).__name__}")
-    for name, kind in PARTS:
-        if not isinstance(state.get(name), kind):
+    for name, expected in PARTS:
+        if not isinstance(state.get(name), expected):
             found = f"a {type(state[name]).__name__} as its {name}" if name in state else f"no {name}"
             raise _no_state(f"a state with {found}")
         if name == "version" and state[name] != STATE_VERSION:
@@ -55,10 +55,11 @@ def check_parts(state: Any) -> None:
                 "checkpoint",
                 f"version {str(state[name])[:20]}",
                 f"version {STATE_VERSION}",
-                "It is of another version of the pack: choose another run_name.",
+                "It comes from another version of the pack: choose another run_name.",
+                says="The run was made by a version of the pack that this one can't continue from.",
             )
     if not all(isinstance(name, str) and isinstance(value, _PLAIN) for name, value in state["origin"].items()):
-        raise _no_state("a state whose origin is not made of texts and numbers")
+        raise _no_state("a state whose origin has other values than texts and numbers")
     if not all(type(loss) is float and math.isfinite(loss) for loss in state["losses"]):
         raise _no_state("a state whose losses are not finite numbers")
 
@@ -67,7 +68,7 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
     """Check that a state can be continued under the current settings.
 
     Args:
-        state: What a file holds.
+        state: Contents of the file.
         facts: What the current run begins with, by the names in a state's origin.
         steps: Steps of the current run.
 
@@ -99,14 +100,14 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
 
 
 def check_weights(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuse weights that are not those of this adapter.
+    """Check that a state's numbers fit this adapter.
 
     Args:
-        state: After :func:`check_parts`.
-        own: The state of the trainer that shall take it.
+        state: A state that :func:`check_parts` accepts.
+        own: The state of the trainer that will take it.
 
     Raises:
-        CheckpointError: Weights are missing, of another shape or type, or NaN.
+        CheckpointError: Tensors are missing, have another shape or type, or have NaN or infinite values.
     """
     weights = list(own["network"].values())
     problem = next(
@@ -168,4 +169,10 @@ def _numbered(tensors: Sequence[Any]) -> dict[int, Any]:
 
 
 def _no_state(found: str) -> CheckpointError:
-    return CheckpointError(STATE_FILE, found, "the state of a run, as training writes it", RESTORE)
+    return CheckpointError(
+        STATE_FILE,
+        found,
+        "the state of a run, as training writes it",
+        RESTORE,
+        says="The run's checkpoint is damaged, or belongs to another adapter.",
+    )
