@@ -186,8 +186,8 @@ class Options:
         return Settings(**{**own, "batch_size": self.batch_size * processes})
 
 
-# How messages name what the libraries call by a parameter's name.
-FLAGS = {**{field.name: flag(field.name) for field in fields(Options)}, "run_name": flag("name")}
+# Options by the names of their fields, which are also the libraries' parameters.
+FLAGS = {field.name: flag(field.name) for field in fields(Options)}
 
 
 def parse(arguments: Sequence[str]) -> Options:

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).absolute().parents[1]
 SHIPPED = ("common", "adapter_models", "annotators", "training", "nodes", "cli")
 # Still to be written: a folder that is done leaves this tuple.
-TO_DO = ("common", "adapter_models", "annotators", "training", "nodes", "cli")
+TO_DO = ("common", "adapter_models", "annotators", "nodes")
+# Rooms of an unfinished folder that are done.
+DONE = ("nodes/training/", "nodes/train.py", "nodes/save.py")
 # What makes an error, besides the classes: a library's FileErrors, and the class that a check is given.
 MAKERS = ("damaged", "unsafe", "foreign", "error")
 
@@ -31,7 +33,7 @@ def silent(source: str) -> Iterator[int]:
 def test_every_error_begins_with_a_sentence(path: Path) -> None:
     where = path.relative_to(ROOT).as_posix()
     found = [f"{where}:{line}" for line in silent(path.read_text(encoding="utf-8"))]
-    if not where.startswith(TO_DO):
+    if not where.startswith(TO_DO) or where.startswith(DONE):
         assert found == []
 
 

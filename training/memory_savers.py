@@ -36,9 +36,9 @@ def lean_convolutions(network: Iterable[nn.Module]) -> Iterator[None]:
     """Make the frozen convolutions of a network store only their weights in the forward pass.
 
     The gradient of a convolution's input needs only the weights; torch also stores the input, for the gradient of the
-    weights. Results are equal. The forward pass must run inside this context, and so must a backward pass that recomputes
-    blocks. The convolutions are restored afterwards, also after an error. Convolutions already patched elsewhere are
-    skipped.
+    weights. Results are equal. The forward pass must run inside this context, and so must the backward pass if it
+    recomputes blocks. The convolutions are restored afterwards, also after an error. Convolutions already patched
+    elsewhere are skipped.
 
     Args:
         network: The network's blocks, or the network itself in a list.

@@ -49,13 +49,15 @@ def check_model(model: Any) -> None:
             "a MODEL with adapters applied",
             "the bare diffusion model",
             "Connect the loader's output, from before Apply T2I-Adapter.",
+            says="The MODEL already has adapters applied.",
         )
     if host.prediction_of(model) is None:
         raise TrainingError(
             f"{TRAIN_NODE}, model",
             "a MODEL that predicts neither noise nor velocity on Stable Diffusion's schedule",
             "a checkpoint of SD1.x, SD2.x or SDXL",
-            "Remove nodes that change its sampling (LCM, EDM, flow), or load another checkpoint.",
+            "Load another checkpoint, or remove nodes that change its sampling (LCM, EDM, flow).",
+            says="Adapters can't be trained for this MODEL.",
         )
 
 
@@ -75,6 +77,7 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
             f"shape {tuple(pictures.shape)}",
             f"pictures of {channels} channels",
             "Encode the pictures with the VAE of this MODEL.",
+            says="The latents were encoded by the VAE of another kind of model.",
         )
     latents = base.process_latent_in(pictures.clone())
     prompts = prompt_rows(model, materials.positive, latents)
@@ -94,11 +97,17 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
 
 def _together(name: str, parts: list[Tensor]) -> Tensor:
     if not parts:
-        raise TrainingError(f"{TRAIN_NODE}, {name}", "none", "at least one", "Connect the data set.")
+        raise TrainingError(
+            f"{TRAIN_NODE}, {name}", "none", "at least one", "Connect the data set.", says=f"The input {name} is empty."
+        )
     flat = next((part for part in parts if part.ndim != 4), None)
     if flat is not None:
         raise TrainingError(
-            f"{TRAIN_NODE}, {name}", f"shape {tuple(flat.shape)}", "a batch of pictures, of four dimensions", CONNECT
+            f"{TRAIN_NODE}, {name}",
+            f"shape {tuple(flat.shape)}",
+            "a batch of pictures, of four dimensions",
+            CONNECT,
+            says=f"The input {name} holds something else than pictures.",
         )
     sizes = sorted({tuple(part.shape[1:]) for part in parts})
     if len(sizes) > 1:
@@ -107,5 +116,6 @@ def _together(name: str, parts: list[Tensor]) -> Tensor:
             f"shapes {', '.join(map(str, sizes))}",
             "one size for all",
             "Crop or scale all pictures to one size.",
+            says=f"The pictures of {name} have different sizes.",
         )
     return torch.cat([part.cpu() for part in parts])

@@ -61,7 +61,11 @@ def check_materials(given: Mapping[str, Any]) -> None:
             _read(rows[name], entry)
             if name == "latents" and not _is_latent(entry):
                 raise TrainingError(
-                    f"{TRAIN_NODE}, latents", shown(entry), "a LATENT with samples of numbers", "Connect VAE Encode."
+                    f"{TRAIN_NODE}, latents",
+                    shown(entry),
+                    "a LATENT with samples of numbers",
+                    "Connect VAE Encode.",
+                    says="The input latents holds something else than latents.",
                 )
 
 
@@ -69,7 +73,13 @@ def _read(row: Any, value: Any) -> Any:
     try:
         read_value = read(f"{TRAIN_NODE}, {row.id}", row, value)
     except AdapterError as error:
-        raise TrainingError(error.where, error.got, error.expected, error.fix) from error
+        raise TrainingError(
+            error.where,
+            error.got,
+            error.expected,
+            error.fix,
+            says=error.says or f"The input {row.id} has a wrong value.",
+        ) from error
     return bool(read_value) if row.get_io_type() == "BOOLEAN" else read_value
 
 
@@ -81,6 +91,7 @@ def _entries(name: str, entries: Any) -> Sequence[Any]:
         "an empty list" if entries == [] else shown(entries),
         "a value",
         "Connect one, or enter it.",
+        says=f"The input {name} has no value.",
     )
 
 

@@ -50,7 +50,10 @@ def test_each_process_has_its_batch():
     assert parse(LEAST).data == ("b", "c")
 
 
-@pytest.mark.parametrize("more", [["--condition", "style"], ["--annotator", "x"], ["--size", "huge"], ["--steps", "a"]])
+WRONG = [["--condition", "style"], ["--annotator", "x"], ["--size", "huge"], ["--steps", "a"], ["--save-every", "-5"]]
+
+
+@pytest.mark.parametrize("more", WRONG)
 def test_wrong_words_end_the_command(more, capsys):
     with pytest.raises(SystemExit) as ended:
         parse([*LEAST, *more])
@@ -78,7 +81,7 @@ def test_the_cpu_is_taken_where_it_is_asked_for():
     assert starter.wants_cpu(False, {"ACCELERATE_USE_CPU": "True"})
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_waits_for_the_step_and_a_second_ctrl_c_does_not(first):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Stopping() as stopping:

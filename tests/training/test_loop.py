@@ -194,8 +194,10 @@ def test_a_loss_of_nan_stops_with_the_step_and_leaves_the_weights():
 
     saved = []
     one = trainer(denoiser=samples.denoiser(denoise=bad))
-    with pytest.raises(TrainingError, match="step 4: got a loss of nan"):
+    with pytest.raises(TrainingError, match="step 4: got a loss of nan") as caught:
         fit(one, lambda: saved.append(one.step), save_every=1)
+    assert str(caught.value).startswith("Training diverged at step 4.")
+    assert "Lower learning_rate" in caught.value.fix
     assert saved == [1, 2, 3]
     assert one.step == 3
     good = run(trainer(steps=3))
