@@ -77,10 +77,10 @@ def test_captions_are_text_without_a_mark_or_space_at_the_ends(tmp_path):
     [
         ({}, "no caption"),
         ({"a.txt": b"\xff\xfe"}, "a.txt is not UTF-8"),
-        ({"a.json": b"{"}, "a.json is no JSON with a caption"),
-        ({"a.json": b'{"text": "x"}'}, "a.json is no JSON with a caption"),
-        ({"a.json": b'["caption"]'}, "a.json is no JSON with a caption"),
-        ({"a.json": b'{"caption": 3}'}, "a caption that is no text"),
+        ({"a.json": b"{"}, "a.json is not JSON with a caption"),
+        ({"a.json": b'{"text": "x"}'}, "a.json is not JSON with a caption"),
+        ({"a.json": b'["caption"]'}, "a.json is not JSON with a caption"),
+        ({"a.json": b'{"caption": 3}'}, "a caption that is not text"),
     ],
 )
 def test_captions_that_are_none_are_told(tmp_path, files, reason):
