@@ -70,7 +70,13 @@ def train_run(options: Options, processes: Processes) -> None:
     listing = list_data(options.data)
     if not listing.samples:
         raise nothing_to_learn(listing.skipped)
-    session.open()
+    with session:
+        _run(session, options, listing)
+
+
+def _run(session: TrainingSession, options: Options, listing: Listing) -> None:
+    """Prepare the examples, train in an open session, and write the finished adapter."""
+    processes, folder = session.processes, session.plan.folder
     checkpoint = read_checkpoint(options.checkpoint)
     adapter = starting_adapter(options, checkpoint.model)
     sites = training_sites(checkpoint.model, adapter)

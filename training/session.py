@@ -16,6 +16,7 @@ from .checkpoints import load_state, peek_state, save_state, write_whole
 from .distributed import ALONE, Processes
 from .errors import TrainingError
 from .in_memory_dataset import Examples
+from .locks import RunLock
 from .loop import Trainer, fit
 from .loss import Denoiser
 from .runs import begin_run
@@ -56,7 +57,7 @@ class AdapterFactory:
 
 
 class TrainingSession:
-    """A training run: ``open`` its folder, ``start`` or resume it, ``run`` it, and take the ``result``.
+    """A training run: enter it to lock its folder, ``start`` or resume it, ``run`` it, and take the ``result``.
 
     Args:
         plan: What the run trains with, and what it writes.
@@ -70,6 +71,7 @@ class TrainingSession:
     def __init__(self, plan: RunPlan, factory: AdapterFactory, processes: Processes = ALONE) -> None:
         plan.settings.check()
         self.plan, self.factory, self.processes = plan, factory, processes
+        self._lock = RunLock(plan.folder)
         self._trainer: Trainer | None = None
         self._adapter: T2IAdapter | None = None
 
@@ -82,15 +84,26 @@ class TrainingSession:
             )
         return self._trainer
 
-    def open(self) -> None:
-        """Make the run's folder ready and compare the settings with those of its checkpoint, before any work.
+    def __enter__(self) -> TrainingSession:
+        """Lock and prepare the run's folder, and compare the settings with its checkpoint's, before any work.
 
         Raises:
-            CheckpointError: The folder can't be written to, its checkpoint is damaged, or it belongs to another run.
+            CheckpointError: Another process trains this run, the folder can't be written to, or its checkpoint is
+                damaged or belongs to another run.
         """
         if self.processes.first:
-            begin_run(self.plan.folder, self.plan.settings.steps)
-        self.check(**self.plan.settings.lasting)
+            self._lock.acquire()
+        try:
+            if self.processes.first:
+                begin_run(self.plan.folder, self.plan.settings.steps)
+            self.check(**self.plan.settings.lasting)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def check(self, **facts: object) -> None:
         """Compare facts about the run with those that its checkpoint began with.

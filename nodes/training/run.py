@@ -81,8 +81,7 @@ def train_adapter(
     # ComfyUI runs nodes in inference mode, whose tensors can't be used by autograd.
     with torch.inference_mode(False):
         data = node_examples(model, adapter, materials)
-        session.open()
-        with started(session, model, adapter, data, sites) as loaded:
+        with session, started(session, model, adapter, data, sites) as loaded:
             on_step = progress_callback(session.trainer, loaded, data, materials.images[0][0], preview_every)
             try:
                 session.run(on_step)
@@ -110,7 +109,7 @@ def started(
     """Load a MODEL for training, start a session on it, and yield the loaded MODEL.
 
     Args:
-        session: An open session.
+        session: The session, entered.
         model: The MODEL.
         adapter: The adapter to start from.
         data: The examples.

@@ -213,3 +213,16 @@ def test_another_run_of_the_same_name_is_refused(command, caplog):
     assert command(steps=1) == 0
     assert command(steps=2, seed=4) == 1
     assert "a run that began differently; now adapter" in caplog.text or "seed 4" in caplog.text
+
+
+def test_a_run_that_another_process_trains_is_refused_at_once(command, tmp_path, monkeypatch, caplog):
+    from t2i_adapter_pack.cli import run
+    from t2i_adapter_pack.training.locks import RunLock
+
+    monkeypatch.setattr(run, "read_checkpoint", lambda name: pytest.fail("loaded the checkpoint"))
+    lock = RunLock(tmp_path / "runs" / "run")
+    lock.acquire()
+    assert command() == 1
+    assert "Another process is training this run." in caplog.text
+    assert "choose another --name" in caplog.text
+    lock.release()

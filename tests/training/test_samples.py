@@ -127,7 +127,7 @@ def test_places_that_are_none_are_refused(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(TrainingError, match=r"data, .*b\.tar: got nothing there; expected a folder"):
         list_data([str(tmp_path / "b.tar")])
-    with pytest.raises(TrainingError, match=r"a file that is no \.tar.*without compression"):
+    with pytest.raises(TrainingError, match=r"a file that is not a \.tar.*without compression"):
         list_data([str(tmp_path / "a.tar.gz")])
 
 
