@@ -23,6 +23,7 @@ from ..training.cached_dataset import CachedSet, nothing_to_learn
 from ..training.checkpoints import write_whole
 from ..training.distributed import Processes
 from ..training.errors import TrainingError
+from ..training.loop import adapter_fingerprint
 from ..training.run_names import check_run_name
 from ..training.samples import Listing, Skipped
 from ..training.session import RunPlan, TrainingSession
@@ -79,10 +80,11 @@ def _run(session: TrainingSession, options: Options, listing: Listing) -> None:
     processes, folder = session.processes, session.plan.folder
     checkpoint = read_checkpoint(options.checkpoint)
     adapter = starting_adapter(options, checkpoint.model)
+    session.check(adapter=adapter_fingerprint(adapter.network))
     sites = training_sites(checkpoint.model, adapter)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)
-    data = _examples(options, listing, checkpoint, adapter, folder, processes)
+    data = _examples(session, options, listing, checkpoint, adapter)
     with started(session, checkpoint.model, adapter, data, sites):
         if session.trainer.step:
             _tell(processes, f"Resuming after step {session.trainer.step}.")
@@ -136,17 +138,15 @@ def _load(option: str, file: Path) -> T2IAdapter:
 
 @torch.no_grad()
 def _examples(
-    options: Options,
-    listing: Listing,
-    checkpoint: LoadedCheckpoint,
-    adapter: T2IAdapter,
-    folder: Path,
-    processes: Processes,
+    session: TrainingSession, options: Options, listing: Listing, checkpoint: LoadedCheckpoint, adapter: T2IAdapter
 ) -> CachedSet:
+    folder, processes = session.plan.folder, session.processes
     how = recipe(options, checkpoint, adapter)
     share = -(-len(listing.samples) // processes.count)
     with tqdm(total=share, desc="Preparing", unit="sample", disable=not processes.first) as bar:
-        files = prepare_cache(listing, how, folder / CACHE, processes, bar.update)
+        files = prepare_cache(
+            listing, how, folder / CACHE, processes, bar.update, lambda fingerprint: session.check(data=fingerprint)
+        )
     left_out = _report(folder, listing, files) if processes.first else 0
     data = CachedSet(files, how)
     sizes = ", ".join(f"{count} of {width}×{height}" for (height, width), count in data.sizes.items())

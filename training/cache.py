@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -154,6 +154,7 @@ def prepare_cache(
     folder: Path,
     processes: Processes,
     done: Callable[[int], None] = lambda count: None,
+    accept: Callable[[str], None] = lambda fingerprint: None,
 ) -> list[CacheFile]:
     """Make the examples that the cache lacks.
 
@@ -163,6 +164,7 @@ def prepare_cache(
         folder: Folder of the cache, shared by all processes.
         processes: The processes that share the work.
         done: Called with the number of samples done since the last call.
+        accept: Called with the fingerprint of all examples. If it raises CheckpointError, no usable file is replaced.
 
     Returns:
         The files, in the order of the samples.
@@ -172,24 +174,68 @@ def prepare_cache(
     """
     parts = [listing.samples[first : first + SAMPLES] for first in range(0, len(listing.samples), SAMPLES)]
     paths = [folder / PATTERN.replace("*", f"{number:06}") for number in range(len(parts))]
+    keys = [recipe.key(samples) for samples in parts]
     for number, (path, samples) in enumerate(zip(paths, parts, strict=True)):
         if number % processes.count == processes.index:
-            file = open_file(path)
-            if file is None or file.key != recipe.key(samples):
-                make_file(path, samples, recipe)
+            _make_missing(path, keys[number], samples, recipe)
             done(len(samples))
     processes.wait()
-    files = [open_file(path) for path in paths]
-    there = [file for file in files if file is not None]
-    if len(there) != len(files):
+    files = _current_files(folder, paths, keys)
+    try:
+        accept(recipe.fingerprint([file.content for file in files]))
+    except CheckpointError:
+        processes.wait()
+        if processes.first:
+            _remove_refused(files, paths)
+        raise
+    processes.wait()
+    if processes.first:
+        _replace_files(folder, files, paths)
+    processes.wait()
+    return [replace(file, path=path) for file, path in zip(files, paths, strict=True)]
+
+
+def _current_files(folder: Path, paths: Sequence[Path], keys: Sequence[str]) -> list[CacheFile]:
+    found = [_current(path, key) for path, key in zip(paths, keys, strict=True)]
+    there = [file for file in found if file is not None]
+    if len(there) != len(found):
         raise CheckpointError(
             str(folder),
-            f"{len(there)} of {len(files)} files of examples",
+            f"{len(there)} of {len(found)} files of examples",
             "all of them in every process",
             "Use an output folder that all machines share.",
             says="This process does not see all files of the prepared data set.",
         )
-    if processes.first:
-        for path in set(folder.glob(PATTERN)) - set(paths):  # left by a larger data set
-            path.unlink()
     return there
+
+
+def _staged(path: Path) -> Path:
+    """Return where a new file waits until the cache's file of this name may be replaced."""
+    return path.with_suffix(f".new{path.suffix}")
+
+
+def _current(path: Path, key: str) -> CacheFile | None:
+    """Return the file with a key: the cache's, or the new one that is to replace it."""
+    found = (open_file(place) for place in (path, _staged(path)))
+    return next((file for file in found if file is not None and file.key == key), None)
+
+
+def _make_missing(path: Path, key: str, samples: Sequence[Sample], recipe: Recipe) -> None:
+    if _current(path, key) is None:
+        # A usable file of other examples stays until the new ones are accepted: the run may depend on it.
+        make_file(path if open_file(path) is None else _staged(path), samples, recipe)
+
+
+def _remove_refused(files: Sequence[CacheFile], paths: Sequence[Path]) -> None:
+    for file, path in zip(files, paths, strict=True):
+        if file.path != path:
+            file.path.unlink(missing_ok=True)
+
+
+def _replace_files(folder: Path, files: Sequence[CacheFile], paths: Sequence[Path]) -> None:
+    """Put new files in place, and remove files left by a larger data set or an earlier refusal."""
+    for file, path in zip(files, paths, strict=True):
+        if file.path != path:
+            file.path.replace(path)
+    for path in set(folder.glob(PATTERN)) - set(paths):
+        path.unlink()

@@ -59,7 +59,7 @@ class Trainer:
         self.processes = processes
         self.draw = replace(settings.draw, process=processes.index, processes=processes.count)
         self.network = build(adapter.config, device="meta")
-        weights = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
+        weights = _weights(adapter)
         self.network.load_state_dict(weights, assign=True)
         self.network.to(device).train().requires_grad_(True)
         self.parameters = list(self.network.parameters())
@@ -74,7 +74,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
         self._origin = {
-            "adapter": joint_fingerprint(weights.values()),
+            "adapter": adapter_fingerprint(adapter),
             "data": data.fingerprint(),
             "denoiser": denoiser.identity,
             **settings.lasting,
@@ -194,6 +194,15 @@ class Trainer:
         for mine, theirs in zip(self.average, state["average"], strict=True):
             mine.copy_(theirs)
         self.losses = list(state["losses"])
+
+
+def adapter_fingerprint(adapter: Adapter) -> str:
+    """Return a digest of an adapter's weights in fp32, as a run's state records it."""
+    return joint_fingerprint(_weights(adapter).values())
+
+
+def _weights(adapter: Adapter) -> dict[str, Tensor]:
+    return {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
 
 
 def _check(settings: Settings, data: Examples, processes: Processes) -> None:

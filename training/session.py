@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -91,15 +92,13 @@ class TrainingSession:
             CheckpointError: Another process trains this run, the folder can't be written to, or its checkpoint is
                 damaged or belongs to another run.
         """
-        if self.processes.first:
-            self._lock.acquire()
-        try:
+        with contextlib.ExitStack() as after_an_error:
             if self.processes.first:
+                self._lock.acquire()
+                after_an_error.callback(self._lock.release)
                 begin_run(self.plan.folder, self.plan.settings.steps)
             self.check(**self.plan.settings.lasting)
-        except BaseException:
-            self._lock.release()
-            raise
+            after_an_error.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -226,3 +226,29 @@ def test_a_run_that_another_process_trains_is_refused_at_once(command, tmp_path,
     assert "Another process is training this run." in caplog.text
     assert "choose another --name" in caplog.text
     lock.release()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 4}, "seed 4"),
+        ({"size": "small"}, "another adapter"),
+        ({"resolution": 192}, "other examples"),
+        ({"data": "fewer"}, "other examples"),
+    ],
+    ids=str,
+)
+def test_a_refused_command_leaves_the_run_as_it_was(command, pictures, tmp_path, caplog, changes, message):
+    assert command(steps=1) == 0
+    before = contents(tmp_path / "runs" / "run")
+    if changes == {"data": "fewer"}:
+        changes = {"data": datasets.folder(tmp_path / "fewer", datasets.members(3))}
+    assert command(steps=2, **changes) == 1
+    assert message in caplog.text
+    assert "The run of this name began with another " in caplog.text
+    assert contents(tmp_path / "runs" / "run") == before
+    assert command(steps=2) == 0

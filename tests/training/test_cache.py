@@ -238,3 +238,24 @@ def test_shares_of_a_batch_make_the_batch(tmp_path):
         for part in ("latents", "images", "noise", "timesteps"):
             assert torch.equal(torch.cat([getattr(share, part) for share in shares]), getattr(whole, part))
         assert torch.equal(torch.cat([share.prompts["context"] for share in shares]), whole.prompts["context"])
+
+
+def test_a_refused_data_set_leaves_the_cache_as_it_was_and_an_accepted_one_replaces_it(tmp_path, few):
+    folder = datasets.folder(tmp_path / "f", datasets.members(5))
+    how = datasets.recipe()
+    prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()}
+    (folder / "003.txt").write_text("another caption")
+    (folder / "004.png").unlink()
+
+    def refuse(fingerprint):
+        raise CheckpointError("run_name", "other examples", "those that it began with")
+
+    with pytest.raises(CheckpointError, match="other examples"):
+        prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE, accept=refuse)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()} == before
+    prints = []
+    files = prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE, accept=prints.append)
+    assert prints == [CachedSet(files, how).fingerprint()]
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted(before)[:2]
+    assert open_file(files[1].path).content == files[1].content

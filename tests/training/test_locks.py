@@ -36,9 +36,7 @@ def test_the_second_of_two_is_refused_and_told_who_holds_the_run(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the holder uses a lock of POSIX")
-def test_the_lock_of_a_killed_process_is_taken_over_and_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_lock_of_a_killed_process_is_taken_over_and_logged(tmp_path, caplog):
     path = tmp_path / LOCK_FILE
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
