@@ -25,6 +25,11 @@ def run() -> int:
     package = types.ModuleType(PACKAGE)
     package.__path__ = [str(here.parent)]
     sys.modules[PACKAGE] = package
+    try:
+        importlib.import_module(f"{PACKAGE}.cli.early").check_paths(sys.argv[1:])
+    except ValueError as error:  # a PackError
+        sys.stderr.write(f"{error}\n")
+        return 1
     status: int = importlib.import_module(f"{PACKAGE}.cli.main").main(sys.argv[1:])
     return status
 

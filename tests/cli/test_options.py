@@ -31,6 +31,17 @@ def test_the_options_are_explained_without_comfyui():
     assert "accelerate launch" in answer.stdout
 
 
+def test_a_data_set_that_does_not_exist_is_told_before_torch_loads(tmp_path):
+    (tmp_path / "s-0.tar").touch()
+    words = [sys.executable, "-X", "importtime", str(ROOT / "cli"), "train", "--checkpoint", "a", "--steps", "3"]
+    words += ["--data", str(tmp_path), str(tmp_path / "s-{0..1}.tar"), "--name", "x"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert f"The data set {tmp_path / 's-1.tar'} does not exist." in answer.stderr
+    assert "--data, " in answer.stderr
+    assert " torch" not in answer.stderr
+
+
 def test_every_option_has_help(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])

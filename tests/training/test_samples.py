@@ -8,8 +8,9 @@ import tarfile
 
 import pytest
 from t2i_adapter_pack.training.errors import TrainingError
+from t2i_adapter_pack.training.patterns import expand
 from t2i_adapter_pack.training.samples import Sample, SampleError, list_folder
-from t2i_adapter_pack.training.shards import expand, list_data, list_shard
+from t2i_adapter_pack.training.shards import list_data, list_shard
 
 from . import datasets
 
