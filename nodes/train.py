@@ -37,39 +37,39 @@ class CreateT2IAdapter(io.ComfyNode):
             node_id="CreateT2IAdapter",
             display_name="Create T2I-Adapter",
             category=_CATEGORY,
-            description="Make a new adapter that fits a MODEL of SD1.x, SD2.x or SDXL. It has learned nothing yet: "
-            "connect it to Train T2I-Adapter.",
+            description="Make a new, untrained adapter that fits a MODEL of SD1.x, SD2.x or SDXL. Connect it to "
+            "Train T2I-Adapter.",
             search_aliases=["new adapter", "empty adapter", "train adapter", "initialise adapter"],
             inputs=[
-                io.Model.Input("model", tooltip="The diffusion model to train for: it decides widths and places."),
+                io.Model.Input("model", tooltip="The diffusion model to train for; the adapter gets its channels."),
                 io.Combo.Input(
                     "size",
                     options=[row.name for row in SIZES],
                     default="base",
-                    tooltip="base (default): the paper's 77 million weights. small: 18 million, tiny: 5 million, "
-                    "quicker to train and smaller on the disk, and pictures follow a little less closely.",
+                    tooltip="base (default): the paper's 77 million weights. small (18 million) and tiny (5 million) "
+                    "train faster, save smaller files, and make pictures follow a little less closely.",
                 ),
                 io.Combo.Input(
                     "image_channels",
                     options=[str(count) for count in IMAGE_CHANNELS],
                     default="3",
-                    tooltip="3 (default) for coloured condition images, 1 for lines and other gray ones, whose colours "
-                    "it then does not see.",
+                    tooltip="3 (default) for coloured condition images, 1 for lines and other gray ones; with 1 the "
+                    "adapter does not see colours.",
                 ),
                 io.Combo.Input(
                     "kind",
                     options=list(TRAINED_CONDITIONS),
                     default="sketch",
-                    tooltip="What the condition images show, default sketch. Written into the saved file, so that "
-                    "loaders and T2I Annotate for Adapter know. Changes nothing in the training.",
+                    tooltip="What the condition images show, default sketch. Stored in the saved file for loaders and "
+                    "T2I Annotate for Adapter. Does not affect training.",
                 ),
-                seed_input("Which random weights it begins with, default 0. Hardly matters for the pictures."),
+                seed_input("Seed of the initial weights, default 0. Hardly affects the pictures."),
                 T2IAdapterSocket.Input(
                     "start_from",
                     optional=True,
-                    tooltip="An adapter of the same size whose weights the new one begins with, instead of random "
-                    "ones. From one for a like condition (a sketch for a segmentation) training takes fewer steps. "
-                    "Its image_channels may differ.",
+                    tooltip="An adapter of the same size whose weights the new one starts with, instead of random "
+                    "ones. With one for a similar condition, training takes fewer steps. Its image_channels "
+                    "may differ.",
                 ),
             ],
             outputs=[T2IAdapterSocket.Output("adapter", tooltip="The new adapter, for Train T2I-Adapter.")],
@@ -110,7 +110,7 @@ class TrainT2IAdapter(io.ComfyNode):
             display_name="Train T2I-Adapter",
             category=_CATEGORY,
             description="Train an adapter on pictures, their condition images and prompts; the diffusion model stays "
-            "as it is. A run that was cancelled or crashed goes on where it stopped when it is queued again.",
+            "unchanged. Queue a cancelled or crashed run again to resume it where it stopped.",
             search_aliases=["train controlnet", "finetune adapter", "teach sketch", "training", "resume training"],
             inputs=training_inputs(),
             outputs=[
