@@ -72,7 +72,7 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
 
 def preset_named(name: str, adapter: T2IAdapter) -> Preset | None:
     """Return the preset that adapters of this family were trained with; None if unknown."""
-    about = adapter.about
-    wanted = (about.condition.name if about.condition else "") if name == AUTO_ANNOTATOR else name
+    info = adapter.info
+    wanted = (info.condition.name if info.condition else "") if name == AUTO_ANNOTATOR else name
     rows = [row for row in (*PRESETS, *_MORE) if row.condition == wanted]
-    return next((row for family in (about.family or "", "") for row in rows if row.family == family), None)
+    return next((row for family in (info.family or "", "") for row in rows if row.family == family), None)

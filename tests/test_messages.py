@@ -52,7 +52,6 @@ NODES_NAMED = (
     "adapter_models/features.py",
     "adapter_models/stack.py",
     "annotators",
-    "training",
 )
 
 

@@ -50,7 +50,7 @@ class Recipe:
         latents: Picture (1, 3, H, W) in [0, 1] -> latents (1, C, h, w) at the denoiser's scale.
         prompt: (caption, latents) -> one row of each prompt tensor.
         annotate: Picture -> condition image (1, 3, H, W), for samples without a map.
-        about: JSON values that determine the results of these functions.
+        info: JSON values that determine the results of these functions.
         wording: How captions become prompts.
     """
 
@@ -60,7 +60,7 @@ class Recipe:
     latents: Callable[[Tensor], Tensor]
     prompt: Callable[[str, Tensor], Prompts]
     annotate: Callable[[Tensor], Tensor]
-    about: Mapping[str, Any]
+    info: Mapping[str, Any]
     wording: Wording = AS_WRITTEN
 
     def key(self, samples: Sequence[Sample]) -> str:
@@ -70,7 +70,7 @@ class Recipe:
 
     @property
     def _all(self) -> list[Any]:
-        return [dict(self.about), self.sizes, self.channels, self.bgr]
+        return [dict(self.info), self.sizes, self.channels, self.bgr]
 
     # Excludes the wording: captions that it leaves unchanged give equal examples.
     def fingerprint(self, contents: Sequence[str]) -> str:

@@ -89,9 +89,9 @@ def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Ten
     return row
 
 
-def _tensor(file: BinaryIO, header: Header, about: Mapping[str, Any]) -> Tensor:
-    dtype, shape = _DTYPES[about["dtype"]], [int(side) for side in about["shape"]]
-    first, last = (int(place) for place in about["data_offsets"])
+def _tensor(file: BinaryIO, header: Header, entry: Mapping[str, Any]) -> Tensor:
+    dtype, shape = _DTYPES[entry["dtype"]], [int(side) for side in entry["shape"]]
+    first, last = (int(place) for place in entry["data_offsets"])
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=1) < 1 or first < 0 or last - first != size:
         raise ValueError(f"a tensor of {size} bytes from {first} to {last}")

@@ -1,4 +1,4 @@
-"""One training run, from its folder to the trained adapter; the node and the command both drive this."""
+"""One training run, from its folder to the trained adapter: the object that every front drives."""
 
 from __future__ import annotations
 

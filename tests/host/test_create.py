@@ -45,7 +45,7 @@ def test_the_kinds_are_those_that_files_can_name(sd):
     from t2i_adapter_pack.nodes.training.adapter_files import TRAINED_CONDITIONS
 
     for kind in TRAINED_CONDITIONS:
-        condition = create(sd, kind=kind).about.condition
+        condition = create(sd, kind=kind).info.condition
         assert (condition.name if condition else "other") == kind
 
 
