@@ -1,1 +1,1 @@
-"""The command that trains T2I-Adapters on data sets that outgrow a graph; `cli/__main__.py` runs it."""
+"""The command that trains T2I-Adapters on large data sets; `cli/__main__.py` runs it."""

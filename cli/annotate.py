@@ -1,4 +1,4 @@
-"""Condition images for pictures that have none: the annotators of the nodes, without a graph."""
+"""Make condition images for pictures without one, with the nodes' annotators."""
 
 from __future__ import annotations
 
@@ -16,47 +16,54 @@ from ..nodes.annotation.pictures import to_planes
 from ..nodes.annotation.presets import PRESETS, Preset, weightless
 from ..nodes.annotation.weight_files import AUTO as FOUND
 from ..training.errors import TrainingError
-from .options import AUTO
+from .options import AUTO_ANNOTATOR
 
-NODE = "trainer"
-# Beside those that the published adapters were trained with.
-MORE = (
+_OWNER = "train"
+# Annotators besides those that the published adapters were trained with.
+_MORE = (
     Preset("clean-sketch", "", "T2I Clean Sketch", 0, weightless(clean_sketch)),
     Preset("soft-edge", "", "T2I Soft Edge, threshold 0.5", 0, lambda job, _: draw_lines(job, SOFT_EDGE, 0.5)),
 )
 
 
 def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Tensor], Tensor]:
-    """Return what draws condition images.
+    """Return a function that makes condition images.
 
     Args:
-        name: A condition, or a name of :data:`MORE`; ``auto`` for that of the adapter.
-        file: Its weights, or None to look where they usually are.
-        adapter: What it draws for.
+        name: A condition, or a name of :data:`_MORE`; ``auto`` for the adapter's condition.
+        file: The annotator's weights; None to look in models/annotators.
+        adapter: The adapter to train.
 
     Returns:
-        From a picture (1, 3, H, W) in [0, 1] to its condition image, which raises an AnnotatorError where weights are
-        missing, and a TrainingError where nobody knows what to draw.
+        Picture (1, 3, H, W) in [0, 1] -> its condition image. Raises AnnotatorError if weights are missing, and
+        TrainingError if no annotator is known for the condition.
 
     Raises:
-        TrainingError: There is no such file.
+        TrainingError: The file does not exist.
     """
     if file is not None and not file.is_file():
-        raise TrainingError("annotator_file", f"{file}, which is no file", "a file of weights", "Correct the path.")
+        raise TrainingError(
+            "annotator_file",
+            f"{file}, which is no file",
+            "a file of weights",
+            "Correct the path.",
+            says=f"The annotator's weights {file} do not exist.",
+        )
     preset = preset_named(name, adapter)
-    # Networks live as long as somebody holds this.
-    owner = NETWORKS.owner(NODE)
+    # Networks stay loaded while this object lives.
+    owner = NETWORKS.owner(_OWNER)
 
     def annotate(picture: Tensor, _: object = owner) -> Tensor:
         if preset is None:
             raise TrainingError(
                 "condition",
-                "pictures without a condition map, and no condition that an annotator is known for",
+                "pictures without a condition map, and no condition with a known annotator",
                 "a map for each picture, or an annotator",
-                "Put maps beside the pictures (cat.cond.png), or name --condition or --annotator.",
+                "Put maps beside the pictures (cat.cond.png), or give --condition or --annotator.",
+                says="Some pictures have no condition map, and no annotator is chosen.",
             )
         image = picture.movedim(1, -1)
-        job = AnnotationJob(NODE, preset.means, image, preset.resolution, FOUND if file is None else file.name, file)
+        job = AnnotationJob(_OWNER, preset.means, image, preset.resolution, FOUND if file is None else file.name, file)
         drawn: Tensor = to_planes(preset.make(job, False)[0])
         return drawn
 
@@ -64,8 +71,8 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
 
 
 def preset_named(name: str, adapter: T2IAdapter) -> Preset | None:
-    """Return how pictures are annotated, as adapters of this family were trained; None where nobody knows."""
+    """Return the preset that adapters of this family were trained with; None if unknown."""
     info = adapter.info
-    wanted = (info.condition.name if info.condition else "") if name == AUTO else name
-    rows = [row for row in (*PRESETS, *MORE) if row.condition == wanted]
+    wanted = (info.condition.name if info.condition else "") if name == AUTO_ANNOTATOR else name
+    rows = [row for row in (*PRESETS, *_MORE) if row.condition == wanted]
     return next((row for family in (info.family or "", "") for row in rows if row.family == family), None)

@@ -1,4 +1,4 @@
-"""Find ComfyUI and make it a library of this process. Everything else of it is behind ``nodes/host/``."""
+"""Find ComfyUI and make it importable; everything else that uses it is in ``nodes/host/``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from ..training.errors import TrainingError
 
 LANDMARKS = ("comfy/sd.py", "folder_paths.py", "main.py")
-# The variable that `accelerate launch --cpu` sets.
+# Variable set by `accelerate launch --cpu`.
 USE_CPU = "ACCELERATE_USE_CPU"
 
 
@@ -19,12 +19,12 @@ def find(named: str | None, environ: Mapping[str, str], pack: Path) -> Path:
     """Return ComfyUI's folder.
 
     Args:
-        named: What the user said; else the variable COMFYUI_PATH counts, else where the pack lies.
+        named: The user's choice; if None, COMFYUI_PATH, else the ComfyUI that the pack is installed in.
         environ: Environment variables.
         pack: The pack's folder.
 
     Raises:
-        TrainingError: No ComfyUI there.
+        TrainingError: ComfyUI is not there.
     """
     chosen = named or environ.get("COMFYUI_PATH")
     folder = Path(chosen).expanduser().absolute() if chosen else pack.parent.parent
@@ -33,13 +33,14 @@ def find(named: str | None, environ: Mapping[str, str], pack: Path) -> Path:
             "comfyui",
             str(folder) if chosen else f"the pack in {pack.parent}, which is no custom_nodes folder of a ComfyUI",
             "ComfyUI's folder, the one with main.py",
-            "Name it with --comfyui or the variable COMFYUI_PATH.",
+            "Give it with --comfyui or the variable COMFYUI_PATH.",
+            says="ComfyUI was not found.",
         )
     return folder
 
 
 def wants_cpu(asked: bool, environ: Mapping[str, str]) -> bool:
-    """Tell whether to compute on the CPU: because the user says so, or because there is nothing else."""
+    """Return whether to compute on the CPU, by the user's choice or because there is no GPU."""
     if asked or environ.get(USE_CPU, "").lower() in ("1", "true", "yes"):
         return True
     gpus = (torch.cuda, torch.xpu, torch.backends.mps)
@@ -47,7 +48,7 @@ def wants_cpu(asked: bool, environ: Mapping[str, str]) -> bool:
 
 
 def use(folder: Path, cpu: bool) -> None:
-    """Make ComfyUI importable, and choose its device before it looks for one.
+    """Make ComfyUI importable, and set its device before it detects one.
 
     Args:
         folder: ComfyUI's folder.

@@ -1,4 +1,4 @@
-"""How a checkpoint makes examples: latents by its VAE, prompts by its text encoder, condition images by annotators."""
+"""Encode samples with a checkpoint: pictures with its VAE, captions with its text encoder."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ..common.containers import UNREADABLE
 from ..nodes import host
 from ..nodes.training.frozen_denoiser import prompt_rows
 from ..training.buckets import bucket_sizes
-from ..training.cache import AS_WRITTEN, Recipe, Wording
 from ..training.errors import TrainingError
 from ..training.loss import Prompts
+from ..training.recipe import AS_WRITTEN, Recipe, Wording
 from .annotate import annotator, preset_named
 from .options import Options
 
-FOLDER = "checkpoints"
+_FOLDER = "checkpoints"
 LITERAL = Wording("literal", host.literal_prompt)
-# Enough of a file's beginning and end to tell it from others without reading gigabytes.
-SAMPLE = 1 << 20
+# Bytes at both ends of a file that its digest covers; reading all of it would take long.
+_DIGESTED = 1 << 20
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class LoadedCheckpoint:
     """A loaded checkpoint.
 
     Attributes:
-        path: Its file.
+        path: The file.
         model: The MODEL.
         clip: The text encoder.
         vae: The VAE.
@@ -45,14 +45,23 @@ class Checkpoint:
     vae: Any
 
     def latents(self, picture: Tensor) -> Tensor:
-        """Encode a picture (1, 3, H, W) in [0, 1] as latents (1, C, h, w), as the denoiser was trained on."""
+        """Encode a picture (1, 3, H, W) in [0, 1] as latents (1, C, h, w), at the denoiser's scale."""
         scaled: Tensor = self.model.model.process_latent_in(self.vae.encode(picture.movedim(1, -1)))
         return scaled
 
     def prompt(self, caption: str, latents: Tensor) -> Prompts:
-        """Encode a caption as one row of what the denoiser is called with."""
+        """Encode a caption as one row of the denoiser's prompt arguments."""
         conditioning = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(caption))
-        rows: Prompts = prompt_rows(self.model, conditioning, latents)
+        try:
+            rows: Prompts = prompt_rows(self.model, conditioning, latents)
+        except TrainingError as error:
+            raise TrainingError(
+                f"checkpoint, {self.path}",
+                error.got,
+                "a text encoder that fits the UNet",
+                "Use another checkpoint.",
+                says="The checkpoint's text encoder does not fit its UNet.",
+            ) from error
         return rows
 
 
@@ -63,52 +72,61 @@ def find_checkpoint(name: str) -> Path:
         name: A path, or a name in ComfyUI's folder of checkpoints.
 
     Raises:
-        TrainingError: There is none.
+        TrainingError: There is no such file.
     """
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    known = host.model_files((FOLDER,))
+    known = host.model_files((_FOLDER,))
     if name not in known:
         raise TrainingError(
             "checkpoint",
             f"'{name}', which is no file",
             "a checkpoint file",
-            f"There are: {', '.join(known) or 'none'}.",
+            f"ComfyUI's folder has: {', '.join(known) or 'none'}.",
+            says=f"The checkpoint '{name}' does not exist.",
         )
     return Path(known[name])
 
 
-def load_checkpoint(name: str) -> Checkpoint:
+def read_checkpoint(name: str) -> LoadedCheckpoint:
     """Load a checkpoint.
 
     Args:
         name: See :func:`find_checkpoint`.
 
     Raises:
-        TrainingError: It is damaged, of an unknown kind, or without text encoder or VAE.
+        TrainingError: The file is damaged, not a checkpoint, or lacks the UNet, the text encoder or the VAE.
     """
     path = find_checkpoint(name)
     try:
         parts = host.load_model_clip_vae(path)
     except (*UNREADABLE, SafetensorError) as error:
         raise TrainingError(
-            f"checkpoint, {path}", f"a file that can't be loaded ({error})", "a checkpoint", "Use another file."
+            f"checkpoint, {path}",
+            f"a file that can't be loaded ({error})",
+            "a checkpoint",
+            "Use another file.",
+            says=f"The file {path.name} is damaged or not a checkpoint.",
         ) from error
     if any(part is None for part in parts):
         raise TrainingError(
-            f"checkpoint, {path}", "parts missing", "UNet, text encoder and VAE in one file", "Use a whole checkpoint."
+            f"checkpoint, {path}",
+            "parts missing",
+            "UNet, text encoder and VAE in one file",
+            "Use a complete checkpoint.",
+            says=f"The file {path.name} is only a part of a checkpoint.",
         )
-    return Checkpoint(path, *parts)
+    return LoadedCheckpoint(path, *parts)
 
 
-def recipe(options: Options, checkpoint: Checkpoint, adapter: T2IAdapter) -> Recipe:
-    """Return how samples become examples.
+def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) -> Recipe:
+    """Return the recipe that turns samples into examples.
 
     Args:
-        options: What the user asks for.
-        checkpoint: What encodes.
-        adapter: What they are for.
+        options: The user's choices.
+        checkpoint: The checkpoint that encodes.
+        adapter: The adapter to train.
     """
     annotate: Callable[[Tensor], Tensor] = annotator(options.annotator, options.annotator_file, adapter)
     preset = preset_named(options.annotator, adapter)
@@ -127,11 +145,11 @@ def recipe(options: Options, checkpoint: Checkpoint, adapter: T2IAdapter) -> Rec
 
 
 def file_digest(path: Path) -> str:
-    """Return a short text that differs for other files, wherever they lie, without reading all of a large one."""
+    """Return a digest of a file's size and of its two ends, independent of its path."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        digest = hashlib.blake2b(file.read(SAMPLE), digest_size=16)
-        file.seek(max(0, size - SAMPLE))
-        digest.update(file.read(SAMPLE))
+        digest = hashlib.blake2b(file.read(_DIGESTED), digest_size=16)
+        file.seek(max(0, size - _DIGESTED))
+        digest.update(file.read(_DIGESTED))
     digest.update(str(size).encode())
     return digest.hexdigest()

@@ -12,11 +12,12 @@ from ..adapter_models.errors import AdapterError
 from ..annotators.errors import AnnotatorError
 from ..training.distributed import join
 from . import comfyui
+from .messages import in_options
 from .options import parse
 
-PACK = Path(__file__).absolute().parents[1]
-logger = logging.getLogger(__name__)
-# As shells report a program that Ctrl-C has ended.
+_PACK = Path(__file__).absolute().parents[1]
+_log = logging.getLogger(__name__)
+# The status that shells report for a program ended by Ctrl-C.
 INTERRUPTED = 130
 
 
@@ -24,43 +25,43 @@ def main(arguments: Sequence[str]) -> int:
     """Run one of the commands.
 
     Args:
-        arguments: All after the program's name.
+        arguments: The words after the program's name.
 
     Returns:
-        0 when the adapter is finished, 1 after an error that is told, 130 when the user has stopped it.
+        0 when the adapter is finished, 1 after an error that is logged, 130 when the user has stopped the run.
     """
     parser = argparse.ArgumentParser(prog="cli", description="Commands of the T2I-Adapter pack.")
-    parser.add_argument("command", choices=COMMANDS, help="train: train an adapter; --help after it lists its options")
+    parser.add_argument("command", choices=COMMANDS, help="train: train an adapter; train --help lists its options")
     return COMMANDS[parser.parse_args(arguments[:1]).command](arguments[1:])
 
 
-def train(arguments: Sequence[str]) -> int:
-    """Train as the arguments say; see :func:`main` for what is returned."""
+def train_command(arguments: Sequence[str]) -> int:
+    """Train as the arguments say; see :func:`main` for the status."""
     options = parse(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger(__name__.rpartition(".")[0]).setLevel(logging.INFO)
     try:
         cpu = comfyui.wants_cpu(options.cpu, os.environ)
-        folder = comfyui.find(options.comfyui, os.environ, PACK)
-        # First: it chooses the GPU of this process, which ComfyUI then takes for its own.
+        folder = comfyui.find(options.comfyui, os.environ, _PACK)
+        # Before ComfyUI: this chooses the GPU of the process, which ComfyUI then uses.
         processes = join(cpu)
         comfyui.use(folder, cpu)
         # Not before: it imports ComfyUI.
         from . import run
 
         try:
-            run.train(options, processes)
+            run.train_run(options, processes)
         except run.StoppedError as stopped:
-            logger.info("%s. The same command goes on from there.", stopped)
+            _log.info("%s. Repeat the command to resume.", stopped)
             return INTERRUPTED
         processes.leave()
     except (AdapterError, AnnotatorError) as error:
-        logger.error("%s", error)
+        _log.error("%s", in_options(error))
         return 1
     except KeyboardInterrupt:
-        logger.error("Interrupted. The same command goes on from what is done.")
+        _log.error("Interrupted. Repeat the command to continue with what is done.")
         return INTERRUPTED
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train_command}

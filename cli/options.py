@@ -1,237 +1,210 @@
-"""The command's options."""
+"""The options of the train command."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 from ..adapter_models.conditions import IMAGE_CONDITIONS
 from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
 from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
-from ..training.timesteps import TIME_SAMPLINGS
+from ..training.timesteps import TIMESTEP_SAMPLINGS
+from .option_rows import Option, add_options, flag
 
-AUTO = "auto"
-# Beside those that the published adapters were trained with, which have the names of their conditions.
+AUTO_ANNOTATOR = "auto"
+# Annotators besides those that the published adapters were trained with, which are named after their conditions.
 MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
-EXAMPLE = """example:
+# Headings of the help.
+_DATA, _ADAPTER, _TRAINING = "training data", "adapter", "training"
+_RANDOMNESS, _OUTPUT = "randomness", "output"
+_EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli train --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
-several GPUs: the same after `accelerate launch --multi_gpu --num_processes 4`, with cli/__main__.py for cli.
-The same command again goes on where it stopped. More in docs/training.md of the pack's repository."""
+several GPUs: put `accelerate launch --multi_gpu --num_processes 4` in place of python, and cli/__main__.py for cli.
+To resume an interrupted run, repeat its command. More in docs/training.md of the pack's repository."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user asks for; see :func:`parse` for each."""
+    """What the user chooses; each field is an option of the command."""
 
-    checkpoint: str
-    data: tuple[str, ...]
-    condition: str | None
-    annotator: str
-    annotator_file: Path | None
-    adapter: Path | None
-    start_from: Path | None
-    size: str
-    image_channels: int
-    resolution: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    timesteps: str
-    prompt_dropout: float
-    condition_dropout: float
-    ema: float
-    gradient_accumulation: int
-    precision: str
-    gradient_checkpointing: bool
-    seed: int
-    name: str
-    output: Path | None
-    save_every: int
-    format: str
-    dtype: str
-    comfyui: str | None
-    cpu: bool
-    prompt_weights: bool = False
+    checkpoint: Annotated[str, Option(_DATA, "diffusion model: a file, or a name in ComfyUI's models/checkpoints")]
+    data: Annotated[
+        tuple[str, ...],
+        Option(
+            _DATA,
+            "folders of pictures, folders of tar shards, or shards such as 'shards/{000..123}.tar'. A picture cat.png "
+            "has its caption in cat.txt, cat.caption or cat.json, and may have a condition map conditions/cat.png or "
+            "cat.cond.png",
+            metavar="PATH",
+        ),
+    ]
+    condition: Annotated[
+        str | None,
+        Option(
+            _DATA,
+            "what the condition maps show; stored in the adapter's file, and selects the annotator",
+            choices=IMAGE_CONDITIONS,
+        ),
+    ] = None
+    annotator: Annotated[
+        str,
+        Option(
+            _DATA,
+            "annotator for pictures without a map; canny, color, recolor and clean-sketch (for drawings) need no "
+            "weights. auto (default): the one that published adapters of the condition were trained with",
+            choices=(AUTO_ANNOTATOR, *IMAGE_CONDITIONS, *MORE_ANNOTATORS),
+        ),
+    ] = AUTO_ANNOTATOR
+    annotator_file: Annotated[
+        Path | None, Option(_DATA, "weights of the annotator; default: the matching file in models/annotators")
+    ] = None
+    prompt_weights: Annotated[
+        bool,
+        Option(
+            _DATA,
+            "read captions in the syntax of CLIP Text Encode: (word:1.2) weights a word, \\( is a parenthesis, "
+            "embedding:name loads an embedding; default: captions are literal text",
+        ),
+    ] = False
+    resolution: Annotated[
+        int,
+        Option(
+            _DATA,
+            "crop pictures to about the area of a square with this side, in multiples of 64; default 512; use 1024 for "
+            "SDXL",
+        ),
+    ] = 512
+    adapter: Annotated[Path | None, Option(_ADAPTER, "adapter file to train further; default: a new adapter")] = None
+    start_from: Annotated[
+        Path | None,
+        Option(
+            _ADAPTER,
+            "adapter file of the same size whose weights the new adapter starts with; its image channels may differ",
+        ),
+    ] = None
+    size: Annotated[
+        str,
+        Option(
+            _ADAPTER,
+            "size of a new adapter: base (default, 77 million weights), small (18) or tiny (5)",
+            choices=tuple(row.name for row in SIZES),
+        ),
+    ] = SIZES[0].name
+    image_channels: Annotated[
+        int,
+        Option(
+            _ADAPTER,
+            "image channels of a new adapter: 3 (default) for colours, 1 for lines and other gray maps",
+            choices=IMAGE_CHANNELS,
+        ),
+    ] = IMAGE_CHANNELS[0]
+    steps: Annotated[
+        int, Option(_TRAINING, "total steps; default 10000; a finished run can be continued with more")
+    ] = 10000
+    batch_size: Annotated[
+        int, Option(_TRAINING, "pictures per batch in each process; default 4; larger batches need more memory")
+    ] = 4
+    gradient_accumulation: Annotated[
+        int,
+        Option(
+            _TRAINING,
+            "batches per step; default 1; 4 acts like a batch size four times as large, in the memory of one batch",
+            metavar="BATCHES",
+        ),
+    ] = 1
+    learning_rate: Annotated[float, Option(_TRAINING, "default 1e-5, as in the paper")] = 1e-5
+    precision: Annotated[
+        str,
+        Option(
+            _TRAINING,
+            "precision that the adapter computes in; fp32 (default) is the safest, bf16 is faster on newer GPUs, fp16 "
+            "on older ones",
+            choices=tuple(row.name for row in PRECISIONS),
+        ),
+    ] = PRECISIONS[0].name
+    gradient_checkpointing: Annotated[
+        bool, Option(_TRAINING, "use much less memory and a third more time, for the same result")
+    ] = False
+    ema: Annotated[
+        float, Option(_TRAINING, "decay of a moving average of the weights, which becomes the result; default 0, off")
+    ] = 0.0
+    timesteps: Annotated[
+        str,
+        Option(
+            _RANDOMNESS,
+            "timesteps to train on: cubic (default, as in the paper), uniform for fine lines, late for colours",
+            choices=tuple(row.name for row in TIMESTEP_SAMPLINGS),
+        ),
+    ] = TIMESTEP_SAMPLINGS[0].name
+    prompt_dropout: Annotated[
+        float, Option(_RANDOMNESS, "fraction of pictures trained without their prompt; default 0")
+    ] = 0.0
+    condition_dropout: Annotated[
+        float, Option(_RANDOMNESS, "fraction of pictures trained with a black map; default 0")
+    ] = 0.0
+    seed: Annotated[int, Option(_RANDOMNESS, "seed of the noise, the order and all random choices; default 0")] = 0
+    name: Annotated[str, Option(_OUTPUT, "name of the adapter and of the run's folder; default my_adapter")] = (
+        "my_adapter"
+    )
+    output: Annotated[
+        Path | None, Option(_OUTPUT, "folder for the run's folder; default: t2i_adapters in ComfyUI's output folder")
+    ] = None
+    save_every: Annotated[
+        int,
+        Option(_OUTPUT, "steps between checkpoints; default 500; 0 saves only at the end", metavar="STEPS", least=0),
+    ] = 500
+    format: Annotated[
+        str,
+        Option(
+            _OUTPUT,
+            "format of the finished adapter: original (default), one file that every program reads, or a diffusers "
+            "folder",
+            choices=tuple(row.name for row in FILE_LAYOUTS),
+        ),
+    ] = FILE_LAYOUTS[0].name
+    dtype: Annotated[
+        str, Option(_OUTPUT, "precision of the finished adapter's file; default fp32", choices=tuple(FILE_DTYPES))
+    ] = next(iter(FILE_DTYPES))
+    comfyui: Annotated[
+        str | None,
+        Option(_OUTPUT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in"),
+    ] = None
+    cpu: Annotated[bool, Option(_OUTPUT, "compute on the CPU even if there is a GPU")] = False
 
     def settings(self, processes: int) -> Settings:
-        """Return how the adapter is trained.
+        """Return the training settings.
 
         Args:
-            processes: How many there are; each has a batch of its own.
+            processes: Number of processes; each has a batch of its own.
         """
-        return Settings(
-            self.steps,
-            self.batch_size * processes,
-            self.learning_rate,
-            self.timesteps,
-            self.prompt_dropout,
-            self.condition_dropout,
-            self.ema,
-            self.gradient_accumulation,
-            self.precision,
-            self.seed,
-            gradient_checkpointing=self.gradient_checkpointing,
-        )
+        own = {field.name: getattr(self, field.name) for field in fields(Settings) if hasattr(self, field.name)}
+        return Settings(**{**own, "batch_size": self.batch_size * processes})
+
+
+# Options by the names of their fields, which are also the libraries' parameters.
+FLAGS = {field.name: flag(field.name) for field in fields(Options)}
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line.
 
     Args:
-        arguments: All after the program's name.
+        arguments: The words after ``train``.
 
     Returns:
-        The options; the process ends with a message where they are wrong, and after ``--help``.
+        The options; ends the process with a message if they are wrong, and after ``--help``.
     """
     parser = argparse.ArgumentParser(
         prog="cli train",
         description="Train a T2I-Adapter for a checkpoint of SD1.x, SD2.x or SDXL.",
-        epilog=EXAMPLE,
+        epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for add in (_add_data, _add_adapter, _add_schedule, _add_chances, _add_files):
-        add(parser)
+    add_options(parser, Options)
     values = vars(parser.parse_args(list(arguments)))
     return Options(**{**values, "data": tuple(values["data"])})
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to learn from")
-    group.add_argument(
-        "--checkpoint", required=True, help="the diffusion model: a file, or a name in ComfyUI's models/checkpoints"
-    )
-    group.add_argument(
-        "--data",
-        required=True,
-        nargs="+",
-        metavar="PLACE",
-        help="folders of pictures or of tar shards, or shards such as 'shards/{000..123}.tar'; beside cat.png a "
-        "caption cat.txt, cat.caption or cat.json, and perhaps a condition map conditions/cat.png or cat.cond.png",
-    )
-    group.add_argument(
-        "--condition",
-        choices=IMAGE_CONDITIONS,
-        help="what the condition maps show; written into the adapter's file, and decides the annotator",
-    )
-    group.add_argument(
-        "--annotator",
-        default=AUTO,
-        choices=(AUTO, *IMAGE_CONDITIONS, *MORE_ANNOTATORS),
-        help="what draws maps for pictures without one; canny, color, recolor and clean-sketch (drawings) need no "
-        "weights. auto (default): what published adapters of the condition were trained with",
-    )
-    group.add_argument(
-        "--annotator-file", type=Path, help="its weights; default: the file in models/annotators that fits"
-    )
-    group.add_argument(
-        "--prompt-weights",
-        action="store_true",
-        help="read captions as CLIP Text Encode reads prompts: (word:1.2) weighs, \\( is a parenthesis, embedding:name "
-        "is a file; default: captions are literal text",
-    )
-    group.add_argument(
-        "--resolution",
-        type=int,
-        default=512,
-        help="pictures are cropped to sizes of about the area of this square, in multiples of 64; default 512, take "
-        "1024 for SDXL",
-    )
-
-
-def _add_adapter(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to train")
-    group.add_argument("--adapter", type=Path, help="an adapter file to train further; default: a new adapter")
-    group.add_argument(
-        "--start-from",
-        type=Path,
-        help="an adapter file of the same size whose weights a new adapter begins with; its channels may differ",
-    )
-    group.add_argument(
-        "--size",
-        default=SIZES[0].name,
-        choices=[row.name for row in SIZES],
-        help="of a new adapter: base (default, 77 million weights), small (18) or tiny (5)",
-    )
-    group.add_argument(
-        "--image-channels",
-        type=int,
-        default=IMAGE_CHANNELS[0],
-        choices=IMAGE_CHANNELS,
-        help="of a new adapter: 3 (default) for colours, 1 for lines and other gray maps",
-    )
-
-
-def _add_schedule(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how to train")
-    group.add_argument("--steps", type=int, default=10000, help="in all; default 10000; may be raised later")
-    group.add_argument(
-        "--batch-size", type=int, default=4, help="pictures at a time in each process; default 4; more needs memory"
-    )
-    group.add_argument(
-        "--gradient-accumulation",
-        type=int,
-        default=1,
-        metavar="BATCHES",
-        help="batches in a step; default 1; 4 acts like four times the batch size in the memory of one",
-    )
-    group.add_argument("--learning-rate", type=float, default=1e-5, help="default 1e-5, as in the paper")
-    group.add_argument(
-        "--precision",
-        default=PRECISIONS[0].name,
-        choices=[row.name for row in PRECISIONS],
-        help="what the adapter computes in; fp32 (default) is the surest, bf16 quicker on newer GPUs, fp16 on older",
-    )
-    group.add_argument(
-        "--gradient-checkpointing",
-        action="store_true",
-        help="needs much less memory and a third more time, for the same result",
-    )
-    group.add_argument(
-        "--ema", type=float, default=0.0, help="decay of a moving average, which is then the result; default 0, off"
-    )
-
-
-def _add_chances(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what chance decides")
-    group.add_argument(
-        "--timesteps",
-        default=TIME_SAMPLINGS[0].name,
-        choices=[row.name for row in TIME_SAMPLINGS],
-        help="where in the noise it learns: cubic (default, as in the paper), uniform for fine lines, late for colours",
-    )
-    group.add_argument(
-        "--prompt-dropout", type=float, default=0.0, help="part of the pictures learned without prompt; default 0"
-    )
-    group.add_argument(
-        "--condition-dropout", type=float, default=0.0, help="part of the pictures with a black map; default 0"
-    )
-    group.add_argument("--seed", type=int, default=0, help="decides noise, order and chances; default 0")
-
-
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to write")
-    group.add_argument("--name", default="my_adapter", help="of the run's folder and the adapter; default my_adapter")
-    group.add_argument(
-        "--output", type=Path, help="folder of the run's folder; default: t2i_adapters in ComfyUI's output folder"
-    )
-    group.add_argument(
-        "--save-every", type=int, default=500, metavar="STEPS", help="steps between checkpoints; default 500"
-    )
-    group.add_argument(
-        "--format",
-        default=FILE_LAYOUTS[0].name,
-        choices=[row.name for row in FILE_LAYOUTS],
-        help="of the finished adapter: original (default), one file that every program takes, or a diffusers folder",
-    )
-    group.add_argument(
-        "--dtype",
-        default=next(iter(FILE_DTYPES)),
-        choices=tuple(FILE_DTYPES),
-        help="precision of that file; default fp32",
-    )
-    group.add_argument("--comfyui", help="ComfyUI's folder; default: COMFYUI_PATH, or the one that this pack lies in")
-    group.add_argument("--cpu", action="store_true", help="compute on the CPU even where there is a GPU")

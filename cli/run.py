@@ -1,8 +1,7 @@
-"""A run of the command: examples, training, checkpoints, and the finished adapter."""
+"""A run of the train command: examples, training, checkpoints, and the finished adapter."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,112 +12,112 @@ from tqdm import tqdm
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.conditions import CONDITIONS
-from ..adapter_models.families import sites_for
 from ..adapter_models.info import TRAINING_SETTINGS
 from ..adapter_models.saving import FILE_DTYPES, diffusers_config, layout_named
 from ..nodes import host
 from ..nodes.loading import adapters
 from ..nodes.train import CreateT2IAdapter
 from ..nodes.training.adapter_files import OTHER, write_adapter
-from ..nodes.training.frozen_denoiser import frozen_denoiser
-from ..nodes.training.run import RUNS, check_model, result, save_progress
-from ..training.cache import File, prepare
+from ..nodes.training.run import FACTORY, RUNS, started, training_sites
+from ..training.cache import CacheFile, prepare_cache
 from ..training.cached_dataset import CachedSet, nothing_to_learn
-from ..training.checkpoints import check_run_name, load_state, require_state, write_whole
+from ..training.checkpoints import write_whole
 from ..training.distributed import Processes
 from ..training.errors import TrainingError
-from ..training.loop import Trainer, fit
-from ..training.runs import begin_run
+from ..training.loop import adapter_fingerprint
+from ..training.run_names import check_run_name
 from ..training.samples import Listing, Skipped
+from ..training.session import RunPlan, TrainingSession
 from ..training.shards import list_data
 from .annotate import preset_named
-from .encode import Checkpoint, load_checkpoint, recipe
+from .encode import LoadedCheckpoint, read_checkpoint, recipe
 from .options import Options
 from .stopping import Stopping
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 CACHE = "cache"
 SKIPPED = "skipped.txt"
-# So many of what was left out are named on the screen; the file names all.
+# Number of skipped samples named on the screen; the file names all of them.
 NAMED = 10
-# The loss that is shown is the mean of so many steps.
+# Number of steps whose mean loss is shown.
 SHOWN = 50
 
 
 class StoppedError(Exception):
-    """The user has stopped the run; it can go on."""
+    """The user has stopped the run; it can be resumed."""
 
 
-def train(options: Options, processes: Processes) -> None:
-    """Train an adapter, or continue a run.
+def train_run(options: Options, processes: Processes) -> None:
+    """Train an adapter, or resume a run.
 
     Args:
-        options: What the user asks for.
-        processes: Those that train together.
+        options: The user's choices.
+        processes: The processes that train together.
 
     Raises:
-        AdapterError: One of its kinds, or an AnnotatorError: something does not fit, or training came apart.
-        StoppedError: The user has stopped it, after everything was saved.
+        AdapterError: An input does not fit, or training diverged; or a subclass, or an AnnotatorError.
+        StoppedError: The user has stopped the run, and everything is saved.
     """
     settings = options.settings(processes.count)
-    settings.check()
     check_run_name(options.name)
+    folder = (options.output or host.output_folder() / RUNS).expanduser().absolute() / options.name
+    plan = RunPlan(
+        folder=folder,
+        settings=settings,
+        save_every=options.save_every,
+        record="options.json",
+        choices=asdict(options),
+    )
+    session = TrainingSession(plan, FACTORY, processes)
     listing = list_data(options.data)
     if not listing.samples:
         raise nothing_to_learn(listing.skipped)
-    folder = (options.output or host.output_folder() / RUNS).expanduser().absolute() / options.name
-    if processes.first:
-        _begin(folder, options)
-    checkpoint = load_checkpoint(options.checkpoint)
-    check_model(checkpoint.model)
+    with session:
+        _run(session, options, listing)
+
+
+def _run(session: TrainingSession, options: Options, listing: Listing) -> None:
+    """Prepare the examples, train in an open session, and write the finished adapter."""
+    processes, folder = session.processes, session.plan.folder
+    checkpoint = read_checkpoint(options.checkpoint)
     adapter = starting_adapter(options, checkpoint.model)
-    outline = host.unet_outline(checkpoint.model)
-    sites = sites_for(adapter.info.name, adapter.network.config, outline)
+    session.check(adapter=adapter_fingerprint(adapter.network))
+    sites = training_sites(checkpoint.model, adapter)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)
-    data = _examples(options, listing, checkpoint, adapter, folder, processes)
-    with host.ready_to_train(checkpoint.model) as loaded:
-        denoiser = frozen_denoiser(loaded, sites)
-        trainer = Trainer(adapter.network, data, denoiser, settings, loaded.load_device, processes)
-        state = load_state(folder)
-        if state is not None:
-            trainer.load_state_dict(state)
-            _tell(processes, f"Going on after step {trainer.step}.")
-        _fit(trainer, adapter, options, folder)
+    data = _examples(session, options, listing, checkpoint, adapter)
+    with started(session, checkpoint.model, adapter, data, sites):
+        if session.trainer.step:
+            _tell(processes, f"Resuming after step {session.trainer.step}.")
+        _train(session)
     if processes.first:
-        finished = result(trainer, adapter, options.name)
-        path = write_adapter(finished, folder / options.name, options.format, FILE_DTYPES[options.dtype])
+        path = write_adapter(session.result(), folder / options.name, options.format, FILE_DTYPES[options.dtype])
         _tell(processes, f"Finished: {path}")
 
 
-def _begin(folder: Path, options: Options) -> None:
-    """Make the run's folder, so that one that can't be written to is found out before any work."""
-    begin_run(folder, options.steps)
-    require_state(folder)
-    note = json.dumps(asdict(options), indent=2, default=str).encode()
-    write_whole(folder / "options.json", lambda file: file.write(note))
-
-
 def starting_adapter(options: Options, model: Any) -> T2IAdapter:
-    """Return where the adapter begins: a file, or a new one, perhaps with another one's weights.
+    """Return the adapter that training starts from: one from a file, or a new one, perhaps with another's weights.
 
     Args:
-        options: What the user asks for.
+        options: The user's choices.
         model: The MODEL.
+
+    Raises:
+        AdapterError: The file does not exist, is not an adapter, or does not fit; or a subclass.
     """
     if options.adapter is None:
-        kind = options.condition or OTHER
-        start = None if options.start_from is None else _load("start-from", options.start_from)
+        start = None if options.start_from is None else _load("start_from", options.start_from)
         made: T2IAdapter = CreateT2IAdapter.execute(
-            model, options.size, str(options.image_channels), kind, options.seed, start
+            model, options.size, str(options.image_channels), options.condition or OTHER, options.seed, start
         )[0]
         return made
     if options.start_from is not None:
         raise TrainingError(
-            "start-from",
+            "start_from",
             "two adapters, of --adapter and --start-from",
             "one",
-            "Leave --start-from out to train further; leave --adapter out to make a new one.",
+            "Omit --start-from to train the adapter further; omit --adapter to make a new one.",
+            says="--adapter and --start-from exclude each other.",
         )
     loaded = _load("adapter", options.adapter)
     condition = next((row for row in CONDITIONS if row.name == options.condition), None)
@@ -129,24 +128,28 @@ def starting_adapter(options: Options, model: Any) -> T2IAdapter:
 
 def _load(option: str, file: Path) -> T2IAdapter:
     if not file.exists():
-        raise TrainingError(option, f"{file}, which is no file", "an adapter", "Correct the path.")
+        raise TrainingError(
+            option,
+            f"{file}, which is no file",
+            "an adapter",
+            "Correct the path.",
+            says=f"The adapter file {file} does not exist.",
+        )
     loaded: T2IAdapter = adapters.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
     return loaded
 
 
 @torch.no_grad()
 def _examples(
-    options: Options,
-    listing: Listing,
-    checkpoint: Checkpoint,
-    adapter: T2IAdapter,
-    folder: Path,
-    processes: Processes,
+    session: TrainingSession, options: Options, listing: Listing, checkpoint: LoadedCheckpoint, adapter: T2IAdapter
 ) -> CachedSet:
+    folder, processes = session.plan.folder, session.processes
     how = recipe(options, checkpoint, adapter)
     share = -(-len(listing.samples) // processes.count)
     with tqdm(total=share, desc="Preparing", unit="sample", disable=not processes.first) as bar:
-        files = prepare(listing, how, folder / CACHE, processes, bar.update)
+        files = prepare_cache(
+            listing, how, folder / CACHE, processes, bar.update, lambda fingerprint: session.check(data=fingerprint)
+        )
     left_out = _report(folder, listing, files) if processes.first else 0
     data = CachedSet(files, how)
     sizes = ", ".join(f"{count} of {width}×{height}" for (height, width), count in data.sizes.items())
@@ -157,42 +160,39 @@ def _examples(
     return data
 
 
-def _report(folder: Path, listing: Listing, files: list[File]) -> int:
-    """Say what was left out, write all of it into a file, and return how much it is."""
+def _report(folder: Path, listing: Listing, files: list[CacheFile]) -> int:
+    """Log and write to a file which samples are skipped, and return their number."""
     skipped: list[Skipped] = [*listing.skipped, *(one for file in files for one in file.skipped)]
     text = "".join(f"{one}\n" for one in skipped).encode()
     write_whole(folder / SKIPPED, lambda file: file.write(text))
     if skipped:
-        logger.warning("%d left out; %s names them:", len(skipped), folder / SKIPPED)
+        _log.warning("%d left out; %s names them:", len(skipped), folder / SKIPPED)
         for one in skipped[:NAMED]:
-            logger.warning("  %s", one)
+            _log.warning("  %s", one)
     return len(skipped)
 
 
-def _fit(trainer: Trainer, adapter: T2IAdapter, options: Options, folder: Path) -> None:
-    processes = trainer.processes
-
-    def save() -> None:
-        if processes.first:
-            save_progress(trainer, adapter, options.name, folder)
-
+def _train(session: TrainingSession) -> None:
+    """Run a session with a progress bar, until it ends or a signal stops it."""
+    trainer, processes, folder = session.trainer, session.processes, session.plan.folder
+    steps = trainer.settings.steps
     with (
         Stopping() as stopping,
-        tqdm(total=trainer.settings.steps, initial=trainer.step, desc="Training", disable=not processes.first) as bar,
+        tqdm(total=steps, initial=trainer.step, desc="Training", disable=not processes.first) as bar,
     ):
 
         def on_step(step: int, loss: float) -> None:
             recent = trainer.losses[-SHOWN:]
             bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
             bar.update()
-            # All of them or none: a process that went on alone would wait for the others for ever.
-            if processes.any(stopping.asked, trainer.device) and step < trainer.settings.steps:
-                save()
+            # All processes stop together: one that continued alone would wait for the others forever.
+            if processes.any(stopping.asked, trainer.device) and step < steps:
+                session.save()
                 raise StoppedError(f"stopped after step {step}; {folder} holds a checkpoint and the adapter so far")
 
-        fit(trainer, save, options.save_every, on_step)
+        session.run(on_step)
 
 
 def _tell(processes: Processes, text: str) -> None:
     if processes.first:
-        logger.info("%s", text)
+        _log.info("%s", text)

@@ -1,4 +1,4 @@
-"""Ctrl-C and a cluster's request to end, kept until the step is done."""
+"""Hold back Ctrl-C, a cluster's request to end and the end of a terminal until the current step is done."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
+# Windows has no SIGHUP.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 @dataclass
 class Stopping:
-    """While it lasts, a signal to end is only noted; a second Ctrl-C ends the process at once.
+    """A context that records signals to end; a second Ctrl-C ends the process at once.
 
     Attributes:
-        asked: Whether there was one.
+        asked: Whether a signal has arrived.
+        before: Handlers of the signals before this context.
     """
 
     asked: bool = False
     before: Mapping[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Stopping:
-        # Python lets the main thread alone handle signals.
+        # Python allows signal handlers only in the main thread.
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            self.before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        # Launchers send SIGTERM right after a Ctrl-C that everybody has had: that is no second wish.
+        # Launchers send SIGTERM right after a Ctrl-C that every process has received: it is not a second request.
         if self.asked and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt

@@ -10,7 +10,8 @@ from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.errors import AdapterError
 from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
 from ..common.checks import check_choice
-from ..training.checkpoints import check_prefix, require_inside, trouble
+from ..training.checkpoints import trouble
+from ..training.run_names import check_prefix, require_inside
 from ..training.runs import remove_unfinished
 from . import host
 from .inputs import checked
@@ -70,21 +71,21 @@ def _inputs() -> list[Any]:
         io.String.Input(
             "filename_prefix",
             default="t2i_adapter/adapter",
-            tooltip="Folder and name in the output folder, default t2i_adapter/adapter; a number is added. Move the "
-            "result to models/controlnet to load it.",
+            tooltip="Folder and name in the output folder, default t2i_adapter/adapter; a number is added. To load the "
+            "file, move it to models/controlnet.",
         ),
         io.Combo.Input(
             "format",
             options=[row.name for row in FILE_LAYOUTS],
             default="original",
-            tooltip="original (default): one file, which every program for T2I-Adapters takes. diffusers: a folder for "
-            "diffusers; not for size tiny, nor for size small with SDXL. The pictures are the same.",
+            tooltip="original (default): one file that every program for T2I-Adapters reads. diffusers: a folder for "
+            "diffusers, except for size tiny, and for size small with SDXL. The pictures are the same.",
         ),
         io.Combo.Input(
             "dtype",
             options=list(FILE_DTYPES),
             default="fp32",
-            tooltip="Precision of the file. fp32 (default) keeps every digit, fp16 and bf16 halve the size; pictures "
-            "hardly change.",
+            tooltip="Precision of the file. fp32 (default) is exact; fp16 and bf16 halve the size and hardly change "
+            "the pictures.",
         ),
     ]

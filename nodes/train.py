@@ -17,11 +17,13 @@ from . import host
 from .inputs import checked
 from .sampling.base_model import version_of, warn_of_version
 from .sockets import LossSocket, T2IAdapterSocket
-from .training.adapter_files import KINDS, new_adapter
-from .training.inputs import check_materials, first_values, seed_input, training_inputs
-from .training.run import Materials, Saving, train
+from .training.adapter_files import TRAINED_CONDITIONS, new_adapter
+from .training.examples import Materials
+from .training.input_values import check_materials, first_values
+from .training.inputs import seed_input, training_inputs
+from .training.run import Saving, train_adapter
 
-CATEGORY = "T2I-Adapter/training"
+_CATEGORY = "T2I-Adapter/training"
 
 
 class CreateT2IAdapter(io.ComfyNode):
@@ -33,40 +35,40 @@ class CreateT2IAdapter(io.ComfyNode):
         return io.Schema(
             node_id="CreateT2IAdapter",
             display_name="Create T2I-Adapter",
-            category=CATEGORY,
-            description="Make a new adapter that fits a MODEL of SD1.x, SD2.x or SDXL. It has learned nothing yet: "
-            "connect it to Train T2I-Adapter.",
+            category=_CATEGORY,
+            description="Make a new, untrained adapter that fits a MODEL of SD1.x, SD2.x or SDXL. Connect it to "
+            "Train T2I-Adapter.",
             search_aliases=["new adapter", "empty adapter", "train adapter", "initialise adapter"],
             inputs=[
-                io.Model.Input("model", tooltip="The diffusion model to train for: it decides widths and places."),
+                io.Model.Input("model", tooltip="The diffusion model to train for; the adapter gets its channels."),
                 io.Combo.Input(
                     "size",
                     options=[row.name for row in SIZES],
                     default="base",
-                    tooltip="base (default): the paper's 77 million weights. small: 18 million, tiny: 5 million, "
-                    "quicker to train and smaller on the disk, and pictures follow a little less closely.",
+                    tooltip="base (default): the paper's 77 million weights. small (18 million) and tiny (5 million) "
+                    "train faster, save smaller files, and make pictures follow a little less closely.",
                 ),
                 io.Combo.Input(
                     "image_channels",
                     options=[str(count) for count in IMAGE_CHANNELS],
                     default="3",
-                    tooltip="3 (default) for coloured condition images, 1 for lines and other gray ones, whose colours "
-                    "it then does not see.",
+                    tooltip="3 (default) for coloured condition images, 1 for lines and other gray ones; with 1 the "
+                    "adapter does not see colours.",
                 ),
                 io.Combo.Input(
                     "kind",
-                    options=list(KINDS),
+                    options=list(TRAINED_CONDITIONS),
                     default="sketch",
-                    tooltip="What the condition images show, default sketch. Written into the saved file, so that "
-                    "loaders and T2I Annotate for Adapter know. Changes nothing in the training.",
+                    tooltip="What the condition images show, default sketch. Stored in the saved file for loaders and "
+                    "T2I Annotate for Adapter. Does not affect training.",
                 ),
-                seed_input("Which random weights it begins with, default 0. Hardly matters for the pictures."),
+                seed_input("Seed of the initial weights, default 0. Hardly affects the pictures."),
                 T2IAdapterSocket.Input(
                     "start_from",
                     optional=True,
-                    tooltip="An adapter of the same size whose weights the new one begins with, instead of random "
-                    "ones. From one for a like condition (a sketch for a segmentation) training takes fewer steps. "
-                    "Its image_channels may differ.",
+                    tooltip="An adapter of the same size whose weights the new one starts with, instead of random "
+                    "ones. With one for a similar condition, training takes fewer steps. Its image_channels "
+                    "may differ.",
                 ),
             ],
             outputs=[T2IAdapterSocket.Output("adapter", tooltip="The new adapter, for Train T2I-Adapter.")],
@@ -90,7 +92,7 @@ class CreateT2IAdapter(io.ComfyNode):
             [str(count) for count in IMAGE_CHANNELS],
             error=AdapterError,
         )
-        check_choice("Create T2I-Adapter, kind", kind, KINDS, error=AdapterError)
+        check_choice("Create T2I-Adapter, kind", kind, TRAINED_CONDITIONS, error=AdapterError)
         config = config_for(host.unet_outline(model), size, int(image_channels))
         return io.NodeOutput(new_adapter(config, kind, version_of(model), seed, start_from))
 
@@ -104,9 +106,9 @@ class TrainT2IAdapter(io.ComfyNode):
         return io.Schema(
             node_id="TrainT2IAdapter",
             display_name="Train T2I-Adapter",
-            category=CATEGORY,
+            category=_CATEGORY,
             description="Train an adapter on pictures, their condition images and prompts; the diffusion model stays "
-            "as it is. A run that was cancelled or crashed goes on where it stopped when it is queued again.",
+            "unchanged. Queue a cancelled or crashed run again to resume it where it stopped.",
             search_aliases=["train controlnet", "finetune adapter", "teach sketch", "training", "resume training"],
             inputs=training_inputs(),
             outputs=[
@@ -135,5 +137,5 @@ class TrainT2IAdapter(io.ComfyNode):
         warn_of_version(one["model"], one["adapter"], cls.hidden.unique_id if cls.hidden else None)
         materials = Materials(latents, images, [each for group in positive for each in group], one["empty"])
         saving = Saving(one["run_name"], one["save_every"])
-        result, losses = train(one["model"], one["adapter"], materials, how, saving, one["preview_every"])
+        result, losses = train_adapter(one["model"], one["adapter"], materials, how, saving, one["preview_every"])
         return io.NodeOutput(result, {"loss": losses})

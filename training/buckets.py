@@ -1,4 +1,4 @@
-"""Sizes of equal area for pictures of all shapes, and the order in which batches of one size are drawn."""
+"""Picture sizes of equal area and different shapes, and the order of batches, each of one size."""
 
 from __future__ import annotations
 
@@ -12,52 +12,58 @@ import torch
 from .errors import TrainingError
 from .in_memory_dataset import Draw, in_rounds, seeded
 
-# Every level of an adapter and of a UNet divides sides of this many pixels.
-STEP = 64
-# Sides go from the resolution divided by this to the resolution times this.
-SPREAD = 2
+# Sides are multiples of this many pixels, which every level of adapters and UNets divides.
+SIDE_STEP = 64
+# Sides range from resolution / _SPREAD to resolution * _SPREAD.
+_SPREAD = 2
 
 # Height and width in pixels.
-Size = tuple[int, int]
+PixelSize = tuple[int, int]
 
 
-def bucket_sizes(resolution: int) -> tuple[Size, ...]:
-    """Return the sizes of about the area of a square.
+def bucket_sizes(resolution: int) -> tuple[PixelSize, ...]:
+    """Return the sizes whose area is about that of a square.
 
     Args:
-        resolution: Side of the square in pixels, a multiple of :data:`STEP`.
+        resolution: Side of the square in pixels, a multiple of :data:`SIDE_STEP`.
 
     Returns:
-        Sizes in multiples of :data:`STEP`, tall to wide; none would fit into another.
+        Sizes in multiples of :data:`SIDE_STEP`, from tall to wide; none fits into another.
 
     Raises:
-        TrainingError: No such multiple.
+        TrainingError: The resolution is not such a multiple.
     """
-    if resolution < STEP or resolution % STEP:
-        raise TrainingError("resolution", str(resolution), f"a multiple of {STEP}", "Such as 512, or 1024 for SDXL.")
-    area, longest = resolution**2, resolution * SPREAD
-    widths = range(max(STEP, resolution // SPREAD // STEP * STEP), longest + 1, STEP)
-    tallest = {width: min(longest, area // width // STEP * STEP) for width in widths}
+    if resolution < SIDE_STEP or resolution % SIDE_STEP:
+        raise TrainingError(
+            "resolution",
+            str(resolution),
+            f"a multiple of {SIDE_STEP}",
+            "Use 512, or 1024 for SDXL.",
+            says=f"The resolution must be a multiple of {SIDE_STEP} pixels.",
+        )
+    area, longest = resolution**2, resolution * _SPREAD
+    widths = range(max(SIDE_STEP, resolution // _SPREAD // SIDE_STEP * SIDE_STEP), longest + 1, SIDE_STEP)
+    tallest = {width: min(longest, area // width // SIDE_STEP * SIDE_STEP) for width in widths}
     sizes = [(height, width) for width, height in tallest.items() if height]
     return tuple(size for size in sizes if not any(_holds(other, size) for other in sizes))
 
 
-def _holds(other: Size, size: Size) -> bool:
+def _holds(other: PixelSize, size: PixelSize) -> bool:
     return other != size and other[0] >= size[0] and other[1] >= size[1]
 
 
-def bucket_for(size: Size, sizes: Sequence[Size]) -> Size:
-    """Return the size whose shape is nearest to a picture's; the first of equals."""
+def bucket_for(size: PixelSize, sizes: Sequence[PixelSize]) -> PixelSize:
+    """Return the size with the aspect ratio nearest to a picture's; the first of equally near ones."""
     wanted = math.log(size[0] / size[1])
     return min(sizes, key=lambda one: abs(math.log(one[0] / one[1]) - wanted))
 
 
 @dataclass(frozen=True)
 class Order:
-    """In which order batches are drawn from buckets; it follows from the seed alone.
+    """The order in which batches are drawn from buckets, determined by the seed alone.
 
-    A bucket of n examples gets n / batch size batches in each round on average, so that every example comes equally
-    often, however many there are of its size, and none is left out.
+    In each round, a bucket of n examples gets n / batch size batches on average, so that every example is drawn equally
+    often, whatever the size of its bucket.
 
     Attributes:
         counts: Examples in each bucket.
@@ -66,30 +72,30 @@ class Order:
     counts: tuple[int, ...]
 
     def batch(self, draw: Draw, number: int) -> tuple[int, list[int]]:
-        """Return which examples are in a batch.
+        """Return the examples of a batch.
 
         Args:
             draw: How batches are drawn.
-            number: Which batch of the run, from 0.
+            number: Index of the batch in the run, from 0.
 
         Returns:
-            The bucket, and places in it, those of all processes. In a bucket every example comes once before any comes
-            again.
+            The bucket, and the places in it, for all processes together. Every example of a bucket is drawn once before
+            any is drawn again.
         """
         size = draw.batch_size
-        # Rounding down costs each bucket less than one batch: so there can't have been more rounds.
+        # An upper bound: rounding down costs each bucket less than one batch.
         most = (number + len(self.counts) + 1) * size // sum(self.counts) + 2
         turn = bisect.bisect_right(range(most), number, key=lambda turn: sum(self._made(size, turn))) - 1
         made = self._made(size, turn)
         amounts = [after - before for before, after in zip(made, self._made(size, turn + 1), strict=True)]
         shuffled = torch.randperm(sum(amounts), generator=seeded(draw.seed, "buckets", turn))
         ends = torch.tensor(amounts).cumsum(0)
-        # Chance says which bucket is next; the batches of each come in their own order.
+        # The order of buckets is random; each bucket's batches come in their own order.
         buckets = torch.bucketize(shuffled[: number - sum(made) + 1], ends, right=True)
         bucket = int(buckets[-1])
         place = made[bucket] + int((buckets[:-1] == bucket).sum())
         return bucket, in_rounds(draw, self.counts[bucket], place, f"order {bucket}")
 
     def _made(self, size: int, turn: int) -> list[int]:
-        """Return how many batches each bucket has given before a round."""
+        """Return the number of batches drawn from each bucket before a round."""
         return [turn * count // size for count in self.counts]

@@ -1,17 +1,16 @@
-"""Examples made once and kept on the disk: latents, condition images and prompts.
+"""A cache of examples on the disk: latents, condition images and prompts.
 
-They lie in files of some samples each. A file is written whole or not at all, and says what it was made of, so that an
-interrupted preparation goes on, and what has changed is made again.
+Each file holds a few samples. Files are written atomically and record what they were made from, so an interrupted
+preparation continues, and changed samples are prepared again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -19,94 +18,32 @@ from torch import Tensor
 
 from ..adapter_models.hint import prepare_hint
 from ..annotators.images import to_bytes
-from .buckets import Size
+from .buckets import PixelSize
 from .checkpoints import write_whole
 from .distributed import Processes
 from .errors import CheckpointError
-from .loss import Prompts
 from .pictures import read_condition, read_picture
-from .rows import DAMAGE, read_facts
+from .recipe import Recipe
+from .rows import ROW_DAMAGE, read_facts
 from .samples import Listing, Sample, SampleError, Skipped
 
-# Raised when older files can't be read, or their samples are read otherwise now.
-CACHE_VERSION = 2
-# Samples in a file: few enough for their pictures to be in memory together.
+# Samples per file: few enough to hold their pictures in memory together.
 SAMPLES = 32
 PATTERN = "examples_*.safetensors"
-# Names of tensors in a file; all others are of the prompt, as the denoiser calls them.
+# Names of tensors in a file; all others belong to the prompt, under the denoiser's names.
 LATENTS, IMAGE = "picture.latents", "picture.condition"
-
-
-def digest(facts: object) -> str:
-    """Return a short text that differs for other facts, as JSON has them."""
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class Wording:
-    """How a caption becomes what the text encoder is given.
-
-    Attributes:
-        name: Differs for every way.
-        write: A caption -> a prompt in the text encoder's own syntax.
-    """
-
-    name: str
-    write: Callable[[str], str]
-
-
-AS_WRITTEN = Wording("as written", str)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How examples are made of samples.
-
-    Attributes:
-        sizes: Of the buckets.
-        channels: Image channels of the adapter.
-        bgr: The adapter takes red and blue swapped.
-        latents: A picture (1, 3, H, W) in [0, 1] -> (1, C, h, w), as the denoiser was trained on.
-        prompt: (caption, latents) -> one row each.
-        annotate: A picture -> its condition image (1, 3, H, W), for samples without a map.
-        info: All that decides what the others give, as JSON has it.
-        wording: How captions become prompts.
-    """
-
-    sizes: tuple[Size, ...]
-    channels: int
-    bgr: bool
-    latents: Callable[[Tensor], Tensor]
-    prompt: Callable[[str, Tensor], Prompts]
-    annotate: Callable[[Tensor], Tensor]
-    info: Mapping[str, Any]
-    wording: Wording = AS_WRITTEN
-
-    def key(self, samples: Sequence[Sample]) -> str:
-        """Return a short text that differs for other files or another way to make examples of them."""
-        stamps = [[sample.name, sample.stamp] for sample in samples]
-        return digest([CACHE_VERSION, self._all, self.wording.name, stamps])
-
-    @property
-    def _all(self) -> list[Any]:
-        return [dict(self.info), self.sizes, self.channels, self.bgr]
-
-    # Without the wording: captions that it leaves as they are give the same examples.
-    def fingerprint(self, contents: Sequence[str]) -> str:
-        """Return a short text that differs for other contents or another way to make examples of them."""
-        return digest([self._all, list(contents)])
 
 
 @dataclass(eq=False)
 class Draft:
-    """A sample on its way to an example.
+    """A sample that is being turned into an example.
 
     Attributes:
-        name: Of the sample.
-        picture: (1, 3, H, W) in the size of its bucket.
-        condition: Its condition image, where it has one.
-        caption: Its caption, as the text encoder is given it.
-        tensors: What is done so far, by name.
+        name: Name of the sample.
+        picture: (1, 3, H, W), the size of its bucket.
+        condition: Its own condition image, or None.
+        caption: Its caption, as passed to the text encoder.
+        tensors: Results so far, by name.
     """
 
     name: str
@@ -117,18 +54,18 @@ class Draft:
 
 
 def make_file(path: Path, samples: Sequence[Sample], recipe: Recipe) -> None:
-    """Make the examples of some samples, and write them.
+    """Make examples from samples and write them to a file.
 
     Args:
         path: The file.
-        samples: The samples; those that can't be used are named in the file.
-        recipe: How.
+        samples: The samples; the file lists the unusable ones.
+        recipe: How samples become examples.
 
     Raises:
         CheckpointError: The file can't be written.
     """
     drafts, skipped, content = _read(samples, recipe)
-    # One network after the other: each is brought to the device once for the file.
+    # One network at a time, so that each is moved to the device once per file.
     for draft in drafts:
         draft.tensors[LATENTS] = recipe.latents(draft.picture).float().cpu()
     for draft in drafts:
@@ -171,7 +108,7 @@ def _read(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Draft], list[
             skipped.append(Skipped(sample.name, str(error)))
             continue
         drafts.append(Draft(sample.name, picture, condition, caption))
-        # What the files hold, not where they lie or when they were written.
+        # The contents of the files, not their paths or times.
         content.update(repr([sample.name, caption, condition is None]).encode())
         for tensor in (picture, condition):
             if tensor is not None:
@@ -180,78 +117,125 @@ def _read(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Draft], list[
 
 
 @dataclass(frozen=True)
-class File:
-    """What a file of examples says of itself.
+class CacheFile:
+    """The description that a cache file has in its header.
 
     Attributes:
         path: The file.
-        key: See :meth:`Recipe.key`.
-        content: A short text that differs for other contents.
+        key: See :meth:`.recipe.Recipe.key`.
+        content: Digest of the samples' contents.
         sizes: The bucket of each example.
-        own: How many of them have their own condition map.
-        skipped: The samples that were left out.
+        own: Number of examples with their own condition map.
+        skipped: The skipped samples.
     """
 
     path: Path
     key: str
     content: str
-    sizes: tuple[Size, ...]
+    sizes: tuple[PixelSize, ...]
     own: int
     skipped: tuple[Skipped, ...]
 
 
-def open_file(path: Path) -> File | None:
-    """Read what a file of examples says of itself; None where there is none that can be used."""
+def open_file(path: Path) -> CacheFile | None:
+    """Read the description of a cache file; None if there is no usable file."""
     try:
         facts = read_facts(path)
         sizes = tuple((height, width) for height, width in json.loads(facts["sizes"]))
         skipped = tuple(Skipped(name, reason) for name, reason in json.loads(facts["skipped"]))
-        return File(path, facts["key"], facts["content"], sizes, int(facts["own"]), skipped)
-    except DAMAGE:
+        return CacheFile(path, facts["key"], facts["content"], sizes, int(facts["own"]), skipped)
+    except ROW_DAMAGE:
         return None
 
 
-def prepare(
+def prepare_cache(
     listing: Listing,
     recipe: Recipe,
     folder: Path,
     processes: Processes,
     done: Callable[[int], None] = lambda count: None,
-) -> list[File]:
-    """Make the examples that are not there yet.
+    accept: Callable[[str], None] = lambda fingerprint: None,
+) -> list[CacheFile]:
+    """Make the examples that the cache lacks.
 
     Args:
         listing: The samples.
-        recipe: How.
-        folder: Where the files lie; all processes must see it.
-        processes: Each makes its share.
-        done: Called with how many samples are done since the last call.
+        recipe: How samples become examples.
+        folder: Folder of the cache, shared by all processes.
+        processes: The processes that share the work.
+        done: Called with the number of samples done since the last call.
+        accept: Called with the fingerprint of all examples. If it raises CheckpointError, no usable file is replaced.
 
     Returns:
         The files, in the order of the samples.
 
     Raises:
-        CheckpointError: The files can't be written, or not be seen by this process.
+        CheckpointError: A file can't be written, or this process can't see all of them.
     """
     parts = [listing.samples[first : first + SAMPLES] for first in range(0, len(listing.samples), SAMPLES)]
     paths = [folder / PATTERN.replace("*", f"{number:06}") for number in range(len(parts))]
+    keys = [recipe.key(samples) for samples in parts]
     for number, (path, samples) in enumerate(zip(paths, parts, strict=True)):
         if number % processes.count == processes.index:
-            file = open_file(path)
-            if file is None or file.key != recipe.key(samples):
-                make_file(path, samples, recipe)
+            _make_missing(path, keys[number], samples, recipe)
             done(len(samples))
     processes.wait()
-    files = [open_file(path) for path in paths]
-    there = [file for file in files if file is not None]
-    if len(there) != len(files):
+    files = _current_files(folder, paths, keys)
+    try:
+        accept(recipe.fingerprint([file.content for file in files]))
+    except CheckpointError:
+        processes.wait()
+        if processes.first:
+            _remove_refused(files, paths)
+        raise
+    processes.wait()
+    if processes.first:
+        _replace_files(folder, files, paths)
+    processes.wait()
+    return [replace(file, path=path) for file, path in zip(files, paths, strict=True)]
+
+
+def _current_files(folder: Path, paths: Sequence[Path], keys: Sequence[str]) -> list[CacheFile]:
+    found = [_current(path, key) for path, key in zip(paths, keys, strict=True)]
+    there = [file for file in found if file is not None]
+    if len(there) != len(found):
         raise CheckpointError(
             str(folder),
-            f"{len(there)} of {len(files)} files of examples",
+            f"{len(there)} of {len(found)} files of examples",
             "all of them in every process",
             "Use an output folder that all machines share.",
+            says="This process does not see all files of the prepared data set.",
         )
-    if processes.first:
-        for path in set(folder.glob(PATTERN)) - set(paths):  # of a larger data set
-            path.unlink()
     return there
+
+
+def _staged(path: Path) -> Path:
+    """Return where a new file waits until the cache's file of this name may be replaced."""
+    return path.with_suffix(f".new{path.suffix}")
+
+
+def _current(path: Path, key: str) -> CacheFile | None:
+    """Return the file with a key: the cache's, or the new one that is to replace it."""
+    found = (open_file(place) for place in (path, _staged(path)))
+    return next((file for file in found if file is not None and file.key == key), None)
+
+
+def _make_missing(path: Path, key: str, samples: Sequence[Sample], recipe: Recipe) -> None:
+    if _current(path, key) is None:
+        # A usable file of other examples stays until the new ones are accepted: the run may depend on it.
+        make_file(path if open_file(path) is None else _staged(path), samples, recipe)
+
+
+def _remove_refused(files: Sequence[CacheFile], paths: Sequence[Path]) -> None:
+    for file, path in zip(files, paths, strict=True):
+        if file.path != path:
+            file.path.unlink(missing_ok=True)
+
+
+def _replace_files(folder: Path, files: Sequence[CacheFile], paths: Sequence[Path]) -> None:
+    """Put new files in place, and remove files left by a larger data set or an earlier refusal."""
+    for file, path in zip(files, paths, strict=True):
+        if file.path != path:
+            file.path.replace(path)
+    for path in set(folder.glob(PATTERN)) - set(paths):
+        path.unlink()

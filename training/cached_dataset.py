@@ -1,4 +1,4 @@
-"""Examples that lie on the disk and are read row by row, so that there may be more of them than memory holds."""
+"""Examples read row by row from the disk, for data sets larger than memory."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import torch
 from torch import Tensor
 
 from ..annotators.images import from_bytes
-from .buckets import Order, Size
-from .cache import IMAGE, LATENTS, File, Recipe
+from .buckets import Order, PixelSize
+from .cache import IMAGE, LATENTS, CacheFile
 from .errors import CheckpointError, TrainingError
 from .in_memory_dataset import Draw, draw_batch
 from .loss import Batch, Prompts
 from .prompts import join_rows, same_length
-from .rows import DAMAGE, read_row
+from .recipe import Recipe
+from .rows import ROW_DAMAGE, read_row
 from .samples import Skipped
 
 
 class CachedSet:
-    """Examples on the disk; see :class:`.data.Examples`.
+    """Examples on the disk; see :class:`.in_memory_dataset.Examples`.
 
     Args:
-        files: What :func:`.cache.prepare` made.
-        recipe: How it made them.
+        files: From :func:`.cache.prepare_cache`.
+        recipe: How the samples became examples.
 
     Raises:
         TrainingError: There are no examples.
     """
 
-    def __init__(self, files: Sequence[File], recipe: Recipe) -> None:
-        self._buckets: dict[Size, list[tuple[File, int]]] = {}
+    def __init__(self, files: Sequence[CacheFile], recipe: Recipe) -> None:
+        self._buckets: dict[PixelSize, list[tuple[CacheFile, int]]] = {}
         for size in recipe.sizes:
             rows = [(file, number) for file in files for number, one in enumerate(file.sizes) if one == size]
             if rows:
@@ -39,24 +40,24 @@ class CachedSet:
             raise nothing_to_learn([one for file in files for one in file.skipped])
         self._order = Order(tuple(map(len, self._buckets.values())))
         self._fingerprint = recipe.fingerprint([file.content for file in files])
-        # Of each size: SDXL is told the size together with the prompt.
+        # One per size: SDXL gets the size with the prompt.
         self._empty = {size: _empty(recipe, _row(*rows[0])) for size, rows in self._buckets.items()}
 
     @property
     def empty(self) -> Prompts:
-        """One row each: the empty prompt, for pictures of the first size."""
+        """The empty prompt, one row of each tensor, for pictures of the first size."""
         return next(iter(self._empty.values()))
 
     def __len__(self) -> int:
         return sum(self._order.counts)
 
     @property
-    def sizes(self) -> dict[Size, int]:
-        """How many examples there are of each size."""
+    def sizes(self) -> dict[PixelSize, int]:
+        """Number of examples of each size."""
         return {size: len(rows) for size, rows in self._buckets.items()}
 
     def batch(self, draw: Draw, number: int) -> Batch:
-        """Draw a share of a batch, all of one size; see :meth:`.data.TrainingSet.batch`."""
+        """Draw a share of a batch, all of one size; see :meth:`.in_memory_dataset.TrainingSet.batch`."""
         bucket, places = self._order.batch(draw, number)
         size, members = list(self._buckets.items())[bucket]
         rows = [_row(*members[place]) for place in places[draw.share]]
@@ -67,21 +68,22 @@ class CachedSet:
         return draw_batch(draw, number, (latents, images, prompts), empty)
 
     def fingerprint(self) -> str:
-        """Return a short text that differs for other examples."""
+        """Return a digest of the examples."""
         return self._fingerprint
 
 
-def _row(file: File, number: int) -> dict[str, Tensor]:
-    """Read one example, and nothing else of its file."""
+def _row(file: CacheFile, number: int) -> dict[str, Tensor]:
+    """Read one example without reading the rest of its file."""
     try:
         row = read_row(file.path, number, {"key": file.key, "content": file.content})
         return {LATENTS: row.pop(LATENTS), IMAGE: row.pop(IMAGE), **row}
-    except DAMAGE as error:
+    except ROW_DAMAGE as error:
         raise CheckpointError(
             str(file.path),
             f"a damaged or missing file ({error})",
-            "the examples that were made before the first step",
-            "Start the command again: it makes what is missing.",
+            "the examples that were prepared before the first step",
+            "Start the command again: it prepares what is missing.",
+            says="A file of the prepared data set is damaged, or was changed or removed during training.",
         ) from error
 
 
@@ -90,11 +92,12 @@ def _empty(recipe: Recipe, row: dict[str, Tensor]) -> Prompts:
 
 
 def nothing_to_learn(skipped: Sequence[Skipped]) -> TrainingError:
-    """Return the error of a data set without a sample that can be used."""
+    """Return the error for a data set without a usable sample."""
     reasons = "; ".join(map(str, skipped[:3]))
     return TrainingError(
         "data",
         f"no sample that can be used{f' ({reasons})' if reasons else ''}",
         "pictures with captions, such as cat.png beside cat.txt",
         "Put a caption of the same name beside each picture.",
+        says="The data set has no picture to train on.",
     )

@@ -1,4 +1,4 @@
-"""Several processes that train one adapter: each has its share of a batch, and all make the same step."""
+"""Several processes that train one adapter: each computes its share of a batch, and all make the same step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from .errors import TrainingError
 
-# How many processes there are: of `accelerate launch` and torchrun, and of the kinds of mpirun.
+# Variables with the number of processes, from `accelerate launch`, torchrun and variants of mpirun.
 COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-# What `accelerate launch --cpu` sets, and what it sets only where it was asked for several processes.
+# Variables set by `accelerate launch --cpu`; the second only if several processes were requested.
 LAUNCHED_ON_CPU, SEVERAL_WANTED = "ACCELERATE_USE_CPU", "MASTER_ADDR"
 # Processes wait for the slowest while a data set is prepared.
 PATIENCE = datetime.timedelta(days=7)
@@ -25,11 +25,11 @@ class Processes:
     """The processes of a run.
 
     Attributes:
-        index: Which one this is, from 0; the first writes the files.
-        count: How many there are.
+        index: Index of this process, from 0; process 0 writes the files.
+        count: Number of processes.
         mean: Tensors -> their means over all processes, the same in each.
-        wait: Waits until all processes have come here.
-        leave: Ends the connection.
+        wait: Waits until all processes get here.
+        leave: Closes the connection.
     """
 
     index: int = 0
@@ -40,11 +40,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes the files."""
+        """Whether this is the process that writes the files."""
         return self.index == 0
 
     def any(self, here: bool, device: torch.device) -> bool:
-        """Tell whether something is so in any process."""
+        """Return whether a condition holds in any process."""
         return bool(self.mean([torch.tensor(float(here), device=device)])[0] > 0)
 
 
@@ -52,17 +52,17 @@ ALONE = Processes()
 
 
 def join(cpu: bool, environ: Mapping[str, str] = os.environ) -> Processes:
-    """Join the processes that were launched together.
+    """Connect to the processes that were launched together.
 
     Args:
         cpu: Train on the CPU.
-        environ: What the launcher says.
+        environ: Environment variables set by the launcher.
 
     Returns:
-        The processes; one alone where nothing else was launched.
+        The processes; :data:`ALONE` if there is only one.
 
     Raises:
-        TrainingError: There are several, and ``accelerate`` is not installed; or the launcher started too few.
+        TrainingError: There are several and ``accelerate`` is not installed, or the launcher started too few.
     """
     counts = [int(environ[name]) for name in COUNTS if name in environ]
     if not counts and LAUNCHED_ON_CPU in environ and SEVERAL_WANTED in environ:
@@ -70,7 +70,8 @@ def join(cpu: bool, environ: Mapping[str, str] = os.environ) -> Processes:
             "accelerate launch --cpu",
             "one process where several were asked for",
             "a launcher that starts them all",
-            "Write --multi_gpu in the place of --cpu: without GPUs it starts several processes on the CPU, too.",
+            "Use --multi_gpu instead of --cpu: without GPUs it also starts several processes on the CPU.",
+            says="The launcher started one process, although several were requested.",
         )
     if max(counts, default=1) == 1:
         return ALONE
@@ -83,6 +84,7 @@ def join(cpu: bool, environ: Mapping[str, str] = os.environ) -> Processes:
             f"{max(counts)} processes, and no package to connect them",
             "accelerate (the extra 'train')",
             "Run `pip install accelerate`, or start the command without a launcher to train with one process.",
+            says="Training with several processes needs the package accelerate.",
         ) from error
     state = PartialState(cpu=cpu, timeout=PATIENCE)
     return Processes(

@@ -1,4 +1,4 @@
-"""Errors of training: each says where it happened, what was got, what was expected, and the fix."""
+"""Errors of training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from ..adapter_models.errors import AdapterError
 
 
 class TrainingError(AdapterError):
-    """Training can't begin, or can't go on."""
+    """Training can't start or continue."""
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint can't be written, read, or continued from."""
+    """A checkpoint can't be written, read or resumed."""

@@ -1,4 +1,4 @@
-"""Where a new adapter begins: with the weights of another one, which may see other channels."""
+"""Initialise a new adapter from another one, which may take another number of image channels."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ GRAY, RGB = 1, 3
 
 
 def inherited_weights(start: T2IAdapter, config: AdapterConfig) -> dict[str, Tensor]:
-    """Return the weights of an adapter for a new one of the same shape.
+    """Return an adapter's weights for a new adapter of the same shape.
 
-    An adapter of gray pictures sees colours by their luma, and so does the new one at first: its features are the same
-    for every picture. The other way round they are the same for gray pictures.
+    From gray to RGB, the new adapter sees colours by their luma, and its features are equal for every picture. From RGB
+    to gray, they are equal for gray pictures.
 
     Args:
-        start: The adapter to begin with; left alone.
-        config: The shape of the new one, whose colours are in the order RGB.
+        start: The adapter to start from; not changed.
+        config: The new adapter's config; it takes RGB.
 
     Returns:
-        Weights in float32, on the CPU, by the names of the new network.
+        The weights by name, in float32, on the CPU.
 
     Raises:
-        TrainingError: The two differ in more than the channels of the condition image.
+        TrainingError: The two differ in more than the image channels.
     """
     own = start.network.config
     if replace(own, image_channels=config.image_channels) != config:
@@ -37,7 +37,8 @@ def inherited_weights(start: T2IAdapter, config: AdapterConfig) -> dict[str, Ten
             "start_from",
             f"{start.info.name} ({_outline(own)})",
             f"an adapter like the new one ({_outline(config)})",
-            "Choose the size that it has and a MODEL that it fits, or disconnect start_from.",
+            "Choose its size and a model that it fits, or omit start_from.",
+            says="The new adapter can't start from an adapter of another shape.",
         )
     weights = {
         name: tensor.detach().to("cpu", torch.float32, copy=True) for name, tensor in start.network.state_dict().items()
@@ -48,7 +49,7 @@ def inherited_weights(start: T2IAdapter, config: AdapterConfig) -> dict[str, Ten
 
 
 def _channels_changed(kernel: Tensor, have: int, want: int, bgr: bool) -> Tensor:
-    """Rewrite a convolution (out, have · u², k, k) after a pixel unshuffle, which keeps each channel together."""
+    """Change the input channels of a convolution (out, have · u², k, k) that follows a pixel unshuffle."""
     by_channel: Tensor = kernel.unflatten(1, (have, -1))
     if have == RGB and bgr:
         by_channel = by_channel.flip(1)

@@ -1,4 +1,4 @@
-"""Where people keep condition maps: in folders of usual names, in or beside that of the pictures."""
+"""Find folders of condition maps by their usual names, in or beside the folder of the pictures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAPS = frozenset(
         *("conditioning", "conditioning_image", "conditioning_images", "control_image", "control_images"),
     }
 )
-# Folders of maps only where a folder of pictures of the other name is beside them, as in ControlNet's own data set.
+# ControlNet's layout: a folder ``source`` has maps only if a folder ``target`` with pictures is beside it.
 SOURCES, TARGETS = ("source", "sources"), ("target", "targets")
 
 
 def holds_maps(folder: str) -> bool:
-    """Tell whether a folder's name says that it holds condition maps."""
+    """Return whether a folder's name is a usual name for condition maps."""
     return folder.lower().replace("-", "_").replace(" ", "_") in MAPS
 
 
@@ -30,14 +30,14 @@ def source_folders(files: Iterable[PurePosixPath]) -> frozenset[PurePosixPath]:
 
 
 def split_at_maps(path: PurePosixPath, sources: frozenset[PurePosixPath]) -> int | None:
-    """Return how many folders stand above the folder of maps that a file lies in; None where it lies in none."""
+    """Return the number of folders above the folder of maps that a file is in; None if it is not in one."""
     for number, folder in enumerate(path.parts[:-1]):
         if holds_maps(folder) or (sources and PurePosixPath(*path.parts[: number + 1]) in sources):
             return number
     return None
 
 
-def beside(folder: Path) -> Iterator[Path]:
+def map_folders_beside(folder: Path) -> Iterator[Path]:
     """Yield the folders of maps beside a folder of pictures."""
     place = Path(folder.absolute())
     if holds_maps(place.name):
@@ -45,7 +45,7 @@ def beside(folder: Path) -> Iterator[Path]:
     is_target = place.name.lower() in TARGETS
     try:
         others = sorted(place.parent.iterdir())
-    except OSError:  # a folder that can be entered and not listed
+    except OSError:  # a folder that can be entered but not listed
         return
     for other in others:
         if (holds_maps(other.name) or (is_target and other.name.lower() in SOURCES)) and other.is_dir():

@@ -1,4 +1,4 @@
-"""The trainer: AdamW on an adapter over a frozen denoiser; an interrupted run goes on as if nothing had happened."""
+"""The trainer: AdamW on an adapter over a frozen denoiser; a resumed run equals an uninterrupted one bit for bit."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..adapter_models.networks import Adapter, build_adapter
 from ..common.fingerprints import joint_fingerprint
 from .distributed import ALONE, Processes
-from .errors import CheckpointError, TrainingError
+from .errors import TrainingError
 from .in_memory_dataset import Examples
 from .loss import Denoiser, adapter_loss
 from .memory_savers import lean_convolutions, recomputing
 from .settings import Settings
-from .states import SCALE, STATE_VERSION, TRACKER, check_numbers, check_parts
+from .states import SCALE, STATE_VERSION, TRACKER, check_same_run, check_weights
 
-# Below this no gradient of a sound run overflows fp16: the steps are left out for another reason.
+# Below this scale no finite gradient overflows fp16, so skipped steps have another cause.
 SMALLEST_SCALE = 2.0**-10
-# Where torch makes a step of AdamW in one go.
+# Devices with torch's fused AdamW.
 FUSED = ("cpu", "cuda")
-# The moving average follows faster at first, so that short runs do not end near their beginning.
+# The moving average follows faster during the first steps, so that short runs move away from their start.
 EMA_BEGINS = 10
 
 
 class Trainer:
-    """An adapter in training.
+    """Train one adapter.
 
     Args:
-        adapter: Where it begins. It is copied in fp32 and left as it is.
+        adapter: The adapter to start from; copied in fp32, not changed.
         data: The examples.
         denoiser: The frozen diffusion model.
-        settings: How; the batch size is that of all processes.
-        device: Where the adapter computes; batches are brought there.
-        processes: Those that train the same adapter together.
+        settings: Training settings; the batch size is for all processes together.
+        device: Device that the adapter computes on; batches are moved there.
+        processes: The processes that train the adapter together.
 
     Raises:
-        TrainingError: A setting is wrong, or prompts are to be dropped and the empty one isn't known.
+        TrainingError: A setting is out of range, or prompt dropout lacks the empty prompt.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Trainer:
         self.processes = processes
         self.draw = replace(settings.draw, process=processes.index, processes=processes.count)
         self.network = build_adapter(adapter.config, device="meta")
-        weights = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
+        weights = _weights(adapter)
         self.network.load_state_dict(weights, assign=True)
         self.network.to(device).train().requires_grad_(True)
         self.parameters = list(self.network.parameters())
@@ -74,7 +74,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
         self._origin = {
-            "adapter": joint_fingerprint(weights.values()),
+            "adapter": adapter_fingerprint(adapter),
             "data": data.fingerprint(),
             "denoiser": denoiser.identity,
             **settings.lasting,
@@ -82,17 +82,17 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """How many steps have been made."""
+        """Number of steps made."""
         return len(self.losses)
 
     def advance(self) -> float:
-        """Make one step of the optimiser.
+        """Make one optimiser step.
 
         Returns:
             The mean loss of its batches.
 
         Raises:
-            TrainingError: The loss or the gradient is NaN or infinite. The weights are still those before the step.
+            TrainingError: The loss or a gradient is NaN or infinite. The weights are those before the step.
         """
         count = self.settings.gradient_accumulation
         total = torch.zeros((), device=self.device)
@@ -102,14 +102,14 @@ class Trainer:
             with self._less_memory():
                 autocast = self.settings.computes_in.autocast
                 loss = adapter_loss(self.network, self.denoiser, batch, autocast) / count
-                # Gradients of the adapter alone: whatever else the denoiser is made of gets none.
+                # Compute gradients for the adapter alone, even if the denoiser's weights require them.
                 fresh = torch.autograd.grad(self.scaler.scale(loss), self.parameters)
             gradients = [a.add_(b) for a, b in zip(gradients, fresh, strict=True)] if gradients else list(fresh)
             total += loss.detach()
         *gradients, total = self.processes.mean([*gradients, total])
         mean = float(total)
         if not math.isfinite(mean):
-            raise self._came_apart(f"a loss of {mean}")
+            raise self._diverged(f"a loss of {mean}")
         self._apply(gradients)
         self.losses.append(mean)
         return mean
@@ -125,33 +125,34 @@ class Trainer:
             parameter.grad = gradient
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        # The scaler leaves such a step out and tries a smaller scale.
+        # The scaler skips such a step and lowers the scale.
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
-            raise self._came_apart("a NaN or infinite gradient")
+            raise self._diverged("a NaN or infinite gradient")
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
-            raise self._came_apart("NaN or infinite gradients at every scale of the loss")
+            raise self._diverged("NaN or infinite gradients at every scale of the loss")
         self.optimiser.zero_grad(set_to_none=True)
         if self.average:
             decay = min(self.settings.ema, (self.step + 1) / (self.step + EMA_BEGINS))
             get_ema_multi_avg_fn(decay)(self.average, self.parameters, None)
 
-    def _came_apart(self, what: str) -> TrainingError:
+    def _diverged(self, what: str) -> TrainingError:
         return TrainingError(
             f"step {self.step + 1}",
             what,
             "a finite one",
             "Lower learning_rate, or set precision to fp32. The last checkpoint is from before this step.",
+            says=f"Training diverged at step {self.step + 1}.",
         )
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the result so far: the moving average where there is one; copies in fp32, on the CPU."""
+        """Return the current result, the moving average if there is one: copies in fp32, on the CPU."""
         return {name: tensor.to("cpu", copy=True) for name, tensor in self._result().items()}
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:
-        """Compute features with the result so far, in fp32; see :meth:`.networks.FullAdapter.forward`."""
+        """Compute features with the current result, in fp32; see :meth:`.networks.FullAdapter.forward`."""
         features: list[Tensor] = torch.func.functional_call(self.network, self._result(), (images,))
         return features
 
@@ -161,7 +162,7 @@ class Trainer:
         return dict(zip(names, tensors, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a run needs to go on. Batches follow from seed and step, so there is no generator in it."""
+        """Return the state to resume from. It has no random generator: batches follow from the seed and the step."""
         return {
             "version": STATE_VERSION,
             "origin": self._origin,
@@ -173,27 +174,19 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a run stopped.
+        """Resume from the state of a run.
 
         Args:
-            state: From :meth:`state_dict` of a run with the same adapter, examples and settings but for ``steps``.
+            state: From :meth:`state_dict` of a run with the same adapter, examples and settings; ``steps`` may differ.
 
         Raises:
-            CheckpointError: The run was another one, or this is no state. Nothing of it was taken.
+            CheckpointError: The state is damaged or belongs to another run. The trainer is unchanged.
         """
-        check_parts(state)
-        self._check_origin(state["origin"])
-        if len(state["losses"]) > self.settings.steps:
-            raise CheckpointError(
-                "steps",
-                f"{self.settings.steps}, and a run that has made {len(state['losses'])}",
-                "at least as many",
-                "Raise steps, or choose another run_name for a shorter run.",
-            )
+        check_same_run(state, self._origin, self.settings.steps)
         own = self.state_dict()
-        check_numbers(state, own)
+        check_weights(state, own)
         self.network.load_state_dict(state["network"])
-        # How it steps follows from the settings, which are those that the run began with.
+        # Take only the moments; the current settings, equal to the run's, determine the rest.
         memory = {"state": state["optimiser"]["state"], "param_groups": own["optimiser"]["param_groups"]}
         self.optimiser.load_state_dict(memory)
         if own["scaler"]:
@@ -202,23 +195,14 @@ class Trainer:
             mine.copy_(theirs)
         self.losses = list(state["losses"])
 
-    def _check_origin(self, began: Mapping[str, Any]) -> None:
-        # What an older version of the pack did not note can't be compared.
-        changed = [name for name, value in self._origin.items() if began.get(name, value) != value]
-        if changed:
-            words = {
-                "adapter": "another adapter",
-                "data": "other examples",
-                "denoiser": "another diffusion model, or other LoRAs in it",
-            }
-            now = ", ".join(words.get(name, f"{name} {self._origin[name]}") for name in changed)
-            then = ", ".join("those" if name in words else f"{name} {str(began.get(name))[:100]}" for name in changed)
-            raise CheckpointError(
-                "run_name",
-                f"a run that began differently; now {now}",
-                f"{then} that it began with",
-                "Choose another run_name for a new run, or restore them to continue this one.",
-            )
+
+def adapter_fingerprint(adapter: Adapter) -> str:
+    """Return a digest of an adapter's weights in fp32, as a run's state records it."""
+    return joint_fingerprint(_weights(adapter).values())
+
+
+def _weights(adapter: Adapter) -> dict[str, Tensor]:
+    return {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in adapter.state_dict().items()}
 
 
 def _check(settings: Settings, data: Examples, processes: Processes) -> None:
@@ -228,14 +212,16 @@ def _check(settings: Settings, data: Examples, processes: Processes) -> None:
             "batch_size",
             f"{settings.batch_size} for {processes.count} processes",
             "a multiple of their number",
-            "Give each process as many examples as the others.",
+            "Give each process the same number of examples.",
+            says="The batch can't be divided equally between the processes.",
         )
     if settings.prompt_dropout > 0 and data.empty is None:
         raise TrainingError(
             "prompt_dropout",
             f"{settings.prompt_dropout} and no empty prompt",
-            "an empty prompt to put in the place of the dropped ones",
-            "Connect an encoded prompt without text, or set prompt_dropout to 0.",
+            "an empty prompt that replaces the dropped ones",
+            "Give an encoded prompt without text as empty, or set prompt_dropout to 0.",
+            says="Prompt dropout needs an empty prompt.",
         )
 
 
@@ -245,13 +231,13 @@ def fit(
     save_every: int = 0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> None:
-    """Train to the end of the settings' steps, from wherever the trainer stands.
+    """Train from the trainer's current step to the settings' last one.
 
     Args:
-        trainer: The adapter in training; its state is whole whenever ``on_step`` is called, which may raise.
-        save: Writes a checkpoint; called after the last step too.
-        save_every: Steps between checkpoints; 0 for the last alone.
-        on_step: Called after each step with how many are made, and its loss.
+        trainer: The trainer; its state is consistent whenever ``on_step`` is called.
+        save: Writes a checkpoint; also called after the last step.
+        save_every: Steps between checkpoints; 0 saves only at the end.
+        on_step: Called after each step with (steps made, loss); it may raise to stop.
     """
     while trainer.step < trainer.settings.steps:
         loss = trainer.advance()

@@ -1,4 +1,4 @@
-"""The paper's loss: what a frozen denoiser predicts with an adapter's features, against what it should."""
+"""The paper's loss: the error of a frozen denoiser's prediction with an adapter's features."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch.nn import functional
 
 from ..adapter_models.networks import Adapter
 
-# Prompt embeddings by the names that the denoiser gives them, one row per prompt.
+# Prompt tensors by the denoiser's names, one row per prompt.
 Prompts = Mapping[str, Tensor]
-# (noisy latents, times, prompts, features of the adapter) -> prediction.
+# (noisy latents, timesteps, prompts, features of the adapter) -> prediction.
 Denoise = Callable[[Tensor, Tensor, Prompts, list[Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a denoiser predicts.
+    """A type of prediction.
 
     Attributes:
-        name: Its name in the field.
-        target: (latents, noise, sqrt(alpha), sqrt(1 - alpha)) -> what a perfect prediction would be.
-        clean: (noisy latents, prediction, sqrt(alpha), sqrt(1 - alpha)) -> the latents that follow from a prediction.
+        name: Its common name.
+        target: (latents, noise, sqrt(alpha), sqrt(1 - alpha)) -> the perfect prediction.
+        clean: (noisy latents, prediction, sqrt(alpha), sqrt(1 - alpha)) -> the latents implied by a prediction.
     """
 
     name: str
@@ -35,13 +35,17 @@ class Prediction:
 # Source: arXiv 2112.10752 (eps); arXiv 2202.00512, section 4 (v).
 EPS = Prediction(
     "eps",
-    target=lambda latents, noise, keep, lose: noise,
-    clean=lambda noisy, predicted, keep, lose: (noisy - lose * predicted) / keep,
+    target=lambda latents, noise, sqrt_alpha, sqrt_one_minus_alpha: noise,
+    clean=lambda noisy, predicted, sqrt_alpha, sqrt_one_minus_alpha: (
+        (noisy - sqrt_one_minus_alpha * predicted) / sqrt_alpha
+    ),
 )
 V = Prediction(
     "v",
-    target=lambda latents, noise, keep, lose: keep * noise - lose * latents,
-    clean=lambda noisy, predicted, keep, lose: keep * noisy - lose * predicted,
+    target=lambda latents, noise, sqrt_alpha, sqrt_one_minus_alpha: sqrt_alpha * noise - sqrt_one_minus_alpha * latents,
+    clean=lambda noisy, predicted, sqrt_alpha, sqrt_one_minus_alpha: (
+        sqrt_alpha * noisy - sqrt_one_minus_alpha * predicted
+    ),
 )
 PREDICTIONS = (EPS, V)
 
@@ -51,16 +55,16 @@ class Denoiser:
     """A frozen diffusion model.
 
     Attributes:
-        denoise: The model itself; gradients flow through it into the features.
-        alphas: (T,) alpha of each time: the part of the latents' variance that is left.
-        prediction: What it predicts.
-        half: It computes in fp16, whose gradients vanish unless the loss is scaled.
-        blocks: Its parts, none of which lies in another: where the trainer saves memory; see :mod:`.recompute`.
-        identity: A short text that differs for other weights, so that a run is not continued with those.
+        denoise: The model; gradients flow through it to the features.
+        alphas_cumprod: (T,) cumulative product of the alphas at each timestep, the remaining share of the variance.
+        prediction: Its type of prediction.
+        half: Whether it computes in fp16, whose gradients underflow unless the loss is scaled.
+        blocks: Its blocks, not nested, in which the trainer saves memory; see :mod:`.memory_savers`.
+        identity: Digest of its weights; a run is resumed only with the same one.
     """
 
     denoise: Denoise
-    alphas: Tensor
+    alphas_cumprod: Tensor
     prediction: Prediction = EPS
     half: bool = False
     blocks: tuple[nn.Module, ...] = ()
@@ -69,61 +73,61 @@ class Denoiser:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward is trained on; all of it on one device.
+    """The inputs of one forward, all on one device.
 
     Attributes:
-        latents: (B, C, h, w), as the denoiser was trained on (scaled).
+        latents: (B, C, h, w) at the denoiser's scale.
         images: (B, image channels, H, W) in [0, 1], padded to whole cells.
-        prompts: B rows each.
-        noise: Like the latents, normally distributed.
-        times: (B,) whole numbers.
+        prompts: B rows of each tensor.
+        noise: Normal noise, shaped like the latents.
+        timesteps: (B,) whole numbers.
     """
 
     latents: Tensor
     images: Tensor
     prompts: Prompts
     noise: Tensor
-    times: Tensor
+    timesteps: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         prompts = {name: rows.to(device) for name, rows in self.prompts.items()}
-        moved = (part.to(device) for part in (self.latents, self.images, self.noise, self.times))
-        latents, images, noise, times = moved
-        return Batch(latents, images, prompts, noise, times)
+        moved = (part.to(device) for part in (self.latents, self.images, self.noise, self.timesteps))
+        latents, images, noise, timesteps = moved
+        return Batch(latents, images, prompts, noise, timesteps)
 
 
 def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
-    """Compute the mean squared error of the prediction.
+    """Return the mean squared error of the prediction.
 
     Args:
         network: The adapter.
         denoiser: The frozen diffusion model.
-        batch: What to denoise, and under which conditions.
-        dtype: Precision that the adapter computes in; None for that of its weights.
+        batch: The batch.
+        dtype: Precision that the adapter computes in; None for the precision of its weights.
 
     Returns:
         A scalar in fp32, with gradients to the adapter.
 
     Source: arXiv 2302.08453, equation 6.
     """
-    alphas = denoiser.alphas.to(batch.latents)[batch.times].view(-1, 1, 1, 1)
-    keep, lose = alphas.sqrt(), (1 - alphas).sqrt()
-    noisy = keep * batch.latents + lose * batch.noise
+    alphas_cumprod = denoiser.alphas_cumprod.to(batch.latents)[batch.timesteps].view(-1, 1, 1, 1)
+    sqrt_alpha, sqrt_one_minus_alpha = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
+    noisy = sqrt_alpha * batch.latents + sqrt_one_minus_alpha * batch.noise
     with autocast(batch.images.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
         features = network(batch.images)
-    predicted = denoiser.denoise(noisy, batch.times, batch.prompts, features)
-    target = denoiser.prediction.target(batch.latents, batch.noise, keep, lose)
+    predicted = denoiser.denoise(noisy, batch.timesteps, batch.prompts, features)
+    target = denoiser.prediction.target(batch.latents, batch.noise, sqrt_alpha, sqrt_one_minus_alpha)
     return functional.mse_loss(predicted.float(), target.float())
 
 
 def replace_rows(rows: Tensor, chosen: Tensor, by: Tensor) -> Tensor:
-    """Put something else in the place of some rows.
+    """Replace some rows.
 
     Args:
         rows: (B, …).
-        chosen: (B,) true where a row is replaced.
-        by: (1, …) what replaces it.
+        chosen: (B,), true for each row to replace.
+        by: (1, …), the replacement.
 
     Returns:
         (B, …).

@@ -1,4 +1,4 @@
-"""Less memory for the backward pass: what need not be kept of a frozen network, and what can be computed again."""
+"""Save memory in the backward pass: store less of a frozen network, and recompute the rest."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from torch.utils.checkpoint import checkpoint
 
 @contextlib.contextmanager
 def recomputing(blocks: Iterable[nn.Module]) -> Iterator[None]:
-    """Have blocks keep their inputs alone of a forward, and compute the rest again in its backward.
+    """Make blocks store only their inputs in the forward pass and recompute the rest in the backward pass.
 
-    Gradients are the same, bit for bit where the blocks' operations are deterministic. Only the forward has to happen
-    inside. Afterwards the blocks are as they were, also after an error.
+    Gradients are equal, bit for bit if the blocks' operations are deterministic. Only the forward pass must run inside
+    this context. The blocks are restored afterwards, also after an error.
 
     Args:
-        blocks: Modules none of which lies in another, without randomness (dropout) in them.
+        blocks: Modules that are not nested and have no randomness such as dropout.
     """
     with contextlib.ExitStack() as stack:
         for block in blocks:
@@ -33,15 +33,15 @@ def recomputing(blocks: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lean_convolutions(network: Iterable[nn.Module]) -> Iterator[None]:
-    """Have the frozen convolutions of a network keep their weights alone of a forward.
+    """Make the frozen convolutions of a network store only their weights in the forward pass.
 
-    The gradient of a convolution's input follows from the weights. torch keeps the input too, which only the gradient
-    of the weights needs. Results are the same. The forward has to happen inside, and the backward too where blocks are
-    computed again in it. Afterwards the convolutions are as they were, also after an error. Those that another hand has
-    changed are left alone.
+    The gradient of a convolution's input needs only the weights; torch also stores the input, for the gradient of the
+    weights. Results are equal. The forward pass must run inside this context, and so must the backward pass if it
+    recomputes blocks. The convolutions are restored afterwards, also after an error. Convolutions already patched
+    elsewhere are skipped.
 
     Args:
-        network: Its blocks, or the network itself.
+        network: The network's blocks, or the network itself in a list.
     """
     with contextlib.ExitStack() as stack:
         for layer in (layer for block in network for layer in block.modules()):
@@ -51,7 +51,7 @@ def lean_convolutions(network: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def _hang(stack: contextlib.ExitStack, module: nn.Module, name: str, function: Callable[..., Any]) -> None:
-    """Put a function in the place of a method. On the instance, where it hides the class's own."""
+    """Replace a method on the instance, where it hides the class's own."""
     stack.callback(_put_back, module, name, module.__dict__.get(name))
     setattr(module, name, function)
 
@@ -79,7 +79,7 @@ def _convolve(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) 
 
 
 class _FrozenConvolution(torch.autograd.Function):
-    """A convolution that keeps its weights alone."""
+    """A convolution that stores only its weights."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
@@ -90,6 +90,6 @@ class _FrozenConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
-        # Of the input the shape is enough.
+        # The input's shape is enough.
         found = conv2d_input(ctx.shape, weight, gradients[0], *ctx.how)
         return (found, *(None,) * 6)

@@ -1,4 +1,4 @@
-"""Names of files, as tables write them and as folders repeat them."""
+"""Match file names: names in tables, and equal names in several folders."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 
 class Names:
-    """The files of a data set, to be found by what a table calls them.
+    """Find a data set's files by their names in tables.
 
     Args:
         files: Paths of all files.
-        pictures: Paths of those that may be named without their suffix.
+        pictures: Paths of the files that a table may name without suffix.
     """
 
     def __init__(self, files: Iterable[str], pictures: Iterable[str]) -> None:
@@ -24,10 +24,10 @@ class Names:
 
         Args:
             folder: The folder of the table.
-            name: A path from there, or from a folder above. Of a path from a root, which may be another machine's,
-                only its end must be there.
+            name: Path relative to that folder or to one above it. Of an absolute path, possibly from another machine,
+                only the end has to match.
         """
-        path = PureWindowsPath(name)  # which knows both kinds of slashes, and drives
+        path = PureWindowsPath(name)  # handles both kinds of slashes, and drives
         parts = path.parts[1:] if path.anchor else path.parts
         ends = [parts[first:] for first in range(len(parts))] if path.anchor else [parts]
         for end in ends:
@@ -40,10 +40,10 @@ class Names:
 
 
 class Elsewhere:
-    """Names that are equal but for one folder: ``images/cat`` and ``depth/cat``.
+    """Find names that differ in one folder: ``images/cat`` and ``depth/cat``.
 
     Args:
-        names: With slashes.
+        names: Paths with slashes.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -54,11 +54,11 @@ class Elsewhere:
                 self._found.setdefault((parts[:place] + parts[place + 1 :], place), []).append(name)
 
     def with_a_folder(self, name: str, place: int) -> list[str]:
-        """Return the names that have one folder more than this one, behind so many folders."""
+        """Return the names that have one more folder than this one, after the first ``place`` folders."""
         return self._found.get((tuple(name.split("/")), place), [])
 
     def in_another_folder(self, name: str) -> list[str]:
-        """Return the names that have another folder in the place of one."""
+        """Return the names that differ from this one in one folder."""
         parts = tuple(name.split("/"))
         places = range(len(parts) - 1)
         return [

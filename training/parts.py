@@ -1,4 +1,4 @@
-"""Samples on the disk: pictures with their captions and condition maps, known by where they lie and not yet read."""
+"""Samples on the disk, not yet read: pictures with their captions and condition maps."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path, PurePosixPath
 
 Stamp = tuple[str, int, int, int]
 PICTURES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff")
-# Other files that are meant as condition maps: a sample with one that can't be read is left out, not drawn anew.
+# Other formats of condition maps: a sample with one that can't be read is skipped, not annotated.
 OTHERS = ("exr", "hdr", "npy", "npz", "pfm", "pgm", "ppm", "mat", "pt", "gif", "avif", "heic", "jxl", "jp2", "svg")
 
 
 class SampleError(ValueError):
-    """A sample can't be used; the others can."""
+    """A sample is unusable; the others are not affected."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Bytes on the disk: a file, or a piece of one.
+class FilePart:
+    """A file, or a range of bytes in one.
 
     Attributes:
-        name: What the user knows it by.
+        name: Name in messages.
         path: The file.
-        size: How many bytes.
-        offset: Where they begin.
-        changed: When the file was last written, in nanoseconds.
+        size: Number of bytes.
+        offset: Offset of the first byte.
+        changed: Modification time of the file in nanoseconds.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Part:
 
     @property
     def stamp(self) -> Stamp:
-        """What changes when the bytes are replaced."""
+        """A value that changes when the bytes are replaced."""
         return self.name, self.size, self.offset, self.changed
 
     def read(self) -> bytes:
         """Return the bytes.
 
         Raises:
-            SampleError: They can't be read, or there are fewer.
+            SampleError: The bytes can't be read, or the file is too short.
         """
         try:
             with self.path.open("rb") as file:
@@ -60,10 +60,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Written:
-    """A caption that a table holds for many pictures.
+    """A caption from a table.
 
     Attributes:
-        name: What the user knows it by.
+        name: Name in messages.
         text: The caption.
     """
 
@@ -72,39 +72,39 @@ class Written:
 
     @property
     def stamp(self) -> Stamp:
-        """What changes when the caption does."""
+        """A value that changes when the caption does."""
         data = self.text.encode("utf-8", "surrogatepass")
         return self.name, len(data), 0, int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and what belongs to it.
+    """A picture with its caption and condition map.
 
     Attributes:
-        name: What the user knows it by.
+        name: Name in messages.
         picture: The picture.
-        caption: What it shows; None where it is missing.
-        condition: The condition map, or None.
-        lacking: What else to tell the user where the caption is missing.
+        caption: The caption; None if missing.
+        condition: The condition map; None if missing.
+        lacking: Hint for the user if the caption is missing.
     """
 
     name: str
-    picture: Part
-    caption: Part | Written | None
-    condition: Part | None
+    picture: FilePart
+    caption: FilePart | Written | None
+    condition: FilePart | None
     lacking: str = ""
 
     @property
     def stamp(self) -> list[Stamp | None]:
-        """What changes when any of it is replaced."""
+        """A value that changes when any of the files is replaced."""
         return [None if part is None else part.stamp for part in (self.picture, self.caption, self.condition)]
 
     def prompt(self) -> str:
         """Read the caption.
 
         Raises:
-            SampleError: There is none, or it is no text.
+            SampleError: The caption is missing or not text.
         """
         if self.caption is None:
             raise SampleError(f"no caption (.txt, .caption or .json){self.lacking}")
@@ -117,19 +117,19 @@ class Sample:
         except UnicodeDecodeError as error:
             raise SampleError(f"{self.caption.name} is not UTF-8") from error
         except (ValueError, LookupError, TypeError) as error:
-            raise SampleError(f"{self.caption.name} is no JSON with a caption") from error
+            raise SampleError(f"{self.caption.name} is not JSON with a caption") from error
         if not isinstance(text, str):
-            raise SampleError(f"{self.caption.name} has a caption that is no text")
+            raise SampleError(f"{self.caption.name} has a caption that is not text")
         return text.strip()
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """What was left out.
+    """A skipped sample or file.
 
     Attributes:
-        name: The sample or file.
-        reason: Why.
+        name: Name of the sample or file.
+        reason: Why it is skipped.
     """
 
     name: str
@@ -141,11 +141,11 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listing:
-    """What was found.
+    """The samples of a data set.
 
     Attributes:
-        samples: In the order in which they were found.
-        skipped: What can't be samples.
+        samples: The samples, in the order they were found.
+        skipped: Files that are not part of a sample.
     """
 
     samples: tuple[Sample, ...]
@@ -153,7 +153,7 @@ class Listing:
 
     @staticmethod
     def joined(listings: Iterable[Listing]) -> Listing:
-        """Put listings one behind the other."""
+        """Concatenate listings."""
         parts = list(listings)
         samples = tuple(sample for part in parts for sample in part.samples)
         return Listing(samples, tuple(one for part in parts for one in part.skipped))

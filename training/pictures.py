@@ -1,4 +1,4 @@
-"""Pictures and condition maps from the bytes of files, upright and in the size of their bucket."""
+"""Decode pictures and condition maps, upright and cropped to the size of their bucket."""
 
 from __future__ import annotations
 
@@ -15,22 +15,32 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..adapter_models.hint import fit_to
-from .buckets import Size, bucket_for
-from .samples import Part, Sample, SampleError
+from .buckets import PixelSize, bucket_for
+from .samples import FilePart, Sample, SampleError
 
-# What Pillow raises on damaged files, depending on their format.
-DAMAGE = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, struct.error, zlib.error)
+# Errors that Pillow raises on damaged files, depending on their format.
+_PICTURE_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
 class Depth:
-    """Numbers that eight bits can't hold, as depth maps have them: Pillow would cut them.
+    """A format with more than eight bits, as in depth maps; Pillow's conversion would clip the values.
 
     Attributes:
-        mode: How the names of Pillow's modes for them begin.
-        white: The number that is white; black is 0.
-        least: Where the largest number is not more than this, and not 0, they are meant in another range.
-        slack: By how much resizing may have left the range.
+        mode: Prefix of Pillow's modes.
+        white: Value of white; black is 0.
+        least: A picture whose largest value is above 0 but not above this has another range.
+        slack: How far values may exceed the range after resizing.
     """
 
     mode: str
@@ -40,7 +50,7 @@ class Depth:
 
 
 DEPTHS = (
-    # Bytes, or the numbers of classes, in more bits than they need would train as black.
+    # Bytes or class numbers stored in 16 or more bits would be almost black.
     Depth("I", white=65535, least=255, slack=0),
     Depth("F", white=1, least=0, slack=1e-3),
 )
@@ -50,22 +60,22 @@ def decode(name: str, data: bytes) -> Tensor:
     """Read a picture.
 
     Args:
-        name: What the user knows it by.
-        data: The bytes of the file.
+        name: Name in messages.
+        data: Bytes of the file.
 
     Returns:
-        (1, 3, H, W) in [0, 1], as it is meant to be looked at; gray is repeated, alpha dropped.
+        (1, 3, H, W) in [0, 1], upright; gray is repeated, alpha dropped.
 
     Raises:
-        SampleError: It is damaged, no picture, or has numbers of another range than its kind of file.
+        SampleError: The file is damaged or not a picture, or its values are outside the format's range.
     """
     try:
         with Image.open(io.BytesIO(data)) as file:
-            # Reads all of it, and turns it as the camera says.
+            # Decodes the whole picture and applies the camera's rotation.
             picture = ImageOps.exif_transpose(file)
             depth = next((row for row in DEPTHS if picture.mode.startswith(row.mode)), None)
             values = np.asarray(picture if depth else picture.convert("RGB"), dtype=np.float32)
-    except (*DAMAGE, Image.DecompressionBombError) as error:
+    except (*_PICTURE_DAMAGE, Image.DecompressionBombError) as error:
         raise SampleError(f"{name} is no picture that can be read ({_reason(data, error)})") from error
     if depth is None:
         return torch.from_numpy(values.copy()).movedim(-1, 0)[None] / 255
@@ -81,43 +91,43 @@ def _check_range(name: str, values: NDArray[np.float32], depth: Depth) -> None:
 
 
 def _reason(data: bytes, error: Exception) -> str:
-    """Say what is wrong with a file; of what it does not know, Pillow only names the object that holds it in memory."""
+    """Return what is wrong with a file; for unknown formats Pillow's own text names only an object in memory."""
     if not data:
         return "an empty file"
     return "of no format that is known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
-def read_picture(part: Part, sizes: Sequence[Size]) -> tuple[Tensor, Size]:
-    """Read a picture in the size of its bucket.
+def read_picture(part: FilePart, sizes: Sequence[PixelSize]) -> tuple[Tensor, PixelSize]:
+    """Read a picture, cropped to the size of its bucket.
 
     Args:
         part: The file.
-        sizes: Of the buckets.
+        sizes: Sizes of the buckets.
 
     Returns:
-        (1, 3, *bucket) in [0, 1], cut at its longer sides; and the size that it had.
+        (1, 3, *bucket) in [0, 1], and the picture's original size.
 
     Raises:
-        SampleError: It can't be read.
+        SampleError: The picture can't be read.
     """
     picture = decode(part.name, part.read())
     size = (picture.shape[-2], picture.shape[-1])
     return fit_to(picture, bucket_for(size, sizes), "crop").clamp(0, 1), size
 
 
-def read_condition(sample: Sample, size: Size, bucket: Size) -> Tensor | None:
-    """Read the condition map of a sample, cut like its picture.
+def read_condition(sample: Sample, size: PixelSize, bucket: PixelSize) -> Tensor | None:
+    """Read a sample's condition map, cropped like its picture.
 
     Args:
         sample: The sample.
-        size: The size of its picture.
-        bucket: The size of its bucket.
+        size: Original size of its picture.
+        bucket: Size of its bucket.
 
     Returns:
-        (1, 3, *bucket) in [0, 1], or None where there is no map.
+        (1, 3, *bucket) in [0, 1]; None if the sample has no map.
 
     Raises:
-        SampleError: It can't be read, or has another size than the picture.
+        SampleError: The map can't be read, or its size differs from the picture's.
     """
     if sample.condition is None:
         return None

@@ -1,4 +1,4 @@
-"""A look at an adapter in training: one picture, sampled in a few deterministic steps, that disturbs nothing."""
+"""Preview an adapter in training: sample one picture in a few deterministic steps."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from .loop import Trainer
 from .loss import Denoiser, Prompts
 
 STEPS = 12
-# Of the prompt, where the empty one is known; a usual value.
+# Guidance scale of the prompt if the empty prompt is known.
 GUIDANCE = 5.0
 
 
 @torch.no_grad()
 def preview(trainer: Trainer, data: TrainingSet, steps: int = STEPS) -> Tensor:
-    """Sample a picture for the first example with the result so far.
+    """Sample a picture for the first example with the current result.
 
-    Neither the run's randomness nor torch's own is touched, so a run is the same with and without previews.
+    Uses neither the run's random numbers nor torch's, so previews don't change the run.
 
     Args:
-        trainer: The adapter in training.
-        data: Examples, of which the first counts.
-        steps: Steps of the sampler; each calls the denoiser once.
+        trainer: The trainer.
+        data: The examples; only the first is used.
+        steps: Number of sampler steps; each calls the denoiser once.
 
     Returns:
-        (1, C, h, w): latents as the denoiser was trained on (scaled), on the trainer's device. They begin with the same
-        noise in every preview of a run, so that pictures can be compared.
+        (1, C, h, w): latents at the denoiser's scale, on the trainer's device. All previews of a run start from equal
+        noise, so that pictures can be compared.
     """
     device = trainer.device
     noise = torch.randn(data.latents[:1].shape, generator=seeded(trainer.settings.seed, "preview", 0)).to(device)
@@ -39,15 +39,15 @@ def preview(trainer: Trainer, data: TrainingSet, steps: int = STEPS) -> Tensor:
 def denoise(
     denoiser: Denoiser, features: list[Tensor], prompts: Prompts, noise: Tensor, empty: Prompts | None, steps: int
 ) -> Tensor:
-    """Denoise by DDIM, without fresh noise.
+    """Denoise with DDIM at eta = 0.
 
     Args:
         denoiser: The frozen diffusion model.
-        features: Of the adapter, one row.
-        prompts: One row each.
-        noise: (1, C, h, w), normally distributed.
-        empty: The empty prompt, for classifier-free guidance; None for none.
-        steps: From the noisiest time evenly down to none.
+        features: The adapter's features, one row.
+        prompts: One row of each tensor.
+        noise: (1, C, h, w) normal noise.
+        empty: The empty prompt for classifier-free guidance; None for no guidance.
+        steps: Number of steps, evenly spaced from the noisiest timestep.
 
     Returns:
         (1, C, h, w).
@@ -58,18 +58,18 @@ def denoise(
     if empty is not None:
         rows, prompts = 2, {name: torch.cat([one, empty[name]]) for name, one in prompts.items()}
         features = [torch.cat([level, level]) for level in features]
-    times = torch.linspace(len(denoiser.alphas) - 1, 0, steps + 1)[:-1].round().long().tolist()
-    alphas = denoiser.alphas.to(noise)
+    timesteps = torch.linspace(len(denoiser.alphas_cumprod) - 1, 0, steps + 1)[:-1].round().long().tolist()
+    alphas_cumprod = denoiser.alphas_cumprod.to(noise)
     noisy = clean = noise
-    for time, following in zip(times, [*times[1:], None], strict=True):
-        keep, lose = alphas[time].sqrt(), (1 - alphas[time]).sqrt()
-        at = torch.full((rows,), time, device=noise.device)
+    for timestep, following in zip(timesteps, [*timesteps[1:], None], strict=True):
+        sqrt_alpha, sqrt_one_minus_alpha = alphas_cumprod[timestep].sqrt(), (1 - alphas_cumprod[timestep]).sqrt()
+        at = torch.full((rows,), timestep, device=noise.device)
         predicted = denoiser.denoise(noisy.expand(rows, -1, -1, -1), at, prompts, features)
         if rows == 2:
             with_prompt, without = predicted.chunk(2)
             predicted = without + GUIDANCE * (with_prompt - without)
-        clean = denoiser.prediction.clean(noisy, predicted, keep, lose)
+        clean = denoiser.prediction.clean(noisy, predicted, sqrt_alpha, sqrt_one_minus_alpha)
         if following is not None:
-            direction = (noisy - keep * clean) / lose
-            noisy = alphas[following].sqrt() * clean + (1 - alphas[following]).sqrt() * direction
+            direction = (noisy - sqrt_alpha * clean) / sqrt_one_minus_alpha
+            noisy = alphas_cumprod[following].sqrt() * clean + (1 - alphas_cumprod[following]).sqrt() * direction
     return clean

@@ -1,4 +1,4 @@
-"""Rows of prompts of different lengths, in one tensor."""
+"""Join prompts of different lengths in one tensor."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def join_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Put rows of one kind together.
+    """Concatenate rows.
 
     Args:
         rows: Each (N, …); embeddings (N, tokens, width) may differ in their number of tokens.
 
     Returns:
-        (sum of N, …), with the least number of tokens that all can be repeated to.
+        (sum of N, …), with the least common multiple of the numbers of tokens.
     """
     if rows[0].ndim != 3:
         return torch.cat(list(rows))
@@ -27,7 +27,7 @@ def join_rows(rows: Sequence[Tensor]) -> Tensor:
 def same_length(
     prompts: Mapping[str, Tensor], empty: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Repeat the tokens of the shorter of two sets of prompts, so that one can stand in the place of the other."""
+    """Repeat the tokens of two sets of prompts to one length, so that one can replace the other."""
     first, second = dict(prompts), dict(empty)
     for name in prompts.keys() & empty.keys():
         if prompts[name].ndim == 3:
@@ -37,5 +37,5 @@ def same_length(
 
 
 def _repeated(rows: Tensor, tokens: int) -> Tensor:
-    # Attention to the same tokens twice is attention to them once.
+    # Attention gives the same result for repeated tokens.
     return rows.repeat(1, tokens // rows.shape[1], 1)

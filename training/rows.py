@@ -1,6 +1,6 @@
-"""Rows of safetensors files by plain reads into memory of their own.
+"""Read rows of safetensors files without mapping them.
 
-Mapped memory ends the process when its file is cut short by somebody else. Here that is an error like any other.
+With mapped memory, a file that another process truncates kills this one. Here it is an ordinary error.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-# What examples are made of, by the names of safetensors.
-DTYPES = {"F32": torch.float32, "U8": torch.uint8}
+# Types of the tensors in examples, by safetensors' names.
+_DTYPES = {"F32": torch.float32, "U8": torch.uint8}
 FACTS = "__metadata__"
-# As safetensors bounds it, so that a damaged length reads no gigabytes.
+# safetensors' own limit; a damaged length must not make us read gigabytes.
 LONGEST_HEADER = 100_000_000
-# What reading a damaged file raises.
-DAMAGE = (OSError, ValueError, LookupError, TypeError, RecursionError)
+# Errors raised by reading a damaged file.
+ROW_DAMAGE = (OSError, ValueError, LookupError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself.
+    """The header of a safetensors file.
 
     Attributes:
-        facts: Texts by name.
-        tensors: What it says of each tensor, unchecked.
-        start: Where the numbers begin.
-        stamp: Size and time of change of the file.
+        facts: Metadata by name.
+        tensors: Description of each tensor, unchecked.
+        start: Offset of the data.
+        stamp: The file's size and modification time.
     """
 
     facts: Mapping[str, str]
@@ -42,8 +42,8 @@ class Header:
     stamp: tuple[int, int]
 
 
-def read_header(file: BinaryIO) -> Header:
-    """Read the header of an open file; one of :data:`DAMAGE` where there is none."""
+def _read_header(file: BinaryIO) -> Header:
+    """Read the header of an open file; raises one of :data:`ROW_DAMAGE` if there is none."""
     stamp = _stamp(file)
     length = int.from_bytes(_exactly(file, 8), "little")
     if length > min(LONGEST_HEADER, stamp[0] - 8):
@@ -57,29 +57,29 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def read_facts(path: Path) -> dict[str, str]:
-    """Read what a file says of itself; one of :data:`DAMAGE` where it is damaged."""
+    """Read the metadata of a file; raises one of :data:`ROW_DAMAGE` if it is damaged."""
     with path.open("rb") as file:
-        return dict(read_header(file).facts)
+        return dict(_read_header(file).facts)
 
 
 def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Tensor]:
-    """Read the tensors whose names begin with a number and a dot.
+    """Read the tensors whose names start with a number and a dot.
 
     Args:
         path: The file.
         number: The number.
-        facts: What the file must say of itself; other facts do not matter.
+        facts: Metadata that the file must have; others are ignored.
 
     Returns:
-        The tensors by the rest of their names, in memory of their own.
+        The tensors by the rest of their names, in unmapped memory.
 
     Raises:
-        OSError, ValueError, LookupError, TypeError, RecursionError: :data:`DAMAGE`: the file is missing, damaged,
+        OSError, ValueError, LookupError, TypeError, RecursionError: :data:`ROW_DAMAGE`: the file is missing, damaged,
             another one, or changed while it was read.
     """
     prefix = f"{number}."
     with path.open("rb") as file:
-        header = read_header(file)
+        header = _read_header(file)
         if any(header.facts[name] != value for name, value in facts.items()):
             raise ValueError("it was written again")
         names = sorted(name for name in header.tensors if name.startswith(prefix))
@@ -90,7 +90,7 @@ def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Ten
 
 
 def _tensor(file: BinaryIO, header: Header, entry: Mapping[str, Any]) -> Tensor:
-    dtype, shape = DTYPES[entry["dtype"]], [int(side) for side in entry["shape"]]
+    dtype, shape = _DTYPES[entry["dtype"]], [int(side) for side in entry["shape"]]
     first, last = (int(place) for place in entry["data_offsets"])
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=1) < 1 or first < 0 or last - first != size:

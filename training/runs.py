@@ -1,4 +1,4 @@
-"""A run's folder before the run: cleared of what a killed one has left, and known to hold what will be written."""
+"""Prepare a run's folder: remove partial files, and check that it can be written to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ UNFINISHED = re.compile(r"\..*\.part", re.DOTALL)
 
 
 def remove_unfinished(files: Iterable[Path], age: float = 0.0) -> None:
-    """Remove what :func:`write_whole` has left where its process was killed.
+    """Remove partial files that :func:`write_whole` leaves when its process is killed.
 
     Args:
-        files: Files, of which those are removed.
-        age: Those that were written to in so many last seconds are left: another process may be at it.
+        files: Files to look through.
+        age: Seconds since the last write before a file is removed; another process may be writing newer ones.
     """
     for path in files:
         if UNFINISHED.fullmatch(path.name) and path.lstat().st_mtime <= time.time() - age:
@@ -25,14 +25,14 @@ def remove_unfinished(files: Iterable[Path], age: float = 0.0) -> None:
 
 
 def begin_run(folder: Path, steps: int) -> None:
-    """Make a run's folder ready, so that what can't be written to it is found out before any work.
+    """Prepare a run's folder, so that problems with writing show before any work.
 
     Args:
-        folder: The folder of the run, which has its name.
-        steps: How many steps it will make.
+        folder: The folder of the run, named after it.
+        steps: Total number of steps.
 
     Raises:
-        CheckpointError: The folder can't be written to, or its disk does not hold names as long as the run's files.
+        CheckpointError: The folder can't be written to, or its disk does not allow the length of the run's file names.
     """
     longest = unfinished(folder / f"{folder.name}_step_{steps:08}.safetensors")
     try:

@@ -1,7 +1,7 @@
-"""Samples on the disk: pictures with their captions and condition maps, listed without being read.
+"""List samples (pictures with captions and condition maps) in folders and tar shards without reading them.
 
-A sample is a group of files with one name: ``cat.png``, ``cat.txt`` and, where there is one, ``cat.cond.png`` or
-``conditions/cat.png``. They lie in a folder or in tar shards, as the webdataset library writes them.
+A sample is a group of files with one name: ``cat.png``, ``cat.txt`` and optionally ``cat.cond.png`` or
+``conditions/cat.png``. Tar shards are in the format of the webdataset library.
 """
 
 from __future__ import annotations
@@ -11,49 +11,59 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from .layouts import beside, holds_maps, source_folders, split_at_maps
+from .layouts import holds_maps, map_folders_beside, source_folders, split_at_maps
 from .naming import Elsewhere, Names
-from .parts import OTHERS, PICTURES, Listing, Part, Sample, SampleError, Skipped, Written
+from .parts import OTHERS, PICTURES, FilePart, Listing, Sample, SampleError, Skipped, Written
 from .tables import PACKED, TABLES, Row, read_table
 from .walk import HIDDEN, Walk
 
-__all__ = ["IN_FOLDERS", "IN_SHARDS", "Listing", "Part", "Sample", "SampleError", "Skipped", "gather", "list_folder"]
+__all__ = [
+    "IN_FOLDERS",
+    "IN_SHARDS",
+    "FilePart",
+    "Listing",
+    "Sample",
+    "SampleError",
+    "Skipped",
+    "gather",
+    "list_folder",
+]
 CAPTIONS = ("txt", "caption", "json")
-# People put dots into names; webdataset takes what stands between two of them for another field of the sample.
+# In folders, names may contain dots. In webdataset's shards, text between two dots is a field of the sample.
 IN_FOLDERS = re.compile(r"(?P<stem>.+?)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
 IN_SHARDS = re.compile(r"(?P<stem>[^.]+)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
-# Where maps from beside the folder are put.
-CONDITIONS = "conditions"
-# Of what a table calls a file, in a message.
+# Folder name under which maps from a neighbouring folder are listed.
+_CONDITIONS_FOLDER = "conditions"
+# Longest quote of a table's file name in a message.
 LONGEST = 200
-# kohya's folders: how often their pictures are repeated, and what they show.
+# Names of kohya's folders: the number of repeats and the subject.
 REPEATED = re.compile(r"\d+_.+")
 
 
 @dataclass
 class Group:
-    """The files of one name, while they are gathered.
+    """Files with the same name.
 
     Attributes:
         pictures: Candidates for the picture.
-        captions: By suffix; that of a table has none.
+        captions: Captions by suffix; empty for a table's caption.
         conditions: Candidates for the condition map.
-        above: How many folders stand above the folder of maps, where one of them lies in such.
+        above: Number of folders above the folder of maps that one of the files is in.
     """
 
-    pictures: list[Part] = field(default_factory=list)
-    captions: dict[str, Part | Written] = field(default_factory=dict)
-    conditions: list[Part] = field(default_factory=list)
+    pictures: list[FilePart] = field(default_factory=list)
+    captions: dict[str, FilePart | Written] = field(default_factory=dict)
+    conditions: list[FilePart] = field(default_factory=list)
     above: int | None = None
 
 
-def gather(parts: Iterable[Part], prefix: str = "", pattern: re.Pattern[str] = IN_FOLDERS) -> Listing:
-    """Put the files of each name together.
+def gather(parts: Iterable[FilePart], prefix: str = "", pattern: re.Pattern[str] = IN_FOLDERS) -> Listing:
+    """Group files by name.
 
     Args:
-        parts: Files, with names relative to where they were found.
-        prefix: What stands before the samples' names.
-        pattern: How a file's name is read.
+        parts: Files with names relative to the data set's root.
+        prefix: Prefix of the samples' names.
+        pattern: Pattern of file names.
 
     Returns:
         The samples in the order of their first file.
@@ -64,32 +74,32 @@ def gather(parts: Iterable[Part], prefix: str = "", pattern: re.Pattern[str] = I
     for part, path in visible:
         gathering.add(part, path)
     gathering.read_tables()
-    gathering.bring_maps_home()
+    gathering.assign_neighbouring_maps()
     return gathering.listing(prefix)
 
 
 @dataclass
 class Gathering:
-    """Files on their way to samples.
+    """Groups files into samples.
 
     Attributes:
-        pattern: How a file's name is read.
-        sources: Folders of maps beside others.
-        groups: The files of each name.
-        files: Pictures and maps by path, with the name of their group.
-        tables: Tables.
-        skipped: What can't be used.
+        pattern: Pattern of file names.
+        sources: Folders ``source`` with maps.
+        groups: Groups by name.
+        files: Pictures and maps by path, with their group's name.
+        tables: Tables of captions and maps.
+        skipped: Unusable files.
     """
 
     pattern: re.Pattern[str]
     sources: frozenset[PurePosixPath]
     groups: dict[str, Group] = field(default_factory=dict)
-    files: dict[str, tuple[Part, str]] = field(default_factory=dict)
-    tables: list[Part] = field(default_factory=list)
+    files: dict[str, tuple[FilePart, str]] = field(default_factory=dict)
+    tables: list[FilePart] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
-    def add(self, part: Part, path: PurePosixPath) -> None:
-        """Sort a file in."""
+    def add(self, part: FilePart, path: PurePosixPath) -> None:
+        """Add a file to its group."""
         match = self.pattern.fullmatch(path.name)
         if match is None:
             return
@@ -111,10 +121,10 @@ class Gathering:
             (group.conditions if marked else group.pictures).append(part)
 
     def read_tables(self) -> None:
-        """Give pictures what tables say of them."""
+        """Assign captions and maps from tables to pictures."""
         for name, group in list(self.groups.items()):
             table = group.captions.get("json")
-            if isinstance(table, Part) and not group.pictures and not group.conditions and read_table(table)[0]:
+            if isinstance(table, FilePart) and not group.pictures and not group.conditions and read_table(table)[0]:
                 self.tables.append(table)
                 del self.groups[name]
         if not self.tables:
@@ -139,9 +149,9 @@ class Gathering:
         if row.condition:
             self._apply_map(row, group, self.files.get(names.find(folder, row.condition) or ""))
 
-    def _apply_map(self, row: Row, group: Group, found: tuple[Part, str] | None) -> None:
+    def _apply_map(self, row: Row, group: Group, found: tuple[FilePart, str] | None) -> None:
         if found is None:
-            # Not drawn anew: the user has said that there is one.
+            # Skip the sample instead of annotating it: the table names a map.
             self.skipped.append(Skipped(row.where, f"no condition map {str(row.condition)[:LONGEST]}"))
             group.pictures.clear()
             group.captions.clear()
@@ -153,8 +163,8 @@ class Gathering:
             other.conditions = [one for one in other.conditions if one is not part]
         group.conditions = [part, *(one for one in group.conditions if one is not part)]
 
-    def bring_maps_home(self) -> None:
-        """Find the pictures of maps in a folder beside that of the pictures: ``images/cat`` and ``conditions/cat``."""
+    def assign_neighbouring_maps(self) -> None:
+        """Assign maps in a neighbouring folder to pictures: ``conditions/cat`` to ``images/cat``."""
         homeless = {
             name: group
             for name, group in self.groups.items()
@@ -174,7 +184,7 @@ class Gathering:
                 group.conditions.clear()
 
     def listing(self, prefix: str) -> Listing:
-        """Return what was found."""
+        """Return the samples and the skipped files."""
         groups = {name: group for name, group in self.groups.items() if group != Group(above=group.above)}
         told = {name for name, group in groups.items() if group.pictures and group.captions}
         elsewhere = Elsewhere(told if any(not group.captions for group in groups.values()) else ())
@@ -184,8 +194,8 @@ class Gathering:
 
 def _sample(name: str, group: Group, prefix: str, elsewhere: Elsewhere) -> Listing:
     if not group.pictures:
-        kind = "caption" if group.captions else "condition map"
-        return Listing((), (Skipped(prefix + name, f"a {kind} without a picture"),))
+        found = "caption" if group.captions else "condition map"
+        return Listing((), (Skipped(prefix + name, f"a {found} without a picture"),))
     more = (*group.pictures[1:], *group.conditions[1:])
     skipped = tuple(Skipped(part.name, f"another file of the sample {prefix + name} is used") for part in more)
     caption = next((group.captions[suffix] for suffix in (*CAPTIONS, "") if suffix in group.captions), None)
@@ -195,7 +205,7 @@ def _sample(name: str, group: Group, prefix: str, elsewhere: Elsewhere) -> Listi
 
 
 def _lacking(name: str, elsewhere: Elsewhere) -> str:
-    """Say what a picture without a caption may be."""
+    """Return a hint for a picture without a caption."""
     others = elsewhere.in_another_folder(name)
     if others:
         return f"; if it is the condition map of {others[0]}, call its folder conditions"
@@ -205,20 +215,20 @@ def _lacking(name: str, elsewhere: Elsewhere) -> str:
 
 
 def list_folder(folder: Path) -> Listing:
-    """List the samples of a folder and of the folders in it, through links as well.
+    """List the samples of a folder and its subfolders, following links.
 
     Args:
-        folder: With pictures; condition maps may also lie in a folder ``conditions`` or the like beside it.
+        folder: Folder of pictures; condition maps may also be in a folder such as ``conditions`` beside it.
 
     Returns:
-        The samples by name, so that the order is the same everywhere.
+        The samples, sorted by name.
     """
     walk = Walk(folder, holds_maps).run()
     parts = walk.parts
     if not any(split_at_maps(PurePosixPath(part.name), frozenset()) is not None for part in parts):
-        for other in beside(folder):
+        for other in map_folders_beside(folder):
             there = Walk(other, holds_maps).run()
             walk.skipped += there.skipped
-            parts += [replace(part, name=f"{CONDITIONS}/{part.name}") for part in there.parts]
+            parts += [replace(part, name=f"{_CONDITIONS_FOLDER}/{part.name}") for part in there.parts]
     listing = gather(parts)
     return Listing(listing.samples, (*walk.skipped, *listing.skipped))

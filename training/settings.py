@@ -10,17 +10,17 @@ import torch
 
 from .errors import TrainingError
 from .in_memory_dataset import Draw
-from .timesteps import TIME_SAMPLINGS
+from .timesteps import TIMESTEP_SAMPLINGS
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What the adapter computes in; its weights stay fp32.
+    """The precision that the adapter computes in; its weights stay fp32.
 
     Attributes:
-        name: What the user chooses.
-        autocast: The type of the products, or None for fp32.
-        scaled: Gradients vanish in this type unless the loss is scaled.
+        name: Name that the user chooses.
+        autocast: Type for autocast, or None for fp32.
+        scaled: Whether gradients underflow in this type unless the loss is scaled.
     """
 
     name: str
@@ -35,29 +35,29 @@ PRECISIONS = (
 )
 
 
-# What may change when a run goes on: how far it goes, and what makes no difference to its numbers.
+# Settings that may change when a run is resumed: they don't change the numbers of its steps.
 FREE = ("steps", "gradient_checkpointing")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How an adapter is trained.
 
     Attributes:
-        steps: Steps of the optimiser, in all.
-        batch_size: Examples in a forward, those of all processes.
-        learning_rate: Of AdamW, constant. The paper's is 1e-5.
-        timesteps: A name of :data:`.timesteps.TIME_SAMPLINGS`.
-        prompt_dropout: Part of the examples that get the empty prompt.
-        condition_dropout: Part of the examples that get a black condition image.
-        ema: Decay of the moving average of the weights, which is then the result; 0 for none.
-        gradient_accumulation: Forwards in a step.
+        steps: Total number of optimiser steps.
+        batch_size: Examples per forward, for all processes together.
+        learning_rate: Constant learning rate of AdamW; 1e-5 in the paper.
+        timesteps: A name of :data:`.timesteps.TIMESTEP_SAMPLINGS`.
+        prompt_dropout: Fraction of examples that get the empty prompt.
+        condition_dropout: Fraction of examples that get a black condition image.
+        ema: Decay of the weights' moving average, which becomes the result; 0 for none.
+        gradient_accumulation: Forwards per step.
         precision: A name of :data:`PRECISIONS`.
-        seed: Decides all randomness.
-        clip: Largest norm of the gradient.
-        weight_decay: Of AdamW.
-        gradient_checkpointing: Compute the inside of blocks again in the backward pass instead of keeping it. Changes
-            memory and time, not the result.
+        seed: Seed of all randomness.
+        clip: Largest norm of the gradient; larger gradients are scaled down.
+        weight_decay: Weight decay of AdamW.
+        gradient_checkpointing: Recompute activations inside blocks during the backward pass instead of storing them.
+            Changes memory and time, not the result.
     """
 
     steps: int
@@ -76,45 +76,51 @@ class Settings:
 
     @property
     def draw(self) -> Draw:
-        """How its batches are drawn."""
+        """How batches are drawn."""
         return Draw(self.batch_size, self.timesteps, self.prompt_dropout, self.condition_dropout, self.seed)
 
     @property
     def computes_in(self) -> Precision:
-        """The row of its precision."""
+        """The row of :data:`PRECISIONS`."""
         return next(row for row in PRECISIONS if row.name == self.precision)
 
     @property
     def lasting(self) -> dict[str, object]:
-        """What must not change when a run goes on: all but :data:`FREE`."""
+        """The settings that must not change when a run is resumed: all except :data:`FREE`."""
         return {name: value for name, value in asdict(self).items() if name not in FREE}
 
     def check(self) -> None:
-        """Refuse settings that can't work.
+        """Check every setting.
 
         Raises:
-            TrainingError: The first that is wrong.
+            TrainingError: A setting is out of range; names the first one.
         """
         for rule in RULES:
             value = getattr(self, rule.name)
-            kinds = (int, float) if rule.kind is float else (rule.kind,)
-            if type(value) not in kinds or not rule.holds(value):
-                raise TrainingError(rule.name, repr(value), rule.expected, f"Change {rule.name}.")
+            types = (int, float) if rule.type is float else (rule.type,)
+            if type(value) not in types or not rule.holds(value):
+                raise TrainingError(
+                    rule.name,
+                    repr(value),
+                    rule.expected,
+                    f"Change {rule.name}.",
+                    says=f"The setting {rule.name} must be {rule.expected}.",
+                )
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A check of one setting.
+    """The check of one setting.
 
     Attributes:
-        name: The setting.
-        kind: Its type; whole numbers are floats too.
-        holds: Tells whether a value is right; false for NaN.
-        expected: In words.
+        name: Name of the setting.
+        type: Its type; a float may also be an int.
+        holds: Whether a value is in range; false for NaN.
+        expected: The range in words.
     """
 
     name: str
-    kind: type
+    type: type
     holds: Callable[..., bool]
     expected: str
 
@@ -131,6 +137,11 @@ RULES = (
     Rule("gradient_checkpointing", bool, lambda on: True, "on or off"),
     Rule("clip", float, lambda x: x > 0, "a norm above 0"),
     Rule("weight_decay", float, lambda x: 0 <= x < math.inf, "0 or more"),
-    Rule("timesteps", str, lambda name: name in [row.name for row in TIME_SAMPLINGS], "a sampling of times"),
+    Rule(
+        "timesteps",
+        str,
+        lambda name: name in [row.name for row in TIMESTEP_SAMPLINGS],
+        f"one of {', '.join(row.name for row in TIMESTEP_SAMPLINGS)}",
+    ),
     Rule("precision", str, lambda name: name in [row.name for row in PRECISIONS], "fp32, bf16 or fp16"),
 )

@@ -1,51 +1,29 @@
-"""Tar shards: found by pattern, listed by their headers, and never unpacked."""
+"""Find tar shards by pattern, and list their samples from the headers without unpacking."""
 
 from __future__ import annotations
 
-import itertools
-import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import TrainingError
-from .samples import IN_SHARDS, Listing, Part, Skipped, gather, list_folder
+from .patterns import expand
+from .samples import IN_SHARDS, FilePart, Listing, Skipped, gather, list_folder
 
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 SUFFIX = ".tar"
-
-
-def expand(pattern: str) -> list[str]:
-    """Write out the ranges of numbers in a pattern.
-
-    Args:
-        pattern: Such as ``shards/{000..123}.tar``; numbers are as wide as the first.
-
-    Returns:
-        The names, in order; the pattern itself where it has no range.
-    """
-    pieces = RANGE.split(pattern)
-    texts, firsts, lasts = pieces[::3], pieces[1::3], pieces[2::3]
-    ranges = [
-        [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
-        for first, last in zip(firsts, lasts, strict=True)
-    ]
-    return [
-        "".join(itertools.chain(*zip(texts, (*numbers, ""), strict=True))) for numbers in itertools.product(*ranges)
-    ]
 
 
 def list_data(places: Sequence[str]) -> Listing:
     """List the samples of folders and shards.
 
     Args:
-        places: Folders of pictures or of shards, shards, and patterns of shards.
+        places: Folders of pictures or shards, single shards, and patterns of shards.
 
     Returns:
         All samples in the order of the places.
 
     Raises:
-        TrainingError: A place does not exist, or is neither.
+        TrainingError: A place does not exist, or is neither a folder nor a tar file.
     """
     return Listing.joined(_list(Path(name).expanduser()) for place in places for name in expand(place))
 
@@ -56,25 +34,26 @@ def _list(place: Path) -> Listing:
         return Listing.joined([list_folder(place), *map(list_shard, shards)])
     if place.suffix == SUFFIX and place.is_file():
         return list_shard(place)
-    found = "a file that is no .tar" if place.is_file() else "nothing there"
+    found = "a file that is not a .tar" if place.is_file() else "nothing there"
     raise TrainingError(
         f"data, {place}",
         found,
         "a folder of pictures, or tar shards (.tar, not compressed) such as shards/{000..123}.tar",
         "Correct the path, or repack the shards without compression.",
+        says=f"The data set {place} is not a folder or a tar file.",
     )
 
 
 def list_shard(path: Path) -> Listing:
-    """List the samples of a tar file by its headers alone.
+    """List the samples of a tar file from its headers.
 
     Args:
-        path: An uncompressed tar file; its members are in the order of their samples.
+        path: An uncompressed tar file whose members are in the order of their samples.
 
     Returns:
-        The samples, named after the shard; where it is damaged, those before the damage.
+        The samples, named after the shard; only those before the damage if it is damaged.
     """
-    parts: list[Part] = []
+    parts: list[FilePart] = []
     skipped: list[Skipped] = []
     try:
         with tarfile.open(path, "r:") as tar:
@@ -87,16 +66,16 @@ def list_shard(path: Path) -> Listing:
     return Listing(listing.samples, (*listing.skipped, *skipped))
 
 
-def _members(tar: tarfile.TarFile, path: Path) -> Iterator[Part]:
+def _members(tar: tarfile.TarFile, path: Path) -> Iterator[FilePart]:
     changed = path.stat().st_mtime_ns
     for member in tar:
-        # Links, devices and files with holes hold no bytes of their own.
+        # Links, devices and sparse files have no bytes of their own.
         if member.isreg() and member.sparse is None:
-            yield Part(member.name.removeprefix("./"), path, member.size, member.offset_data, changed)
+            yield FilePart(member.name.removeprefix("./"), path, member.size, member.offset_data, changed)
 
 
 def _ends_early(tar: tarfile.TarFile, path: Path) -> bool:
-    """Tell whether what follows the last member is neither the end of the file nor the zeros of a tar's end."""
+    """Return whether the last member is followed by other bytes than the zeros that end a tar file."""
     with path.open("rb") as file:
         file.seek(tar.offset)
         return tar.offset > path.stat().st_size or any(file.read(tarfile.BLOCKSIZE))

@@ -1,4 +1,4 @@
-"""The sizes of a new adapter, and its shape for a UNet: channels and sites come from the UNet itself."""
+"""Sizes of new adapters, and the config of each size for a UNet, which provides the channels and sites."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ..adapter_models.errors import FamilyMismatchError
 from ..adapter_models.families import FAMILIES, Family, UNetOutline
 from .errors import TrainingError
 
-LEVELS = 4
+_LEVELS = 4
 
 
 @dataclass(frozen=True)
-class Size:
+class AdapterSize:
     """A size of adapter.
 
     Attributes:
-        name: What the user chooses.
-        kind: The network.
-        num_res_blocks: Residual blocks in each level.
-        divisor: By how much the width inside a level is smaller than its output; 1 for full adapters.
+        name: Name that the user chooses.
+        kind: Type of the network.
+        num_res_blocks: Residual blocks per level.
+        divisor: Output width of a level divided by its inner width; 1 for full adapters.
     """
 
     name: str
@@ -31,15 +31,15 @@ class Size:
 
 # 77M, 18M and 5M parameters at the widths of SD1.x. Source: arXiv 2302.08453, section 4.4 (complexity).
 SIZES = (
-    Size("base", "full", num_res_blocks=2, divisor=1),
-    Size("small", "light", num_res_blocks=4, divisor=4),
-    Size("tiny", "light", num_res_blocks=4, divisor=8),
+    AdapterSize("base", "full", num_res_blocks=2, divisor=1),
+    AdapterSize("small", "light", num_res_blocks=4, divisor=4),
+    AdapterSize("tiny", "light", num_res_blocks=4, divisor=8),
 )
 IMAGE_CHANNELS = (3, 1)
 
 
 def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterConfig:
-    """Return the shape of a new adapter for a UNet.
+    """Return the config of a new adapter for a UNet.
 
     Args:
         outline: The UNet.
@@ -47,20 +47,21 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
         image_channels: 3 for colours, 1 for gray.
 
     Returns:
-        A config whose levels have the channels and strides of the UNet at its family's sites.
+        A config whose levels have the UNet's channels and strides at its family's sites.
 
     Raises:
-        FamilyMismatchError: The UNet belongs to no family.
-        TrainingError: There is no such size or number of channels.
+        FamilyMismatchError: The UNet does not belong to a known family.
+        TrainingError: The size or the number of channels is unknown.
     """
     row = next((row for row in SIZES if row.name == size), None)
     if row is None or image_channels not in IMAGE_CHANNELS:
         names = ", ".join(row.name for row in SIZES)
         raise TrainingError(
-            "Create T2I-Adapter",
+            "size, image_channels",
             f"size '{size}' and {image_channels} image channels",
             f"one of {names} and 3 or 1 channels",
-            "Choose from the lists.",
+            "Choose from these.",
+            says="A new adapter can't have this size or number of image channels.",
         )
     family = _family_of(outline)
     sites = [rule.find(outline) for rule in family.sites]
@@ -70,7 +71,7 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
         image_channels=image_channels,
         unshuffle=sites[0].stride,
         channels=channels,
-        down_levels=tuple(i for i in range(1, LEVELS) if sites[i].stride > sites[i - 1].stride),
+        down_levels=tuple(i for i in range(1, _LEVELS) if sites[i].stride > sites[i - 1].stride),
         num_res_blocks=row.num_res_blocks,
         inner_channels=tuple(width // row.divisor for width in channels) if row.kind == "light" else (),
     )
@@ -78,12 +79,13 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
 
 def _family_of(outline: UNetOutline) -> Family:
     resolutions = len(outline.levels)
-    family = next((f for f in FAMILIES if f.unet_levels == resolutions and len(f.sites) == LEVELS), None)
+    family = next((f for f in FAMILIES if f.unet_levels == resolutions and len(f.sites) == _LEVELS), None)
     if family is None:
         raise FamilyMismatchError(
-            "Create T2I-Adapter",
-            f"the MODEL {outline.name} of {resolutions} resolutions",
+            "model",
+            f"the model {outline.name} of {resolutions} resolutions",
             "a UNet of three (SDXL) or four (SD1.x, SD2.x)",
-            "Load such a checkpoint.",
+            "Load a checkpoint of SD1.x, SD2.x or SDXL.",
+            says="Adapters can't be trained for this model.",
         )
     return family

@@ -1,4 +1,4 @@
-"""The check of a run's state before anything of it is taken: a file can hold whatever somebody has put there."""
+"""Check a run's state before the trainer takes any of it: the file may come from anywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from .checkpoints import RESTORE, STATE_FILE
 from .errors import CheckpointError
 
-# The layout of a state: raised when an older one can't be continued from.
+# Layout of a state; increase it when older states can't be resumed.
 STATE_VERSION = 1
 PARTS: tuple[tuple[str, type], ...] = (
     ("version", int),
@@ -23,25 +23,32 @@ PARTS: tuple[tuple[str, type], ...] = (
     ("scaler", Mapping),
     ("losses", list),
 )
-# What AdamW keeps of each weight, and what GradScaler keeps.
+# Names in the state of AdamW and of GradScaler.
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SCALE, TRACKER = "scale", "_growth_tracker"
-PLAIN = (str, int, float, bool, type(None))
+_PLAIN = (str, int, float, bool, type(None))
+LABELS = {"adapter": "adapter", "data": "data set", "denoiser": "diffusion model"}
+# How messages name a fact that is only known by its fingerprint.
+CHANGES = {
+    "adapter": "another adapter",
+    "data": "other examples",
+    "denoiser": "another diffusion model, or other LoRAs in it",
+}
 
 
 def check_parts(state: Any) -> None:
-    """Refuse what has not the parts of a state, or those of another version.
+    """Check that a state has all its parts, and that this version can read it.
 
     Args:
-        state: What a file holds.
+        state: Contents of the file.
 
     Raises:
-        CheckpointError: It is no state, or of another version of the pack.
+        CheckpointError: This is not a state, or it comes from another version of the pack.
     """
     if not isinstance(state, Mapping):
         raise _no_state(f"a {type(state).__name__}")
-    for name, kind in PARTS:
-        if not isinstance(state.get(name), kind):
+    for name, expected in PARTS:
+        if not isinstance(state.get(name), expected):
             found = f"a {type(state[name]).__name__} as its {name}" if name in state else f"no {name}"
             raise _no_state(f"a state with {found}")
         if name == "version" and state[name] != STATE_VERSION:
@@ -49,23 +56,59 @@ def check_parts(state: Any) -> None:
                 "checkpoint",
                 f"version {str(state[name])[:20]}",
                 f"version {STATE_VERSION}",
-                "It is of another version of the pack: choose another run_name.",
+                "It comes from another version of the pack: choose another run_name.",
+                says="The run was made by a version of the pack that this one can't continue from.",
             )
-    if not all(isinstance(name, str) and isinstance(value, PLAIN) for name, value in state["origin"].items()):
-        raise _no_state("a state whose origin is not made of texts and numbers")
+    if not all(isinstance(name, str) and isinstance(value, _PLAIN) for name, value in state["origin"].items()):
+        raise _no_state("a state whose origin has other values than texts and numbers")
     if not all(type(loss) is float and math.isfinite(loss) for loss in state["losses"]):
         raise _no_state("a state whose losses are not finite numbers")
 
 
-def check_numbers(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuse weights that are not those of this adapter.
+def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
+    """Check that a state can be continued under the current settings.
 
     Args:
-        state: After :func:`check_parts`.
-        own: The state of the trainer that shall take it.
+        state: Contents of the file.
+        facts: What the current run begins with, by the names in a state's origin.
+        steps: Steps of the current run.
 
     Raises:
-        CheckpointError: Weights are missing, of another shape or type, or NaN.
+        CheckpointError: This is not a state, it began with other facts, or it has already made more steps.
+    """
+    check_parts(state)
+    began, made = state["origin"], len(state["losses"])
+    # Older versions of the pack noted fewer facts; those can't be compared.
+    changed = [name for name, value in facts.items() if began.get(name, value) != value]
+    if changed:
+        now = ", ".join(CHANGES.get(name, f"{name} {facts[name]}") for name in changed)
+        then = ", ".join("those" if name in CHANGES else f"{name} {str(began[name])[:100]}" for name in changed)
+        raise CheckpointError(
+            "run_name",
+            f"a run that began differently; now {now}",
+            f"{then} that it began with",
+            "Choose another run_name for a new run, or restore them to continue this one.",
+            says=f"The run of this name began with another {', '.join(LABELS.get(name, name) for name in changed)}.",
+        )
+    if made > steps:
+        raise CheckpointError(
+            "steps",
+            f"{steps}, and a run that has made {made}",
+            "at least as many",
+            "Raise steps, or choose another run_name for a shorter run.",
+            says=f"The run of this name has already made {made} steps, more than the {steps} asked for.",
+        )
+
+
+def check_weights(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Check that a state's numbers fit this adapter.
+
+    Args:
+        state: A state that :func:`check_parts` accepts.
+        own: The state of the trainer that will take it.
+
+    Raises:
+        CheckpointError: Tensors are missing, have another shape or type, or have NaN or infinite values.
     """
     weights = list(own["network"].values())
     problem = next(
@@ -127,4 +170,10 @@ def _numbered(tensors: Sequence[Any]) -> dict[int, Any]:
 
 
 def _no_state(found: str) -> CheckpointError:
-    return CheckpointError(STATE_FILE, found, "the state of a run, as training writes it", RESTORE)
+    return CheckpointError(
+        STATE_FILE,
+        found,
+        "the state of a run, as training writes it",
+        RESTORE,
+        says="The run's checkpoint is damaged, or belongs to another adapter.",
+    )

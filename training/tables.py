@@ -13,29 +13,29 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from .parts import OTHERS, PICTURES, Part, SampleError, Skipped
+from .parts import OTHERS, PICTURES, FilePart, SampleError, Skipped
 
 TABLES = ("jsonl", "csv")
-# Tables with the pictures in them, which only a package reads that ComfyUI does not ship.
+# Tables that contain the pictures; reading them needs packages that ComfyUI does not ship.
 PACKED = ("parquet", "arrow")
-# Names of columns, the first that a table has; "conditioning_image_file_name" is read as "conditioning_image".
+# Names of columns; the first one in a table is used; "conditioning_image_file_name" is read as "conditioning_image".
 PICTURE = ("file_name", "image", "target", "picture")
 CAPTION = ("text", "caption", "prompt", "tags")
 CONDITION = ("conditioning_image", "conditioning", "condition", "cond", "control_image", "control", "source")
 ENDINGS = ("_file_name", "_path")
-# A table is read whole.
+# Largest table in bytes; tables are read into memory.
 LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a table says of a picture.
+    """A picture's row in a table.
 
     Attributes:
-        where: The row, as the user finds it.
-        picture: A path from the table's folder, perhaps without suffix.
-        caption: Its caption, or None.
-        condition: The path of its condition map, or None.
+        where: The row's position, for messages.
+        picture: Path relative to the table's folder, possibly without suffix.
+        caption: The caption; None if missing.
+        condition: Path of the condition map; None if missing.
     """
 
     where: str
@@ -44,28 +44,28 @@ class Row:
     condition: str | None
 
 
-def read_table(part: Part) -> tuple[list[Row], list[Skipped]]:
+def read_table(part: FilePart) -> tuple[list[Row], list[Skipped]]:
     """Read a table.
 
     Args:
-        part: A file whose name ends in one of :data:`TABLES`, or in ``json``.
+        part: A file with a suffix from :data:`TABLES`, or ``json``.
 
     Returns:
-        Its rows, and what is none. No rows and nothing else where a ``.json`` is no table at all.
+        The rows, and the skipped entries. Both are empty if a ``.json`` file is not a table.
     """
-    kind = PurePosixPath(part.name).suffix.lower().removeprefix(".")
+    suffix = PurePosixPath(part.name).suffix.lower().removeprefix(".")
     rows: list[Row] = []
     skipped: list[Skipped] = []
     try:
         if part.size > LARGEST:
             raise SampleError(f"a table of {part.size} bytes, more than {LARGEST}")
         text = part.read().decode("utf-8-sig")
-        for where, values in _csv(text) if kind == "csv" else _json(text):
+        for where, values in _csv(text) if suffix == "csv" else _json(text):
             row = _row(f"{part.name}, {where}", values)
             (rows if isinstance(row, Row) else skipped).append(row)  # type: ignore[arg-type]
     except (SampleError, UnicodeDecodeError, csv.Error, RecursionError) as error:
         skipped.append(Skipped(part.name, f"a table that can't be read ({error})"))
-    if rows or kind == "json":
+    if rows or suffix == "json":
         return rows, skipped if rows else []
     return [], skipped[:1] or [Skipped(part.name, "an empty table")]
 
@@ -84,7 +84,7 @@ def _json(text: str) -> Iterator[tuple[str, Any]]:
     if isinstance(whole, list):
         yield from ((f"entry {number}", values) for number, values in enumerate(whole, 1))
     elif isinstance(whole, dict) and whole and all(isinstance(values, dict) for values in whole.values()):
-        # kohya's: the picture's path is the key.
+        # kohya's format: the key is the picture's path.
         yield from ((f"entry {number}", {PICTURE[0]: name, **values}) for number, (name, values) in _numbered(whole))
     else:
         yield from ((f"line {number}", _line(line)) for number, line in enumerate(text.splitlines(), 1) if line.strip())
@@ -103,7 +103,7 @@ def _line(line: str) -> Any:
 
 def _row(where: str, values: Any) -> Row | Skipped:
     if not isinstance(values, Mapping):
-        return Skipped(where, "no JSON object")
+        return Skipped(where, "not a JSON object")
     columns: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(name, str) and isinstance(value, str):
@@ -116,6 +116,6 @@ def _row(where: str, values: Any) -> Row | Skipped:
     )
     if picture is None:
         return Skipped(where, f"no column with a picture's name ({', '.join(PICTURE)})")
-    # Other tables note under such names where a picture comes from.
+    # Other tables use such column names for a picture's origin.
     named = condition is not None and PurePosixPath(condition).suffix.lower().removeprefix(".") in (*PICTURES, *OTHERS)
     return Row(where, picture, caption, condition if named else None)

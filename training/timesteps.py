@@ -1,4 +1,4 @@
-"""At which times of the noise schedule an adapter is trained: the table of samplings."""
+"""The table of distributions that training timesteps are drawn from."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from torch import Tensor
 from ..common.checks import check_choice
 from .errors import TrainingError
 
-# Number of times of the noise schedule that Stable Diffusion was trained with.
-TIMES = 1000
+# Number of timesteps in Stable Diffusion's noise schedule.
+TIMESTEPS = 1000
 
 
 @dataclass(frozen=True)
-class TimeSampling:
-    """A distribution of times.
+class TimestepSampling:
+    """A distribution of timesteps.
 
     Attributes:
-        name: What the user chooses.
-        curve: Uniform numbers in [0, 1) -> parts of the schedule in [0, 1], 1 the noisiest.
+        name: Name that the user chooses.
+        curve: Uniform numbers in [0, 1) -> fractions of the schedule in [0, 1]; 1 is the noisiest.
     """
 
     name: str
     curve: Callable[[Tensor], Tensor]
 
 
-# The composition is decided while there is much noise, so times there teach an adapter most.
+# The composition forms at high noise, so an adapter learns most from timesteps there.
 # Source: arXiv 2302.08453, section 3.4 (cubic, against uniform); the authors' advice for colour adapters (late).
-TIME_SAMPLINGS = (
-    TimeSampling("cubic", lambda u: 1 - u**3),
-    TimeSampling("uniform", lambda u: u),
-    TimeSampling("late", lambda u: 0.5 + 0.5 * u),
+TIMESTEP_SAMPLINGS = (
+    TimestepSampling("cubic", lambda u: 1 - u**3),
+    TimestepSampling("uniform", lambda u: u),
+    TimestepSampling("late", lambda u: 0.5 + 0.5 * u),
 )
 
 
-def sample_times(name: str, count: int, generator: torch.Generator) -> Tensor:
-    """Draw times from one of :data:`TIME_SAMPLINGS`.
+def sample_timesteps(name: str, count: int, generator: torch.Generator) -> Tensor:
+    """Draw timesteps from one of :data:`TIMESTEP_SAMPLINGS`.
 
     Args:
-        name: The sampling.
-        count: How many.
-        generator: Where the randomness comes from, on the CPU.
+        name: Name of the distribution.
+        count: Number of timesteps.
+        generator: Random generator on the CPU.
 
     Returns:
-        (count,) whole numbers from 0 to 999, 999 the noisiest.
+        (count,) integers from 0 to 999; 999 is the noisiest.
 
     Raises:
-        TrainingError: No sampling has this name.
+        TrainingError: The name is unknown.
     """
-    check_choice("timesteps", name, (row.name for row in TIME_SAMPLINGS), error=TrainingError)
-    row = next(row for row in TIME_SAMPLINGS if row.name == name)
+    check_choice("timesteps", name, (row.name for row in TIMESTEP_SAMPLINGS), error=TrainingError)
+    row = next(row for row in TIMESTEP_SAMPLINGS if row.name == name)
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
-    # u = 0 gives 1000 itself, which is past the last time.
-    return (row.curve(uniform) * TIMES).long().clamp(max=TIMES - 1)
+    # u = 0 gives 1000, which is past the last timestep.
+    return (row.curve(uniform) * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)

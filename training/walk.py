@@ -1,4 +1,4 @@
-"""The files of a folder and of the folders in it, through links as well."""
+"""Walk through a folder and its subfolders, following links."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .parts import Part, Skipped
+from .parts import FilePart, Skipped
 
-# What other programs leave beside pictures.
+# Prefixes of files that other programs leave beside pictures.
 HIDDEN = (".", "__MACOSX")
-# Path from the root, and the topmost folder of maps that it lies in or is.
+# Path from the root, and the topmost folder of maps that it is in or is.
 Folder = tuple[str, str]
 
 
 @dataclass
 class Walk:
-    """A walk through folders that enters each folder once, and so ends where links lead in circles.
+    """Enter each folder once, so that circular links end the walk.
 
-    Condition maps are an exception: each folder of maps may link to the same maps.
+    Condition maps are an exception: several folders of maps may link to the same maps.
 
     Attributes:
-        root: Where it begins.
-        is_maps: Tells from a folder's name whether it holds condition maps.
+        root: Folder to start from.
+        is_maps: Returns from a folder's name whether it has condition maps.
         parts: The files so far.
-        skipped: What could not be entered.
-        seen: The folders that were entered: of which folder of maps they are a part, and where they really lie.
+        skipped: Folders that could not be entered.
+        seen: The folders entered: the folder of maps that they are in, and their real path.
     """
 
     root: Path
     is_maps: Callable[[str], bool]
-    parts: list[Part] = field(default_factory=list)
+    parts: list[FilePart] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     seen: set[tuple[str, Path]] = field(default_factory=set)
 
     def run(self) -> Walk:
         """Walk, and return this."""
-        # Real folders before links: a folder that is there itself is known by its own name.
+        # Real folders before links, so that a folder inside the root is listed by its own name.
         links = deque([("", "")])
         while links:
             folders = deque([links.popleft()])
@@ -51,7 +51,7 @@ class Walk:
         path = self.root / name
         real = Path(os.path.realpath(path))
         if name and Path(os.path.realpath(path.parent)).is_relative_to(real):
-            self.skipped.append(Skipped(name, "a link to a folder that it lies in"))
+            self.skipped.append(Skipped(name, "a link to a folder that contains it"))
             return
         if (maps, real) in self.seen:
             self.skipped.append(Skipped(name, "a link to a folder that is listed already"))
@@ -78,6 +78,6 @@ class Walk:
             (links if entry.is_symlink() else folders).append((name, inside))
         elif entry.is_file():
             stat = entry.stat()
-            self.parts.append(Part(name, self.root / name, stat.st_size, 0, stat.st_mtime_ns))
+            self.parts.append(FilePart(name, self.root / name, stat.st_size, 0, stat.st_mtime_ns))
         elif entry.is_symlink() and not Path(entry.path).exists():
             self.skipped.append(Skipped(name, "a link to nothing"))

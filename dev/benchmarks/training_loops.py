@@ -148,8 +148,8 @@ def _script(_: contextlib.ExitStack, plan: Plan, model: Any, *, frozen: bool = F
         with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.precision == "bf16"):
             features: list[Tensor] = adapter(batch.images)
         predicted = unet(
-            schedule.add_noise(batch.latents, batch.noise, batch.times).to(dtype),
-            batch.times,
+            schedule.add_noise(batch.latents, batch.noise, batch.timesteps).to(dtype),
+            batch.timesteps,
             encoder_hidden_states=batch.prompts["c_crossattn"].to(dtype),
             added_cond_kwargs=_added(plan, batch.prompts, dtype),
             down_intrablock_additional_residuals=[feature.to(dtype) for feature in features],

@@ -144,5 +144,6 @@ def finished(weights: Path, plan: AdapterPlan) -> Any:
 def steps_made(plan: AdapterPlan) -> int:
     """Return the number of steps of an earlier, interrupted run; the node refuses fewer."""
     runs = importlib.import_module("t2i_adapter_pack.nodes.training.run")
-    state = runs.load_state(runs.Saving(plan.run_name).folder)
+    checkpoints = importlib.import_module("t2i_adapter_pack.training.checkpoints")
+    state = checkpoints.load_state(runs.Saving(plan.run_name).folder)
     return len(state["losses"]) if state else 0

@@ -7,9 +7,9 @@ from typing import Any
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.applied import AppliedAdapter
 from ...adapter_models.combine import T2IFuser
-from ...adapter_models.families import Block, sites_for
+from ...adapter_models.families import UNetBlock, sites_for
 from ...adapter_models.stack import AdapterStack
-from ...adapter_models.standalone import LATENT_CELL
+from ...adapter_models.standalone import PIXELS_PER_CELL
 from .. import host
 from .patches import InputPatch, MiddlePatch
 from .wrappers import SamplingWrappers
@@ -49,7 +49,7 @@ def with_stack(model: Any, stack: AdapterStack) -> Any:
     return clone
 
 
-def sites_in(model: Any, adapter: T2IAdapter) -> tuple[Block, ...]:
+def sites_in(model: Any, adapter: T2IAdapter) -> tuple[UNetBlock, ...]:
     """Return the block of a MODEL's UNet that each level of an adapter is added to.
 
     Raises:
@@ -65,7 +65,7 @@ def load_network(owner: T2IAdapter | T2IFuser, nbytes: int) -> None:
 
 def observer_hooks() -> Any:
     """Return hooks that tell a CONTROL_NET the areas and sides of the prompts, which ComfyUI does not pass to it."""
-    observer = SamplingWrappers(AdapterStack(), LATENT_CELL)
+    observer = SamplingWrappers(AdapterStack(), PIXELS_PER_CELL)
     return host.wrapper_hooks(
         {
             host.WrappersMP.SAMPLER_SAMPLE: {OBSERVER: [observer.observe_run]},

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.families import UNetOutline, sites_for
 from ...adapter_models.hint import check_hint
-from ...adapter_models.standalone import LATENT_CELL
+from ...adapter_models.standalone import PIXELS_PER_CELL
 from ...adapter_models.weights import NEUTRAL, Weights
 from .. import host
 from ..advice import in_node
@@ -49,7 +49,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
     def __init__(self, adapter: T2IAdapter, weights: Weights = NEUTRAL) -> None:
         device = adapter.patcher.load_device  # type: ignore[attr-defined]
         # Always three channels: the adapter converts colours to gray itself, more accurately.
-        super().__init__(adapter.network, 3, LATENT_CELL, "bilinear", device)
+        super().__init__(adapter.network, 3, PIXELS_PER_CELL, "bilinear", device)
         self.adapter = adapter
         self.weights = weights
         self.extra_hooks = attach.observer_hooks()

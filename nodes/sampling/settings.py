@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...adapter_models.errors import AdapterError, HintError
 from ...adapter_models.hint import FITS, check_hint
-from ...common.checks import check_choice, check_numbers
+from ...common.checks import check_choice, check_finite
 from .handed import APPLY_NODE
 
 
@@ -55,7 +55,7 @@ def check_settings(fit: str, **numbers: float) -> None:
         AdapterError: An unknown fit, a number that is not finite, or a start after the end.
     """
     for name, value in numbers.items():
-        check_numbers(f"{APPLY_NODE}, {name}", value, error=AdapterError)
+        check_finite(f"{APPLY_NODE}, {name}", value, error=AdapterError)
     check_choice(f"{APPLY_NODE}, fit", fit, FITS, error=AdapterError)
     start, end = numbers["start_percent"], numbers["end_percent"]
     if start > end:

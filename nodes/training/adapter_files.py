@@ -25,17 +25,17 @@ from ..loading import adapters
 
 # For conditions without a published adapter.
 OTHER = "other"
-KINDS = (*IMAGE_CONDITIONS, OTHER)
+TRAINED_CONDITIONS = (*IMAGE_CONDITIONS, OTHER)
 
 
 def new_adapter(
-    config: AdapterConfig, kind: str, version: str | None, seed: int, start: T2IAdapter | None = None
+    config: AdapterConfig, condition: str, version: str | None, seed: int, start: T2IAdapter | None = None
 ) -> T2IAdapter:
     """Create an untrained adapter, or one with another adapter's weights.
 
     Args:
         config: Its shape.
-        kind: One of :data:`KINDS`.
+        condition: One of :data:`TRAINED_CONDITIONS`.
         version: ``SD1.x`` or ``SD2.x``, as the model tells; the shape tells SDXL.
         seed: Seed of the initial weights; unused with ``start``.
         start: An adapter whose weights it starts from.
@@ -53,8 +53,8 @@ def new_adapter(
             weights = build_adapter(config).state_dict()
     else:
         weights = inherited_weights(start, config)
-    condition = next((row for row in CONDITIONS if row.name == kind), None)
-    info = info_for_training(config, condition, version, sum(tensor.numel() for tensor in weights.values()))
+    row = next((row for row in CONDITIONS if row.name == condition), None)
+    info = info_for_training(config, row, version, sum(tensor.numel() for tensor in weights.values()))
     return adapters.own_adapter(assemble("the adapter", config, weights, host.OPERATIONS), info, bgr=False, dtype=None)
 
 

@@ -19,7 +19,7 @@ from ...training.loss import PREDICTIONS, Denoiser, Prompts
 from ...training.prompts import join_rows
 from .. import host
 
-WHERE = "Train T2I-Adapter"
+TRAIN_NODE = "Train T2I-Adapter"
 # Extras of a prompt that only a sampler applies. Training would ignore them, so prompts with them are rejected.
 SAMPLER_ONLY = ("control", "area", "mask", "hooks", "gligen", "start_percent", "end_percent", "concat_latent_image")
 
@@ -81,9 +81,9 @@ class FrozenUNet:
     sigmas: Tensor
     recovery: Recovery
 
-    def __call__(self, noisy: Tensor, times: Tensor, prompts: Prompts, features: list[Tensor]) -> Tensor:
+    def __call__(self, noisy: Tensor, timesteps: Tensor, prompts: Prompts, features: list[Tensor]) -> Tensor:
         """Predict; see :data:`..training.loss.Denoise`."""
-        sigma = self.sigmas.to(noisy)[times]
+        sigma = self.sigmas.to(noisy)[timesteps]
         at_sites = ((site.part, site.index) for site in self.sites)
         patches = AddFeatures(dict(zip(at_sites, features, strict=True)))
         options = {
@@ -169,12 +169,22 @@ def prompt_rows(model: Any, conditioning: Sequence[Any], latents: Tensor) -> dic
         TrainingError: There are no prompts, they differ in type, or they have extras that only a sampler applies.
     """
     if not conditioning:
-        raise TrainingError(f"{WHERE}, positive", "no prompts", "at least one", "Connect CLIP Text Encode.")
+        raise TrainingError(
+            f"{TRAIN_NODE}, positive",
+            "no prompts",
+            "at least one",
+            "Connect CLIP Text Encode.",
+            says="There are no prompts.",
+        )
     prompts = [_arguments(model, embedding, extras, latents) for embedding, extras in conditioning]
     names = set(prompts[0])
     if any(set(prompt) != names for prompt in prompts):
         raise TrainingError(
-            f"{WHERE}, positive", "prompts of different kinds", "prompts of one text encoder", "Encode all alike."
+            f"{TRAIN_NODE}, positive",
+            "prompts with different parts",
+            "prompts of one text encoder",
+            "Encode all prompts with the same node.",
+            says="The prompts come from different text encoders.",
         )
     return {name: join_rows([prompt[name] for prompt in prompts]) for name in names}
 
@@ -183,18 +193,20 @@ def _arguments(model: Any, embedding: Tensor, extras: Mapping[str, Any], latents
     found = [name for name in SAMPLER_ONLY if name in extras]
     if found:
         raise TrainingError(
-            f"{WHERE}, positive",
+            f"{TRAIN_NODE}, positive",
             f"a prompt with {', '.join(found)}",
             "prompts as the text encoder gives them",
-            "Connect CLIP Text Encode directly: ControlNets, areas and masks act in a sampler alone.",
+            "Connect CLIP Text Encode directly: only samplers apply ControlNets, areas and masks.",
+            says="A prompt has settings that training can't apply.",
         )
     width = getattr(model.model.model_config, "unet_config", {}).get("context_dim")
     if embedding.ndim != 3 or 0 in embedding.shape or width not in (None, embedding.shape[-1]):
         raise TrainingError(
-            f"{WHERE}, positive",
+            f"{TRAIN_NODE}, positive",
             f"an embedding of shape {tuple(embedding.shape)}",
             f"(1, tokens, {width or 'width'}), as this MODEL takes it",
             "Encode the prompts with the text encoder of the same checkpoint.",
+            says="A prompt was encoded for another kind of model.",
         )
     cell = model.model.latent_format.spacial_downscale_ratio
     defaults = {"width": latents.shape[-1] * cell, "height": latents.shape[-2] * cell}
@@ -204,13 +216,18 @@ def _arguments(model: Any, embedding: Tensor, extras: Mapping[str, Any], latents
         conds = model.model.extra_conds(**values, device=noise.device, prompt_type="positive")
     except KeyError as missing:
         raise TrainingError(
-            f"{WHERE}, positive", f"prompts without {missing}", "prompts for this MODEL", "Use its own text encoders."
+            f"{TRAIN_NODE}, positive",
+            f"prompts without {missing}",
+            "prompts for this MODEL",
+            "Use its own text encoders.",
+            says="A prompt lacks a part that this MODEL needs.",
         ) from missing
     except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise TrainingError(
-            f"{WHERE}, positive",
+            f"{TRAIN_NODE}, positive",
             f"prompts that don't fit ({error})",
             "prompts for this MODEL",
             "Connect CLIP Text Encode.",
+            says="A prompt does not fit this MODEL.",
         ) from error
     return {name: cond.cond.detach().float().clone() for name, cond in conds.items()}

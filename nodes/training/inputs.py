@@ -1,24 +1,15 @@
-"""The inputs of Train T2I-Adapter. Their ids and order are part of saved workflows: append, never rename or reorder."""
+"""The inputs of Train T2I-Adapter. Saved workflows contain their ids and order: append, never rename or reorder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from comfy_api.latest import io
-from torch import Tensor
 
-from ...adapter_models.errors import AdapterError
-from ...training.errors import TrainingError
 from ...training.settings import PRECISIONS
-from ...training.timesteps import TIME_SAMPLINGS
-from ..inputs import read_input, shown
+from ...training.timesteps import TIMESTEP_SAMPLINGS
 from ..sockets import T2IAdapterSocket
-from .frozen_denoiser import WHERE
 
-# Training data: every entry counts. Of all other inputs, only the first does.
-MATERIALS = ("latents", "images", "positive")
 # As large as ComfyUI's own seeds.
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 
@@ -26,76 +17,6 @@ LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 def training_inputs() -> list[Any]:
     """Return the inputs in schema order."""
     return [*_materials(), *_schedule(), *_chances(), *_technique(), *_files(), _empty(), *_since_then()]
-
-
-def first_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the first entry of each input list, checked against the schema.
-
-    Args:
-        given: Lists by input id.
-
-    Returns:
-        Values of all inputs except :data:`MATERIALS`, numbers as Python's int and float; defaults for absent inputs.
-
-    Raises:
-        TrainingError: A value is of another type, or an integer out of range.
-    """
-    values: dict[str, Any] = {}
-    for row in training_inputs():
-        if row.id in MATERIALS:
-            continue
-        default = getattr(row, "default", None)
-        entries = given.get(row.id, (default,))
-        value = _entries(row.id, entries)[0]
-        if value is None and row.optional:
-            values[row.id] = default
-        else:
-            values[row.id] = _read(row, value)
-    return values
-
-
-def check_materials(given: Mapping[str, Any]) -> None:
-    """Check that the training data are lists of latents, images and prompts; sizes are checked later.
-
-    Args:
-        given: Lists by the ids in :data:`MATERIALS`.
-
-    Raises:
-        TrainingError: An entry is of another type.
-    """
-    rows = {row.id: row for row in training_inputs()}
-    for name, entries in given.items():
-        if not isinstance(entries, list | tuple):
-            _entries(name, entries)
-        for entry in entries:
-            _read(rows[name], entry)
-            if name == "latents" and not _is_latent(entry):
-                raise TrainingError(
-                    f"{WHERE}, latents", shown(entry), "a LATENT with samples of numbers", "Connect VAE Encode."
-                )
-
-
-def _read(row: Any, value: Any) -> Any:
-    try:
-        read_value = read_input(f"{WHERE}, {row.id}", row, value)
-    except AdapterError as error:
-        raise TrainingError(error.where, error.got, error.expected, error.fix) from error
-    return bool(read_value) if row.get_io_type() == "BOOLEAN" else read_value
-
-
-def _entries(name: str, entries: Any) -> Sequence[Any]:
-    if isinstance(entries, list | tuple) and entries:
-        return entries
-    raise TrainingError(
-        f"{WHERE}, {name}", "an empty list" if entries == [] else shown(entries), "a value", "Connect one, or enter it."
-    )
-
-
-def _is_latent(value: Any) -> bool:
-    samples = value.get("samples") if isinstance(value, Mapping) else None
-    if not isinstance(samples, Tensor) or samples.layout != torch.strided or samples.device.type == "meta":
-        return False
-    return samples.is_floating_point()
 
 
 def seed_input(tooltip: str) -> Any:
@@ -106,10 +27,12 @@ def seed_input(tooltip: str) -> Any:
 
 def _materials() -> list[Any]:
     return [
-        io.Model.Input("model", tooltip="The diffusion model, without adapters. LoRAs in it count. It is not changed."),
+        io.Model.Input(
+            "model", tooltip="The diffusion model, without adapters; it is not changed. Its LoRAs take part."
+        ),
         T2IAdapterSocket.Input("adapter", tooltip="From Create T2I-Adapter; a loaded one is trained further."),
         io.Latent.Input(
-            "latents", tooltip="The pictures to learn from, from VAE Encode: a batch or a list, all of one size."
+            "latents", tooltip="The training pictures from VAE Encode: a batch or a list, all of one size."
         ),
         io.Image.Input(
             "images",
@@ -128,15 +51,15 @@ def _schedule() -> list[Any]:
             default=1000,
             min=1,
             max=10_000_000,
-            tooltip="Training steps in all, default 1000. More make pictures follow more closely. May be raised later: "
-            "the run then goes on.",
+            tooltip="Total training steps, default 1000. With more, pictures follow the condition more closely. Raise "
+            "it later to continue a finished run.",
         ),
         io.Int.Input(
             "batch_size",
             default=4,
             min=1,
             max=1024,
-            tooltip="Pictures at a time, default 4. More make training steadier and need more memory.",
+            tooltip="Pictures per batch, default 4. Larger batches make training steadier and need more memory.",
         ),
         io.Float.Input(
             "learning_rate",
@@ -144,14 +67,14 @@ def _schedule() -> list[Any]:
             min=1e-8,
             max=1.0,
             step=1e-7,
-            tooltip="Length of a step, default 1e-5 as in the paper. Higher learns faster; too high gives noise.",
+            tooltip="Learning rate of AdamW, default 1e-5 as in the paper. Higher learns faster; too high diverges.",
         ),
         io.Combo.Input(
             "timesteps",
-            options=[row.name for row in TIME_SAMPLINGS],
+            options=[row.name for row in TIMESTEP_SAMPLINGS],
             default="cubic",
-            tooltip="Where in the noise it learns. cubic (default): mostly where the composition is decided, as in the "
-            "paper. uniform: everywhere alike, for fine lines. late: noisy half only, for colours.",
+            tooltip="Timesteps to train on. cubic (default): mostly noisy ones, which decide the composition, as in "
+            "the paper. uniform: all equally, for fine lines. late: the noisy half only, for colours.",
         ),
     ]
 
@@ -162,14 +85,14 @@ def _chances() -> list[Any]:
         io.Float.Input(
             "prompt_dropout",
             **part,
-            tooltip="Part of the examples that are learned without their prompt, 0 (default) to 1. 0.5 makes pictures "
-            "follow the condition image when the prompt says little. Needs empty.",
+            tooltip="Fraction of examples trained without their prompt, 0 (default) to 1. 0.5 makes pictures follow "
+            "the condition image even with a vague prompt. Needs empty.",
         ),
         io.Float.Input(
             "condition_dropout",
             **part,
-            tooltip="Part of the examples that get a black condition image, 0 (default) to 1. About 0.1 teaches it to "
-            "leave pictures alone where the condition image is empty.",
+            tooltip="Fraction of examples trained with a black condition image, 0 (default) to 1. About 0.1 teaches "
+            "the adapter to change nothing for an empty condition image.",
         ),
     ]
 
@@ -182,24 +105,25 @@ def _technique() -> list[Any]:
             min=0.0,
             max=0.99999,
             step=0.0001,
-            tooltip="Decay of a moving average of the weights, which is then the result: steadier pictures in long "
-            "runs. 0 (default): off. 0.999 suits some thousands of steps.",
+            tooltip="Decay of a moving average of the weights, which becomes the result: steadier pictures in long "
+            "runs. 0 (default): off. 0.999 suits a few thousand steps.",
         ),
         io.Int.Input(
             "gradient_accumulation",
             default=1,
             min=1,
             max=1024,
-            tooltip="Batches in a step, default 1. 4 acts like four times the batch size in the memory of one.",
+            tooltip="Batches per step, default 1. 4 acts like a batch size four times as large, in the memory of "
+            "one batch.",
         ),
         io.Combo.Input(
             "precision",
             options=[row.name for row in PRECISIONS],
             default="fp32",
-            tooltip="What the adapter computes in; its weights stay fp32. bf16 is quicker on newer GPUs, fp16 on older "
-            "ones. fp32 (default) is the surest.",
+            tooltip="Precision that the adapter computes in; its weights stay fp32. bf16 is faster on newer GPUs, fp16 "
+            "on older ones. fp32 (default) is the safest.",
         ),
-        seed_input("Decides noise, order and chances, default 0. The same seed gives the same adapter."),
+        seed_input("Seed of the noise, the order and all random choices, default 0. Equal seeds give equal adapters."),
     ]
 
 
@@ -210,13 +134,13 @@ def _files() -> list[Any]:
             default=500,
             min=0,
             max=10_000_000,
-            tooltip="Steps between checkpoints, default 500. Each is also an adapter file to try. 0: only at the end.",
+            tooltip="Steps between checkpoints, default 500. Each one also saves an adapter file. 0: only at the end.",
         ),
         io.String.Input(
             "run_name",
             default="my_adapter",
-            tooltip="Folder in output/t2i_adapters, default my_adapter. An interrupted run of the same name and "
-            "settings goes on exactly where it stopped.",
+            tooltip="Folder in output/t2i_adapters, default my_adapter. An interrupted run with the same name and "
+            "settings resumes exactly where it stopped.",
         ),
     ]
 
@@ -225,7 +149,7 @@ def _empty() -> Any:
     return io.Conditioning.Input(
         "empty",
         optional=True,
-        tooltip="A prompt without text, from CLIP Text Encode. What prompt_dropout puts in the place of prompts.",
+        tooltip="An empty prompt from CLIP Text Encode, which replaces the prompts that prompt_dropout drops.",
     )
 
 
@@ -236,8 +160,8 @@ def _since_then() -> list[Any]:
             "gradient_checkpointing",
             default=False,
             optional=True,
-            tooltip="Needs much less memory and about a third more time; the result is the same. Off by default. May "
-            "be switched when a run goes on.",
+            tooltip="Uses much less memory and about a third more time; the result is the same. Off by default. May be "
+            "changed when a run is resumed.",
         ),
         io.Int.Input(
             "preview_every",
@@ -245,7 +169,7 @@ def _since_then() -> list[Any]:
             min=0,
             max=10_000_000,
             optional=True,
-            tooltip="Steps between pictures on this node: the first condition image beside what the adapter makes of "
-            "it so far. Each takes about as long as a few steps; the result is the same. 0 (default): none.",
+            tooltip="Steps between previews on this node: the first condition image beside a picture made with the "
+            "adapter so far. Each takes about as long as a few steps; the result is the same. 0 (default): none.",
         ),
     ]

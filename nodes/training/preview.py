@@ -38,12 +38,12 @@ def progress_callback(
         if decode is not None and step % every == 0:
             with torch.no_grad():
                 picture = decode(preview(trainer, data))
-            done(step, picture=beside(image, picture))
+            done(step, picture=side_by_side(image, picture))
 
     return after
 
 
-def beside(image: Tensor, picture: Image.Image) -> Image.Image:
+def side_by_side(image: Tensor, picture: Image.Image) -> Image.Image:
     """Put a condition image and its generated picture side by side.
 
     Args:

@@ -21,7 +21,7 @@ SD, XL = samples.full(3), samples.xl(3)
 def of(tmp_path, config, name="", member=None, metadata=None):
     path = tmp_path / "x.safetensors"
     save_file(samples.weights(config), path, metadata)
-    return loading.load(path, name, member)[1]
+    return loading.load_adapter_file(path, name, member)[1]
 
 
 def deciders(source):

@@ -19,11 +19,11 @@ def embedding(tmp_path: Path, name: str) -> torch.Tensor:
 
 
 def test_captions_are_literal_unless_weights_are_asked_for(command, pictures, miniature, tmp_path):
-    from t2i_adapter_pack.cli.encode import load_checkpoint
+    from t2i_adapter_pack.cli.encode import read_checkpoint
 
     (pictures / "000.txt").write_text(CAPTION)
     assert command(steps=1, name="literal") == 0
-    clip = load_checkpoint(str(miniature)).clip
+    clip = read_checkpoint(str(miniature)).clip
     ids = clip.tokenizer.clip_l.tokenizer(CAPTION)["input_ids"]
     rows = [[(token, 1.0) for token in (ids + [ids[-1]] * 77)[:77]]]
     literal = clip.encode_from_tokens({"l": rows}).float()
@@ -33,12 +33,12 @@ def test_captions_are_literal_unless_weights_are_asked_for(command, pictures, mi
 
 
 def test_weights_may_be_asked_for(arguments, pictures, miniature, tmp_path):
-    from t2i_adapter_pack.cli.encode import load_checkpoint
+    from t2i_adapter_pack.cli.encode import read_checkpoint
     from t2i_adapter_pack.cli.main import main
 
     (pictures / "000.txt").write_text(CAPTION)
     assert main(["train", *arguments(steps=1, name="weights"), "--prompt-weights"]) == 0
-    clip = load_checkpoint(str(miniature)).clip
+    clip = read_checkpoint(str(miniature)).clip
     assert torch.equal(embedding(tmp_path, "weights"), clip.encode_from_tokens(clip.tokenize(CAPTION)).float())
 
 

@@ -31,6 +31,17 @@ def test_the_options_are_explained_without_comfyui():
     assert "accelerate launch" in answer.stdout
 
 
+def test_a_data_set_that_does_not_exist_is_told_before_torch_loads(tmp_path):
+    (tmp_path / "s-0.tar").touch()
+    words = [sys.executable, "-X", "importtime", str(ROOT / "cli"), "train", "--checkpoint", "a", "--steps", "3"]
+    words += ["--data", str(tmp_path), str(tmp_path / "s-{0..1}.tar"), "--name", "x"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert f"The data set {tmp_path / 's-1.tar'} does not exist." in answer.stderr
+    assert "--data, " in answer.stderr
+    assert " torch" not in answer.stderr
+
+
 def test_every_option_has_help(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
@@ -50,7 +61,10 @@ def test_each_process_has_its_batch():
     assert parse(LEAST).data == ("b", "c")
 
 
-@pytest.mark.parametrize("more", [["--condition", "style"], ["--annotator", "x"], ["--size", "huge"], ["--steps", "a"]])
+WRONG = [["--condition", "style"], ["--annotator", "x"], ["--size", "huge"], ["--steps", "a"], ["--save-every", "-5"]]
+
+
+@pytest.mark.parametrize("more", WRONG)
 def test_wrong_words_end_the_command(more, capsys):
     with pytest.raises(SystemExit) as ended:
         parse([*LEAST, *more])
@@ -78,7 +92,7 @@ def test_the_cpu_is_taken_where_it_is_asked_for():
     assert starter.wants_cpu(False, {"ACCELERATE_USE_CPU": "True"})
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_waits_for_the_step_and_a_second_ctrl_c_does_not(first):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Stopping() as stopping:

@@ -45,7 +45,7 @@ def test_examples_are_those_of_a_checkpoint_s_content_wherever_it_lies(comfyui, 
     def identity(name: str, content: bytes) -> str:
         path = tmp_path / name
         path.write_bytes(content)
-        return encode.recipe(options, encode.Checkpoint(path, None, None, None), adapter).fingerprint([])
+        return encode.recipe(options, encode.LoadedCheckpoint(path, None, None, None), adapter).fingerprint([])
 
     first = identity("a.safetensors", b"a checkpoint")
     assert identity("b.safetensors", b"a checkpoint") == first

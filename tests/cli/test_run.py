@@ -163,21 +163,24 @@ def test_the_weights_of_an_annotator_may_be_named(command, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "../up"}, "run_name: got '../up'"),
-        ({"name": "a/b"}, "run_name: got 'a/b'"),
-        ({"resolution": 100}, "resolution: got 100; expected a multiple of 64"),
-        ({"steps": 0}, "steps: got 0"),
-        ({"data": "nowhere"}, "data, nowhere: got nothing there"),
-        ({"checkpoint": "nothing.safetensors"}, "checkpoint: got 'nothing.safetensors', which is no file"),
-        ({"adapter": "nothing.pth"}, "adapter: got nothing.pth, which is no file"),
-        ({"start_from": "nothing.pth"}, "start-from: got nothing.pth, which is no file"),
-        ({"start_from": "nothing.pth", "adapter": "nothing.pth"}, "start-from: got two adapters"),
-        ({"annotator_file": "nothing.pth"}, "annotator_file: got nothing.pth, which is no file"),
-        ({"condition": None}, "condition: got pictures without a condition map"),
+        ({"name": "../up"}, "--name: got '../up'"),
+        ({"name": "a/b"}, "--name: got 'a/b'"),
+        ({"resolution": 100}, "--resolution: got 100; expected a multiple of 64"),
+        ({"steps": 0}, "--steps: got 0"),
+        ({"data": "nowhere"}, "--data, nowhere: got nothing there"),
+        ({"checkpoint": "nothing.safetensors"}, "--checkpoint: got 'nothing.safetensors', which is no file"),
+        ({"adapter": "nothing.pth"}, "--adapter: got nothing.pth, which is no file"),
+        ({"start_from": "nothing.pth"}, "--start-from: got nothing.pth, which is no file"),
+        (
+            {"start_from": "nothing.pth", "adapter": "nothing.pth"},
+            "--start-from: got two adapters",
+        ),
+        ({"annotator_file": "nothing.pth"}, "--annotator-file: got nothing.pth, which is no file"),
+        ({"condition": None}, "--condition: got pictures without a condition map"),
         ({"condition": "sketch"}, "table5_pidinet.pth"),
         ({"format": "diffusers"}, "a shape that diffusers does not have"),
-        ({"comfyui": "nowhere"}, "comfyui: got"),
-        ({"learning_rate": "nan"}, "learning_rate: got nan"),
+        ({"comfyui": "nowhere"}, "--comfyui: got"),
+        ({"learning_rate": "nan"}, "--learning-rate: got nan"),
     ],
     ids=str,
 )
@@ -197,7 +200,7 @@ def test_empty_data_sets_other_families_and_files_in_the_way_are_told(command, t
     monkeypatch.setattr(Trainer, "advance", lambda self: pytest.fail("trained"))
     (tmp_path / "empty").mkdir()
     assert command(data=tmp_path / "empty") == 1
-    assert "data: got no sample that can be used" in caplog.text
+    assert "--data: got no sample that can be used" in caplog.text
     (tmp_path / "rubbish.safetensors").write_bytes(b"rubbish" * 100)
     assert command(checkpoint=tmp_path / "rubbish.safetensors") == 1
     assert "a file that can't be loaded" in caplog.text
@@ -211,3 +214,42 @@ def test_another_run_of_the_same_name_is_refused(command, caplog):
     assert command(steps=1) == 0
     assert command(steps=2, seed=4) == 1
     assert "a run that began differently; now adapter" in caplog.text or "seed 4" in caplog.text
+
+
+def test_a_run_that_another_process_trains_is_refused_at_once(command, tmp_path, monkeypatch, caplog):
+    from t2i_adapter_pack.cli import run
+    from t2i_adapter_pack.training.locks import RunLock
+
+    monkeypatch.setattr(run, "read_checkpoint", lambda name: pytest.fail("loaded the checkpoint"))
+    lock = RunLock(tmp_path / "runs" / "run")
+    lock.acquire()
+    assert command() == 1
+    assert "Another process is training this run." in caplog.text
+    assert "choose another --name" in caplog.text
+    lock.release()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 4}, "seed 4"),
+        ({"size": "small"}, "another adapter"),
+        ({"resolution": 192}, "other examples"),
+        ({"data": "fewer"}, "other examples"),
+    ],
+    ids=str,
+)
+def test_a_refused_command_leaves_the_run_as_it_was(command, pictures, tmp_path, caplog, changes, message):
+    assert command(steps=1) == 0
+    before = contents(tmp_path / "runs" / "run")
+    if changes == {"data": "fewer"}:
+        changes = {"data": datasets.folder(tmp_path / "fewer", datasets.members(3))}
+    assert command(steps=2, **changes) == 1
+    assert message in caplog.text
+    assert "The run of this name began with another " in caplog.text
+    assert contents(tmp_path / "runs" / "run") == before
+    assert command(steps=2) == 0

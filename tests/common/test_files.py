@@ -10,9 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from t2i_adapter_pack.adapter_models.errors import (
-    ADAPTER_FILE_ERRORS as FILE_ERRORS,
-)
-from t2i_adapter_pack.adapter_models.errors import (
+    ADAPTER_FILE_ERRORS,
     AdapterError,
     CorruptFileError,
     NotAnAdapterError,
@@ -76,7 +74,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(bomb, place, c
     marker = tmp_path / "marker"
     path = samples.save(tmp_path, PLACES[place](bomb(marker)), container)
     with pytest.raises(UnsafeFileError, match="Nothing of it was run"):
-        files.read_weights(path, FILE_ERRORS)
+        files.read_weights(path, ADAPTER_FILE_ERRORS)
     assert not marker.exists()
     # The same file is dangerous: without our care the marker appears.
     torch.load(path, weights_only=False)
@@ -88,21 +86,21 @@ def test_a_bare_pickle_that_would_run_code_is_refused(suffix, tmp_path):
     marker, path = tmp_path / "marker", tmp_path / f"x.{suffix}"
     path.write_bytes(pickle.dumps(RunsACommand(marker), protocol=2))
     with pytest.raises(UnsafeFileError):
-        files.read_weights(path, FILE_ERRORS)
+        files.read_weights(path, ADAPTER_FILE_ERRORS)
     assert not marker.exists()
 
 
 def test_a_pickled_module_is_refused_with_its_class_named(tmp_path):
     torch.save(torch.nn.Conv2d(1, 1, 1), path := tmp_path / "x.pth")
     with pytest.raises(UnsafeFileError, match=r"torch\.nn\.modules\.conv\.Conv2d"):
-        files.read_weights(path, FILE_ERRORS)
+        files.read_weights(path, ADAPTER_FILE_ERRORS)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", *PICKLES])
 def test_an_empty_file_is_refused(suffix, tmp_path):
     (path := tmp_path / f"x.{suffix}").touch()
     with pytest.raises(CorruptFileError, match="an empty file"):
-        files.read_weights(path, FILE_ERRORS)
+        files.read_weights(path, ADAPTER_FILE_ERRORS)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", *PICKLES])
@@ -112,19 +110,19 @@ def test_an_empty_file_is_refused(suffix, tmp_path):
 def test_a_file_of_another_kind_is_refused(suffix, content, tmp_path):
     (path := tmp_path / f"x.{suffix}").write_bytes(content)
     with pytest.raises(CorruptFileError, match="Download the file again"):
-        files.read_weights(path, FILE_ERRORS)
+        files.read_weights(path, ADAPTER_FILE_ERRORS)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(CorruptFileError, match="no such file"):
-        files.read_weights(tmp_path / "x.safetensors", FILE_ERRORS)
+        files.read_weights(tmp_path / "x.safetensors", ADAPTER_FILE_ERRORS)
 
 
 @pytest.mark.parametrize("suffix", PICKLES)
 @pytest.mark.parametrize("content", [{}, [], [torch.zeros(1)], 3, None, "text", {"a": 1}, {"state_dict": {}}], ids=repr)
 def test_a_pickle_without_a_state_dict_is_refused(suffix, content, tmp_path):
     with pytest.raises(NotAnAdapterError, match=f"a pickled {type(content).__name__} without tensors"):
-        files.read_weights(samples.save(tmp_path, content, suffix), FILE_ERRORS)
+        files.read_weights(samples.save(tmp_path, content, suffix), ADAPTER_FILE_ERRORS)
 
 
 def test_a_safetensors_file_without_tensors_is_refused(tmp_path):
@@ -137,18 +135,18 @@ def test_a_safetensors_file_without_tensors_is_refused(tmp_path):
 def test_safetensors_with_bytes_behind_the_last_tensor_are_refused(tmp_path):
     path = tmp_path / "file.safetensors"
     save_file({"a": torch.zeros(4)}, path)
-    assert list(files.read(path, FILE_ERRORS).tensors) == ["a"]
+    assert list(files.read_weights(path, ADAPTER_FILE_ERRORS).tensors) == ["a"]
     path.write_bytes(path.read_bytes() + bytes(4))
     with pytest.raises(CorruptFileError):
-        files.read(path, FILE_ERRORS)
+        files.read_weights(path, ADAPTER_FILE_ERRORS)
 
 
 def test_a_folder_without_a_diffusers_model_is_refused(tmp_path):
     with pytest.raises(NotAnAdapterError, match="a folder without a diffusers model"):
-        files.read_weights(tmp_path, FILE_ERRORS)
+        files.read_weights(tmp_path, ADAPTER_FILE_ERRORS)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(NotAnAdapterError, match="a folder without a diffusers model"):
-        files.read_weights(tmp_path, FILE_ERRORS)
+        files.read_weights(tmp_path, ADAPTER_FILE_ERRORS)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +156,7 @@ def test_a_damaged_config_json_is_refused(text, tmp_path):
     samples.save(tmp_path, samples.weights(samples.full()), name="diffusion_pytorch_model")
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(CorruptFileError, match="a diffusers config"):
-        files.read_weights(tmp_path, FILE_ERRORS)
+        files.read_weights(tmp_path, ADAPTER_FILE_ERRORS)
 
 
 @pytest.mark.parametrize("container", ["pth", "legacy.pth"])
@@ -166,11 +164,11 @@ def test_a_dictionary_that_contains_itself_is_refused(container, tmp_path):
     content = {"conv_in.weight": torch.zeros(1)}
     content["state_dict"] = content
     with pytest.raises(AdapterError):
-        files.read_weights(samples.save(tmp_path, content, container), FILE_ERRORS)
+        files.read_weights(samples.save(tmp_path, content, container), ADAPTER_FILE_ERRORS)
     content = {"a": torch.zeros(1)}
     content["inner"] = content
     with pytest.raises(AdapterError):
-        files.read_weights(samples.save(tmp_path, content, container), FILE_ERRORS)
+        files.read_weights(samples.save(tmp_path, content, container), ADAPTER_FILE_ERRORS)
 
 
 STRANGE = {
@@ -201,7 +199,7 @@ def test_a_torch_file_that_was_packed_again_is_refused_or_read_right(tmp_path):
             for record in source.namelist():
                 target.writestr(record, source.read(record))
         try:
-            found = files.read_weights(packed, FILE_ERRORS).tensors
+            found = files.read_weights(packed, ADAPTER_FILE_ERRORS).tensors
         except AdapterError:
             assert method == zipfile.ZIP_DEFLATED
         else:
@@ -213,7 +211,7 @@ def test_tensors_that_share_memory_come_back_from_a_zip_as_they_were(tmp_path):
     tensors["body.1.block1.bias"] = tensors["body.0.block1.bias"]
     tensors["body.0.block2.weight"] = tensors["body.0.block2.weight"].transpose(0, 1)
     assert samples.same_bits(
-        dict(files.read_weights(samples.save(tmp_path, tensors, "pth"), FILE_ERRORS).tensors), tensors
+        dict(files.read_weights(samples.save(tmp_path, tensors, "pth"), ADAPTER_FILE_ERRORS).tensors), tensors
     )
 
 
@@ -221,7 +219,7 @@ def test_the_metadata_of_safetensors_is_read(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, path := tmp_path / "x.safetensors", {"format": "pt", "note": "é"})
-    assert files.read_weights(path, FILE_ERRORS).metadata == {"format": "pt", "note": "é"}
+    assert files.read_weights(path, ADAPTER_FILE_ERRORS).metadata == {"format": "pt", "note": "é"}
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".bin", ".ckpt"])
@@ -229,7 +227,7 @@ def test_safetensors_under_another_name_are_read_as_what_they_are(suffix, tmp_pa
     tensors = {"a": torch.arange(6.0)}
     path = tmp_path / f"renamed{suffix}"
     save_file(tensors, path)
-    found = files.read_weights(path, FILE_ERRORS)
+    found = files.read_weights(path, ADAPTER_FILE_ERRORS)
     assert found.container == "safetensors"
     assert torch.equal(found.tensors["a"], tensors["a"])
 
@@ -244,7 +242,7 @@ def test_a_file_that_may_not_be_read_says_so(suffix, tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(path), "open", refuse)  # root may read everything
     with pytest.raises(CorruptFileError, match=r"got no permission to read it; .*Change its permissions\."):
-        files.read_weights(path, FILE_ERRORS)
+        files.read_weights(path, ADAPTER_FILE_ERRORS)
 
 
 IMPOSTORS = {
@@ -271,7 +269,7 @@ def test_what_a_download_left_in_place_of_a_model_is_named(content, message, suf
     (path := tmp_path / f"x.{suffix}").write_bytes(content)
     for way in (files.read_weights, files.tensor_names):
         with pytest.raises(CorruptFileError, match=message) as caught:
-            way(path, FILE_ERRORS)
+            way(path, ADAPTER_FILE_ERRORS)
         assert "Download the file again" in caught.value.fix
         assert len(caught.value.got) < 200
 
@@ -282,9 +280,9 @@ def test_a_model_in_parts_is_named_with_the_way_to_join_it(suffix, tmp_path):
     with pytest.raises(
         NotAnAdapterError, match=r"got part 1 of 2 of a model that was saved in parts; .*max_shard_size"
     ):
-        files.read_weights(part, FILE_ERRORS)
+        files.read_weights(part, ADAPTER_FILE_ERRORS)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(NotAnAdapterError, match=r"got a model that was saved in parts \(sharded\); expected one whole"):
-        files.read_weights(tmp_path, FILE_ERRORS)
+        files.read_weights(tmp_path, ADAPTER_FILE_ERRORS)
     whole = samples.save(tmp_path, {"a": torch.zeros(1)}, suffix, "model-00001-of-00001")
-    assert list(files.read_weights(whole, FILE_ERRORS).tensors) == ["a"]
+    assert list(files.read_weights(whole, ADAPTER_FILE_ERRORS).tensors) == ["a"]

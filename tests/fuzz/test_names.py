@@ -8,8 +8,8 @@ from pathlib import Path, PureWindowsPath
 
 from hypothesis import given
 from hypothesis import strategies as st
-from t2i_adapter_pack.training.checkpoints import check_prefix, check_run_name
 from t2i_adapter_pack.training.errors import CheckpointError
+from t2i_adapter_pack.training.run_names import check_prefix, check_run_name
 
 from .engine import SHORT
 

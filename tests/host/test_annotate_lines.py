@@ -139,7 +139,7 @@ class Loads:
         from t2i_adapter_pack.nodes.annotation import network_annotator
 
         self.names: list[str] = []
-        read = network_annotator.read
+        read = network_annotator.read_weights
 
         def counted(path: Path, *more: Any) -> Any:
             self.names.append(path.name)

@@ -75,6 +75,6 @@ def test_memory_is_kept_free_for_what_a_network_computes(inside_comfyui, monkeyp
         comfy.model_management, "load_models_gpu", lambda models, **values: asked.append((models, values))
     )
     patcher = host.wrap_network(torch.nn.Linear(2, 2))
-    host.load_annotator(patcher, 12345)
+    host.load_patcher(patcher, 12345)
     # A network of other layers than ComfyUI's can't be loaded in part.
     assert asked == [([patcher], {"memory_required": 12345, "force_full_load": True})]

@@ -42,9 +42,9 @@ def test_models_that_are_no_such_unet_are_refused(inside_comfyui):
 
 
 def test_the_kinds_are_those_that_files_can_name(sd):
-    from t2i_adapter_pack.nodes.training.adapter_files import KINDS
+    from t2i_adapter_pack.nodes.training.adapter_files import TRAINED_CONDITIONS
 
-    for kind in KINDS:
+    for kind in TRAINED_CONDITIONS:
         condition = create(sd, kind=kind).info.condition
         assert (condition.name if condition else "other") == kind
 

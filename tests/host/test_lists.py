@@ -26,7 +26,7 @@ def test_an_entry_that_a_bundle_lacks_is_refused_before_anything_runs(folder, lo
 
 
 def test_a_list_does_not_touch_what_is_in_pickles(folder, loader, monkeypatch):
-    from t2i_adapter_pack.common import files
+    from t2i_adapter_pack.common import containers
 
     def refuse(*_, **__):
         raise AssertionError("a pickle was opened for a list")
@@ -34,7 +34,7 @@ def test_a_list_does_not_touch_what_is_in_pickles(folder, loader, monkeypatch):
     for number, suffix in enumerate(("ckpt", "pth", "bin", "pt")):
         save_bundle(folder / "controlnet" / f"{number}.{suffix}")
     monkeypatch.setattr(torch, "load", refuse)
-    monkeypatch.setattr(files.zipfile, "is_zipfile", refuse)
+    monkeypatch.setattr(containers.zipfile, "is_zipfile", refuse)
     assert len(offered(loader)) == 4
 
 

@@ -54,15 +54,15 @@ def test_the_loss_is_that_of_the_unet_called_by_hand(prediction, monkeypatch):
 
     batch = data.batch(Draw(3, seed=3), 0)
     alphas = (1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2).cumprod(0).float()
-    keep = alphas[batch.times].sqrt().view(-1, 1, 1, 1)
-    lose = (1 - alphas[batch.times]).sqrt().view(-1, 1, 1, 1)
+    keep = alphas[batch.timesteps].sqrt().view(-1, 1, 1, 1)
+    lose = (1 - alphas[batch.timesteps]).sqrt().view(-1, 1, 1, 1)
     features = adapter.network(batch.images)
     # Core pops what it adds after block i from the end of this list.
     control = [feature for level in features for feature in (None, None, level)]
     with torch.no_grad():
         out = model.model.diffusion_model(
             keep * batch.latents + lose * batch.noise,
-            batch.times.float(),
+            batch.timesteps.float(),
             context=batch.prompts["context"],
             control={"input": control[::-1]},
         )

@@ -88,10 +88,10 @@ def test_a_run_does_not_notice(sd, output, sent):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_condition_images_of_any_kind_can_be_shown(channels):
     from PIL import Image
-    from t2i_adapter_pack.nodes.training.preview import beside
+    from t2i_adapter_pack.nodes.training.preview import side_by_side
 
     image = tiny.hint(24, 16, channels=channels)[0]
-    both = np.array(beside(image, Image.new("L", (5, 5), 77)))
+    both = np.array(side_by_side(image, Image.new("L", (5, 5), 77)))
     assert both.shape == (24, 32, 3)
     seen = (image[..., : min(channels, 3)] * 255).round().numpy().astype(np.uint8)
     assert np.array_equal(both[:, :16], np.broadcast_to(seen[..., :3], (24, 16, 3)))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from t2i_adapter_pack.training.buckets import bucket_sizes
-from t2i_adapter_pack.training.cache import Recipe, prepare
+from t2i_adapter_pack.training.cache import Recipe, prepare_cache
 from t2i_adapter_pack.training.cached_dataset import CachedSet
 from t2i_adapter_pack.training.distributed import ALONE
 from t2i_adapter_pack.training.samples import Listing
@@ -83,4 +83,4 @@ def recipe(resolution: int = 128, **changes: Any) -> Recipe:
 
 def cached(listing: Listing, path: Path, how: Recipe | None = None, processes: Any = ALONE) -> CachedSet:
     how = how or recipe()
-    return CachedSet(prepare(listing, how, path, processes), how)
+    return CachedSet(prepare_cache(listing, how, path, processes), how)

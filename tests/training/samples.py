@@ -47,7 +47,9 @@ class ToyUNet(nn.Module):
 
 
 def denoiser(**changes: Any) -> Denoiser:
-    return Denoiser(**{"denoise": ToyUNet().requires_grad_(False), "alphas": alphas(), "prediction": EPS, **changes})
+    return Denoiser(
+        **{"denoise": ToyUNet().requires_grad_(False), "alphas_cumprod": alphas(), "prediction": EPS, **changes}
+    )
 
 
 def parts(count: int = 4, seed: int = 0) -> dict[str, Any]:

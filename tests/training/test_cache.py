@@ -7,7 +7,7 @@ import errno
 import pytest
 import torch
 from t2i_adapter_pack.training import cache, checkpoints
-from t2i_adapter_pack.training.cache import open_file, prepare
+from t2i_adapter_pack.training.cache import open_file, prepare_cache
 from t2i_adapter_pack.training.cached_dataset import CachedSet
 from t2i_adapter_pack.training.distributed import ALONE, Processes
 from t2i_adapter_pack.training.errors import CheckpointError, TrainingError
@@ -21,7 +21,7 @@ DRAW = Draw(2, seed=5, prompt_dropout=0.3, condition_dropout=0.3)
 
 
 def equal(first, second):
-    parts = ("latents", "images", "noise", "times")
+    parts = ("latents", "images", "noise", "timesteps")
     same = all(torch.equal(getattr(first, part), getattr(second, part)) for part in parts)
     return same and all(torch.equal(rows, second.prompts[name]) for name, rows in first.prompts.items())
 
@@ -219,13 +219,13 @@ def test_processes_share_the_work(tmp_path, few):
     first, second = Counted(), Counted()
     done = []
     with pytest.raises(CheckpointError, match="Use an output folder that all machines share"):
-        prepare(listing, second.recipe, tmp_path / "c", Processes(1, 2), done.append)
-    files = prepare(listing, first.recipe, tmp_path / "c", Processes(0, 2))
+        prepare_cache(listing, second.recipe, tmp_path / "c", Processes(1, 2), done.append)
+    files = prepare_cache(listing, first.recipe, tmp_path / "c", Processes(0, 2))
     assert (first.count, second.count, done) == (4, 3, [2, 1])
     how = datasets.recipe()
     assert (
         CachedSet(files, how).fingerprint()
-        == CachedSet(prepare(listing, how, tmp_path / "d", ALONE), how).fingerprint()
+        == CachedSet(prepare_cache(listing, how, tmp_path / "d", ALONE), how).fingerprint()
     )
 
 
@@ -235,6 +235,27 @@ def test_shares_of_a_batch_make_the_batch(tmp_path):
     for number in range(6):
         whole = data.batch(Draw(4, **values), number)
         shares = [data.batch(Draw(4, **values, process=process, processes=2), number) for process in range(2)]
-        for part in ("latents", "images", "noise", "times"):
+        for part in ("latents", "images", "noise", "timesteps"):
             assert torch.equal(torch.cat([getattr(share, part) for share in shares]), getattr(whole, part))
         assert torch.equal(torch.cat([share.prompts["context"] for share in shares]), whole.prompts["context"])
+
+
+def test_a_refused_data_set_leaves_the_cache_as_it_was_and_an_accepted_one_replaces_it(tmp_path, few):
+    folder = datasets.folder(tmp_path / "f", datasets.members(5))
+    how = datasets.recipe()
+    prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()}
+    (folder / "003.txt").write_text("another caption")
+    (folder / "004.png").unlink()
+
+    def refuse(fingerprint):
+        raise CheckpointError("run_name", "other examples", "those that it began with")
+
+    with pytest.raises(CheckpointError, match="other examples"):
+        prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE, accept=refuse)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()} == before
+    prints = []
+    files = prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE, accept=prints.append)
+    assert prints == [CachedSet(files, how).fingerprint()]
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted(before)[:2]
+    assert open_file(files[1].path).content == files[1].content

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 import torch
-from t2i_adapter_pack.training import checkpoints
+from t2i_adapter_pack.training import checkpoints, run_names
 from t2i_adapter_pack.training.errors import CheckpointError
 
 from ..common.test_files import Evaluates, RunsACommand, WritesAFile
@@ -12,7 +12,7 @@ from ..common.test_files import Evaluates, RunsACommand, WritesAFile
 
 @pytest.mark.parametrize("name", ["run", "Läufe 2026-01", "sketch_v1.5", "run+1 (b) @ c=d"])
 def test_plain_names_are_taken(name):
-    assert checkpoints.check_run_name(name) == name
+    assert run_names.check_run_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ def test_plain_names_are_taken(name):
 )  # fmt: skip
 def test_names_that_are_paths_or_no_names_are_refused(name):
     with pytest.raises(CheckpointError, match="run_name"):
-        checkpoints.check_run_name(name)
+        run_names.check_run_name(name)
 
 
 @pytest.mark.parametrize("prefix", ["adapter", "a/b", "a\\b", "Läufe/mein Adapter", "v1.5", "a..b"])
 def test_prefixes_below_the_output_folder_are_taken(prefix):
-    assert checkpoints.check_prefix(prefix) == prefix
+    assert run_names.check_prefix(prefix) == prefix
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_prefixes_below_the_output_folder_are_taken(prefix):
 )  # fmt: skip
 def test_prefixes_that_lead_elsewhere_are_refused(prefix):
     with pytest.raises(CheckpointError, match="filename_prefix"):
-        checkpoints.check_prefix(prefix)
+        run_names.check_prefix(prefix)
 
 
 def test_a_run_is_a_folder_in_the_output_folder(tmp_path):
     runs = tmp_path / "output" / "runs"
-    assert checkpoints.run_folder(runs, "mine") == runs / "mine"
+    assert run_names.run_folder(runs, "mine") == runs / "mine"
     with pytest.raises(CheckpointError, match="run_name"):
-        checkpoints.run_folder(runs, "../mine")
+        run_names.run_folder(runs, "../mine")
 
 
 @pytest.mark.parametrize("linked", ["the run", "the runs"])
@@ -59,13 +59,13 @@ def test_links_out_of_the_output_folder_are_refused_as_comfyui_refuses_them(link
     place.parent.mkdir(parents=True)
     place.symlink_to(elsewhere, target_is_directory=True)
     with pytest.raises(CheckpointError, match="expected a folder in the output folder"):
-        checkpoints.run_folder(runs, "mine")
+        run_names.run_folder(runs, "mine")
 
 
 def test_an_output_folder_that_is_itself_a_link_is_fine(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "output").symlink_to(tmp_path / "disk", target_is_directory=True)
-    assert checkpoints.run_folder(tmp_path / "output" / "runs", "mine").parent == tmp_path / "output" / "runs"
+    assert run_names.run_folder(tmp_path / "output" / "runs", "mine").parent == tmp_path / "output" / "runs"
 
 
 def test_nothing_is_written_through_a_link(tmp_path):
@@ -171,4 +171,4 @@ def test_a_state_that_was_cut_short_is_told(tmp_path):
 @pytest.mark.parametrize("name", ["con", "NUL.safetensors", "aux/adapter", "t2i/Com1 .x", "lpt9.tar.gz"])
 def test_names_that_windows_keeps_for_itself_are_refused(name):
     with pytest.raises(CheckpointError, match=r"that Windows does not keep for itself"):
-        checkpoints.check_prefix(name)
+        run_names.check_prefix(name)

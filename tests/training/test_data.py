@@ -17,7 +17,7 @@ def test_a_batch_follows_from_seed_and_number():
     again, other, otherwise = data.batch(draw, 7), data.batch(draw, 8), data.batch(Draw(3, seed=6), 7)
     assert torch.equal(first.noise, again.noise)
     assert torch.equal(first.latents, again.latents)
-    assert torch.equal(first.times, again.times)
+    assert torch.equal(first.timesteps, again.timesteps)
     assert not torch.equal(first.noise, other.noise)
     assert not torch.equal(first.noise, otherwise.noise)
 
@@ -54,7 +54,7 @@ def test_dropout_replaces_that_part_of_prompts_and_images_and_nothing_else():
     assert torch.equal(dropped.prompts["context"][~empty], plain.prompts["context"][~empty])
     assert torch.equal(dropped.images[~black], plain.images[~black])
     assert torch.equal(dropped.noise, plain.noise)
-    assert torch.equal(dropped.times, plain.times)
+    assert torch.equal(dropped.timesteps, plain.timesteps)
 
 
 def test_one_prompt_serves_all():

@@ -150,7 +150,7 @@ def test_a_map_that_can_not_be_read_is_not_drawn_anew(tmp_path, name):
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        (b"{", {"metadata.jsonl, line 1": "no JSON object"}),
+        (b"{", {"metadata.jsonl, line 1": "not a JSON object"}),
         (b"\xff\xfe", {"metadata.jsonl": "a table that can't be read ('utf-8'"}),
         (b"", {"metadata.jsonl": "an empty table"}),
         (b'{"text": "x"}', {"metadata.jsonl, line 1": "no column with a picture's name (file_name"}),
@@ -219,7 +219,7 @@ def test_links_in_circles_end(tmp_path):
     listing = list_folder(root)
     assert pairs(listing) == {"p": b"m", "q": None}
     found = named(listing)
-    assert found["x/up"] == found["conditions/up"] == "a link to a folder that it lies in"
+    assert found["x/up"] == found["conditions/up"] == "a link to a folder that contains it"
     assert found["again"] == "a link to a folder that is listed already"
     assert found["gone.png"] == "a link to nothing"
     assert "can't be read" in found["itself"]

@@ -1,4 +1,4 @@
-"""The trainer: it learns, resumes bit for bit, touches nothing but its own weights, and stops when it comes apart."""
+"""The trainer: it learns, resumes bit for bit, touches nothing but its own weights, and stops when it diverges."""
 
 import io
 
@@ -38,7 +38,7 @@ def test_the_loss_falls_on_a_fixed_problem():
     latents = torch.nn.functional.avg_pool2d(images, 8).repeat(1, 4, 1, 1) * 10 - 5
     blind = samples.denoiser(
         denoise=lambda noisy, times, prompts, features: features[0] + sum(level.mean() for level in features[1:]),
-        alphas=torch.zeros(1000),
+        alphas_cumprod=torch.zeros(1000),
         prediction=V,
     )
     one = run(trainer(samples.examples(images=images, latents=latents), blind, steps=100, batch_size=4))
@@ -151,7 +151,7 @@ def test_accumulating_equals_a_larger_batch():
         def batch(self, draw, number):
             batch = self.data.batch(draw, number)
             object.__setattr__(batch, "noise", torch.ones_like(batch.noise))
-            object.__setattr__(batch, "times", torch.full_like(batch.times, 500))
+            object.__setattr__(batch, "timesteps", torch.full_like(batch.timesteps, 500))
             return batch
 
     parts = run(trainer(SameNoise(samples.examples()), steps=1, batch_size=1, gradient_accumulation=4))
@@ -194,8 +194,10 @@ def test_a_loss_of_nan_stops_with_the_step_and_leaves_the_weights():
 
     saved = []
     one = trainer(denoiser=samples.denoiser(denoise=bad))
-    with pytest.raises(TrainingError, match="step 4: got a loss of nan"):
+    with pytest.raises(TrainingError, match="step 4: got a loss of nan") as caught:
         fit(one, lambda: saved.append(one.step), save_every=1)
+    assert str(caught.value).startswith("Training diverged at step 4.")
+    assert "Lower learning_rate" in caught.value.fix
     assert saved == [1, 2, 3]
     assert one.step == 3
     good = run(trainer(steps=3))

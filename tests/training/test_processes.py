@@ -101,7 +101,7 @@ def test_several_without_accelerate_are_told_of_the_extra(monkeypatch, name):
 
 def test_a_launcher_that_starts_too_few_is_told():
     """`accelerate launch --cpu --num_processes 2` starts one process and says nothing."""
-    with pytest.raises(TrainingError, match="--multi_gpu in the place of --cpu"):
+    with pytest.raises(TrainingError, match="--multi_gpu instead of --cpu"):
         join(True, {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
 
 

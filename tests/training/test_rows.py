@@ -14,7 +14,7 @@ import torch
 from t2i_adapter_pack.training import rows
 from t2i_adapter_pack.training.errors import CheckpointError
 from t2i_adapter_pack.training.in_memory_dataset import Draw
-from t2i_adapter_pack.training.rows import DAMAGE, read_facts, read_row
+from t2i_adapter_pack.training.rows import ROW_DAMAGE, read_facts, read_row
 from t2i_adapter_pack.training.samples import list_folder
 
 from . import datasets
@@ -69,7 +69,7 @@ def entry(**changes: object) -> dict[str, object]:
 def test_damage_of_any_kind_is_told(tmp_path, data):
     path = tmp_path / "x"
     path.write_bytes(data)
-    with pytest.raises(DAMAGE):
+    with pytest.raises(ROW_DAMAGE):
         read_row(path, 0, FACTS)
 
 
@@ -121,7 +121,7 @@ def test_a_file_that_is_cut_again_and_again_never_ends_the_process(tmp_path):
         while other.poll() is None:
             try:
                 read_row(path, 0, FACTS)
-            except DAMAGE:
+            except ROW_DAMAGE:
                 told += 1
     assert other.returncode == 0
     assert told

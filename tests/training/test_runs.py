@@ -6,8 +6,9 @@ import os
 import time
 
 import pytest
-from t2i_adapter_pack.training.checkpoints import check_prefix, check_run_name, require_inside, write_whole
+from t2i_adapter_pack.training.checkpoints import write_whole
 from t2i_adapter_pack.training.errors import CheckpointError
+from t2i_adapter_pack.training.run_names import check_prefix, check_run_name, require_inside
 from t2i_adapter_pack.training.runs import begin_run, remove_unfinished
 
 

@@ -8,8 +8,9 @@ import tarfile
 
 import pytest
 from t2i_adapter_pack.training.errors import TrainingError
+from t2i_adapter_pack.training.patterns import expand
 from t2i_adapter_pack.training.samples import Sample, SampleError, list_folder
-from t2i_adapter_pack.training.shards import expand, list_data, list_shard
+from t2i_adapter_pack.training.shards import list_data, list_shard
 
 from . import datasets
 
@@ -77,10 +78,10 @@ def test_captions_are_text_without_a_mark_or_space_at_the_ends(tmp_path):
     [
         ({}, "no caption"),
         ({"a.txt": b"\xff\xfe"}, "a.txt is not UTF-8"),
-        ({"a.json": b"{"}, "a.json is no JSON with a caption"),
-        ({"a.json": b'{"text": "x"}'}, "a.json is no JSON with a caption"),
-        ({"a.json": b'["caption"]'}, "a.json is no JSON with a caption"),
-        ({"a.json": b'{"caption": 3}'}, "a caption that is no text"),
+        ({"a.json": b"{"}, "a.json is not JSON with a caption"),
+        ({"a.json": b'{"text": "x"}'}, "a.json is not JSON with a caption"),
+        ({"a.json": b'["caption"]'}, "a.json is not JSON with a caption"),
+        ({"a.json": b'{"caption": 3}'}, "a caption that is not text"),
     ],
 )
 def test_captions_that_are_none_are_told(tmp_path, files, reason):
@@ -127,7 +128,7 @@ def test_places_that_are_none_are_refused(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(TrainingError, match=r"data, .*b\.tar: got nothing there; expected a folder"):
         list_data([str(tmp_path / "b.tar")])
-    with pytest.raises(TrainingError, match=r"a file that is no \.tar.*without compression"):
+    with pytest.raises(TrainingError, match=r"a file that is not a \.tar.*without compression"):
         list_data([str(tmp_path / "a.tar.gz")])
 
 

@@ -52,7 +52,7 @@ def test_a_new_adapter_fits_its_unet(widths, blocks, size):
 
 @pytest.mark.parametrize(("size", "channels"), [("huge", 3), ("base", 2)])
 def test_other_sizes_and_channels_are_refused(size, channels):
-    with pytest.raises(TrainingError, match="Create T2I-Adapter"):
+    with pytest.raises(TrainingError, match="size, image_channels: got"):
         config_for(SD, size, channels)
 
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 from t2i_adapter_pack.training.errors import TrainingError
-from t2i_adapter_pack.training.timesteps import TIME_SAMPLINGS, sample_times
+from t2i_adapter_pack.training.timesteps import TIMESTEP_SAMPLINGS, sample_timesteps
 
 COUNT = 200_000
 
 
 def draw(name, seed=0, count=COUNT):
-    return sample_times(name, count, torch.Generator().manual_seed(seed))
+    return sample_timesteps(name, count, torch.Generator().manual_seed(seed))
 
 
 # t <= x means 1 - u^3 <= x / T, so its probability is 1 - (1 - x / T)^(1/3).
@@ -20,7 +20,7 @@ CUMULATIVE = {
 }
 
 
-@pytest.mark.parametrize("name", [row.name for row in TIME_SAMPLINGS])
+@pytest.mark.parametrize("name", [row.name for row in TIMESTEP_SAMPLINGS])
 @pytest.mark.parametrize("part", [0.1, 0.333, 0.5, 0.667, 0.9])
 def test_the_share_of_early_times_is_that_of_the_distribution(name, part):
     share = (draw(name) < part * 1000).double().mean().item()

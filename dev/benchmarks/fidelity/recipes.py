@@ -26,7 +26,7 @@ class Recipe:
         name: Name in the table of variants.
         kind: Its condition: ``sketch``, ``color`` or ``seg``.
         size: ``base``, ``small`` or ``tiny``.
-        timesteps: A name of :data:`...training.timesteps.TIME_SAMPLINGS`.
+        timesteps: A name of :data:`...training.timesteps.TIMESTEP_SAMPLINGS`.
         place: Where its features are added, in training and in sampling.
         batch: Batch size.
         rate: The learning rate.
@@ -94,8 +94,8 @@ def train(studio: Any, recipe: Recipe, made: lessons.Lessons, steps: int, run_na
         run_name: Name of the run's folder.
     """
     from ....nodes.train import CreateT2IAdapter
-    from ....nodes.training.run import Materials, Saving
-    from ....nodes.training.run import train as run
+    from ....nodes.training.examples import Materials
+    from ....nodes.training.run import Saving, train_adapter
     from ....training.settings import Settings
 
     condition = lessons.ADAPTERS[recipe.kind]
@@ -103,13 +103,13 @@ def train(studio: Any, recipe: Recipe, made: lessons.Lessons, steps: int, run_na
         studio.model, recipe.size, str(condition.channels), checkpoint.CONDITIONS[recipe.kind], recipe.seed
     )[0]
     settings = Settings(
-        steps,
-        recipe.batch,
-        recipe.rate,
-        recipe.timesteps,
+        steps=steps,
+        batch_size=recipe.batch,
+        learning_rate=recipe.rate,
+        timesteps=recipe.timesteps,
         prompt_dropout=recipe.prompt_dropout,
         ema=recipe.ema,
         seed=recipe.seed,
     )
     with placed(studio.model, recipe.place):
-        run(studio.model, fresh, Materials(*made), settings, Saving(run_name, SAVE_EVERY))
+        train_adapter(studio.model, fresh, Materials(*made), settings, Saving(run_name, SAVE_EVERY))

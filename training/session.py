@@ -1,0 +1,173 @@
+"""One training run, from its folder to the trained adapter: the object that every front drives."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..adapter_models.adapter import T2IAdapter
+from .checkpoints import load_state, peek_state, save_state, write_whole
+from .distributed import ALONE, Processes
+from .errors import TrainingError
+from .in_memory_dataset import Examples
+from .locks import RunLock
+from .loop import Trainer, fit
+from .loss import Denoiser
+from .runs import begin_run
+from .settings import Settings
+from .states import check_same_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What a run trains with, and what it writes.
+
+    Attributes:
+        folder: Folder of the run; the trained adapter takes its name.
+        settings: Training settings.
+        save_every: Steps between checkpoints; 0 saves only at the end.
+        record: Name of the JSON file that the user's choices are written to.
+        choices: The user's choices, for that file.
+    """
+
+    folder: Path
+    settings: Settings
+    save_every: int = 0
+    record: str = "settings.json"
+    choices: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterFactory:
+    """How trained weights become an adapter, and how an adapter becomes a file.
+
+    Attributes:
+        build: (adapter before training, trained weights, name, training record as JSON) -> trained adapter.
+        write: (adapter, path without suffix) -> the file in the original layout, in fp32.
+    """
+
+    build: Callable[[T2IAdapter, Mapping[str, Tensor], str, str], T2IAdapter]
+    write: Callable[[T2IAdapter, Path], object]
+
+
+class TrainingSession:
+    """A training run: enter it to lock its folder, ``start`` or resume it, ``run`` it, and take the ``result``.
+
+    Args:
+        plan: What the run trains with, and what it writes.
+        factory: Builds and writes adapters.
+        processes: The processes that train together; the first one writes the files.
+
+    Raises:
+        TrainingError: A setting is out of range.
+    """
+
+    def __init__(self, plan: RunPlan, factory: AdapterFactory, processes: Processes = ALONE) -> None:
+        plan.settings.check()
+        self.plan, self.factory, self.processes = plan, factory, processes
+        self._lock = RunLock(plan.folder)
+        self._trainer: Trainer | None = None
+        self._adapter: T2IAdapter | None = None
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer of a started session."""
+        if self._trainer is None:
+            raise TrainingError(
+                "session", "no trainer", "a started session", "Call start() first.", says="The session has not started."
+            )
+        return self._trainer
+
+    def __enter__(self) -> TrainingSession:
+        """Lock and prepare the run's folder, and compare the settings with its checkpoint's, before any work.
+
+        Raises:
+            CheckpointError: Another process trains this run, the folder can't be written to, or its checkpoint is
+                damaged or belongs to another run.
+        """
+        with contextlib.ExitStack() as after_an_error:
+            if self.processes.first:
+                self._lock.acquire()
+                after_an_error.callback(self._lock.release)
+                begin_run(self.plan.folder, self.plan.settings.steps)
+            self.check(**self.plan.settings.lasting)
+            after_an_error.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def check(self, **facts: object) -> None:
+        """Compare facts about the run with those that its checkpoint began with.
+
+        Args:
+            facts: Values by their names in a state's origin.
+
+        Raises:
+            CheckpointError: The run in this folder began with other values, or its checkpoint is damaged.
+        """
+        state = peek_state(self.plan.folder)
+        if state is not None:
+            check_same_run(state, facts, self.plan.settings.steps)
+
+    def start(self, adapter: T2IAdapter, data: Examples, denoiser: Denoiser, device: torch.device) -> None:
+        """Create the trainer, resume from the folder's checkpoint if there is one, and write the user's choices.
+
+        Args:
+            adapter: The adapter to start from; not changed.
+            data: The examples.
+            denoiser: The frozen diffusion model.
+            device: Device that the adapter computes on.
+
+        Raises:
+            CheckpointError: The checkpoint belongs to another run, or a file can't be written.
+            TrainingError: The settings don't fit the data or the number of processes.
+        """
+        state = load_state(self.plan.folder)
+        trainer = Trainer(adapter.network, data, denoiser, self.plan.settings, device, self.processes)
+        if state is not None:
+            trainer.load_state_dict(state)
+        self._trainer, self._adapter = trainer, adapter
+        if self.processes.first:
+            note = json.dumps(dict(self.plan.choices), indent=2, default=str).encode()
+            write_whole(self.plan.folder / self.plan.record, lambda file: file.write(note))
+
+    def run(self, on_step: Callable[[int, float], None]) -> None:
+        """Train from the current step to the last, with a checkpoint at the plan's intervals and at the end.
+
+        Args:
+            on_step: Called after each step with (steps done, loss); it may raise to stop the run.
+
+        Raises:
+            TrainingError: Training diverged.
+            CheckpointError: A checkpoint can't be written.
+        """
+        fit(self.trainer, self.save, self.plan.save_every, on_step)
+
+    def save(self) -> None:
+        """Write a checkpoint, and the adapter trained so far beside it."""
+        if self.processes.first:
+            self.save_state()
+            name = f"{self.plan.folder.name}_step_{self.trainer.step:08}"
+            self.factory.write(self.result(), self.plan.folder / name)
+
+    def save_state(self) -> None:
+        """Write a checkpoint alone."""
+        save_state(self.plan.folder, self.trainer.state_dict())
+
+    def result(self) -> T2IAdapter:
+        """Return the adapter trained so far, with the settings and the last loss in its metadata."""
+        trainer, adapter = self.trainer, self._adapter
+        if adapter is None or not trainer.losses:
+            raise TrainingError(
+                "session", "no step", "at least one step", "Call run() first.", says="The session has not trained yet."
+            )
+        record = json.dumps({**asdict(trainer.settings), "steps": trainer.step, "loss": trainer.losses[-1]})
+        return self.factory.build(adapter, trainer.weights(), self.plan.folder.name, record)
