@@ -18,7 +18,7 @@ from .files import (
     register_annotators,
 )
 from .interfaces import INTERFACES
-from .memory import OPERATIONS, Cancelled, intermediate_device, load_annotator, load_models, wrap_network
+from .memory import OPERATIONS, Cancelled, intermediate_device, load_annotator_network, load_models, wrap_network
 from .models import (
     CoreT2IAdapter,
     base_outline,
@@ -49,7 +49,7 @@ __all__ = [
     "intermediate_device",
     "latent_decoder",
     "literal_prompt",
-    "load_annotator",
+    "load_annotator_network",
     "load_checkpoint",
     "load_models",
     "model_files",

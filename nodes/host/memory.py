@@ -26,7 +26,7 @@ def wrap_network(network: torch.nn.Module, device: torch.device | None = None) -
     )
 
 
-def load_annotator(patcher: Any, nbytes: int) -> torch.device:
+def load_annotator_network(patcher: Any, nbytes: int) -> torch.device:
     """Load a wrapped network, with ``nbytes`` free for its forward pass; return the device where it computes."""
     whole = not _by_layers(patcher.model)
     comfy.model_management.load_models_gpu([patcher], memory_required=nbytes, force_full_load=whole)
