@@ -96,7 +96,12 @@ def check_depth(depth: Tensor) -> Tensor:
     if depth.ndim != 4 or shape[1] not in (1, 3, 4) or 0 in shape or not depth.is_floating_point():
         expected, fix = "depth maps (B, 1 or 3, H, W)", "Pass one-channel or gray maps."
         raise AnnotatorError(
-            f"{_WHERE}, image", f"{depth.dtype} of shape {shape}", expected, fix, says="This is not a depth map."
+            f"{_WHERE}, image",
+            f"{depth.dtype} of shape {shape}",
+            expected,
+            fix,
+            says="This is not a depth map.",
+            topic="depth-map",
         )
     values = depth[:, :3].to(torch.float32)
     low, high = torch.aminmax(values)
@@ -116,6 +121,7 @@ def check_depth(depth: Tensor) -> Tensor:
             "gray values of depth",
             "Turn off the colours where the depth is made.",
             says="This is a coloured picture, not a depth map.",
+            topic="depth-map",
         )
     return values.mean(1, keepdim=True) if spread else values[:, :1]
 

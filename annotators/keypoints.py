@@ -114,6 +114,7 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
             "one frame per picture",
             _CHECK_SOURCE,
             says="There are no frames in the keypoints.",
+            topic="keypoints",
         )
     people = [[_points(person, _canvas(frame)) for person in _people(frame)] for frame in frames]
     # Decided for all together if a body's own joints do not tell: one body may be near the corner.
@@ -204,6 +205,7 @@ def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
             "frames with 'people', as OpenPose writes them",
             _CHECK_SOURCE,
             says="These are not pose keypoints.",
+            topic="keypoints",
         )
 
 
@@ -220,6 +222,7 @@ def _people(frame: Mapping[str, Any]) -> list[Any]:
             "a list of dicts",
             _CHECK_SOURCE,
             says="The people of a frame are not a list.",
+            topic="keypoints",
         )
     return [body for body in (_plain((each or {}).get("pose_keypoints_2d")) for each in people) if body]
 
@@ -242,6 +245,7 @@ def _points(body: Any, canvas: tuple[int, int] | None) -> list[Point | None]:
             "a list of numbers",
             _CHECK_SOURCE,
             says="A person's joints are not a list of numbers.",
+            topic="keypoints",
         )
     rows = [list(row) if isinstance(row, Sequence) else row for row in map(_plain, body)]
     counts = {layout.count: layout for layout in KEYPOINT_LAYOUTS}
@@ -271,6 +275,7 @@ def _split(values: list[Any]) -> tuple[KeypointLayout, list[Any]]:
         expected,
         _CHECK_SOURCE,
         says="A person has an unknown number of joints.",
+        topic="keypoints",
     )
 
 
@@ -286,6 +291,7 @@ def _point(row: Any, canvas: tuple[int, int] | None) -> Point | None:
             "numbers: x, y and score",
             _CHECK_SOURCE,
             says="A joint is not made of numbers.",
+            topic="keypoints",
         )
     x, y, score = (*values, 1.0)[:3]
     # Compared before anything is computed: a whole number may be too large for a float.

@@ -113,7 +113,12 @@ def paint_mask(canvas: Tensor | None, mask: Tensor, label: str) -> Tensor:
     if mask.ndim != 3:
         got = f"a tensor of shape {tuple(mask.shape)}"
         raise AnnotatorError(
-            f"{_WHERE}, mask", got, "masks (M, H, W)", "Pass masks of one channel.", says="This is not a mask."
+            f"{_WHERE}, mask",
+            got,
+            "masks (M, H, W)",
+            "Pass masks of one channel.",
+            says="This is not a mask.",
+            topic="mask",
         )
     marks = check_images(f"{_WHERE}, mask", mask.unsqueeze(1))[:, :1]
     if canvas is None:

@@ -47,6 +47,10 @@ ADVICE = (
     Advice("image-shape", "Connect a node that makes images."),
     Advice("image-values", "Check the node that makes the image."),
     Advice("clip-vision-output", "Load that model in Load CLIP Vision.", ("Load CLIP Vision",)),
+    Advice("depth-map", "Connect a node that makes depth in gray values."),
+    Advice("mask", "Connect a node that makes masks."),
+    Advice("keypoints", "Check the node that detects the poses."),
+    Advice("people", "Check the node that detects the people."),
     Advice("precision", "Set dtype to fp32 in Load T2I-Adapter.", ("Load T2I-Adapter",)),
 )
 

@@ -104,11 +104,18 @@ def check_boxes(boxes: Sequence[Tensor], count: int) -> None:
     for each in boxes:
         if each.ndim != 2 or each.shape[1] != 4:
             got, expected = f"boxes of shape {tuple(each.shape)}", "(people, 4): left, top, width, height"
-            raise AnnotatorError(_WHERE, got, expected, CHECK_BOXES, says="These are not boxes of people.")
+            raise AnnotatorError(
+                _WHERE, got, expected, CHECK_BOXES, says="These are not boxes of people.", topic="people"
+            )
         if not bool(torch.isfinite(each).all() and (each[:, 2:] > 0).all()):
             expected = "a width and height of more than 0 pixels"
             raise AnnotatorError(
-                _WHERE, f"a box {each.tolist()}", expected, CHECK_BOXES, says="A person's box has no area."
+                _WHERE,
+                f"a box {each.tolist()}",
+                expected,
+                CHECK_BOXES,
+                says="A person's box has no area.",
+                topic="people",
             )
 
 

@@ -132,6 +132,6 @@ def _boxes(frame: Any) -> Tensor:
         expected = "boxes with x, y, width and height in pixels"
         got = f"{type(error).__name__}: {error}"
         raise AnnotatorError(
-            f"{DETECT_POSE}, bboxes", got, expected, CHECK_BOXES, says="These are not boxes of people."
+            f"{DETECT_POSE}, bboxes", got, expected, CHECK_BOXES, says="These are not boxes of people.", topic="people"
         ) from error
     return torch.tensor(rows).reshape(-1, 4)
