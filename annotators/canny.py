@@ -1,8 +1,7 @@
 """Canny edges, pixel for pixel those of OpenCV, which the published adapters were trained with.
 
-Gradients are computed everywhere; what follows, only where they are above the lower threshold, as OpenCV does: few
-pixels of a photograph are. All of it is arithmetic on small whole numbers: int16, or float32 (exact up to 2**24) where
-lengths are squared.
+Gradients are computed everywhere; the later steps see only the few pixels above the lower threshold, as in OpenCV. All
+values are small whole numbers: int16, or float32 (exact up to 2**24) for squared lengths.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def canny(images: Tensor, low: float = 100.0, high: float = 200.0, l2_gradient: 
         (B, 3, H, W) of the input's type: 1 on edges, else 0.
 
     Raises:
-        AnnotatorError: The input is no picture, or a threshold is no number.
+        AnnotatorError: The input is not pictures, or a threshold is not finite.
 
     Source:
         Canny 1986; the rounding and the ties are those of OpenCV 4 and 5.
@@ -74,8 +73,14 @@ def _thresholds(low: float, high: float, l2_gradient: bool) -> tuple[int, int]:
     for name, value in (("low", low), ("high", high)):
         if not math.isfinite(value):
             expected = "a number from 0 to 255, or above"
-            raise AnnotatorError(f"Canny, {name} threshold", str(value), expected, "Enter one.")
-    # No gradient is below 0, so all thresholds there are alike.
+            raise AnnotatorError(
+                f"Canny, {name} threshold",
+                str(value),
+                expected,
+                "Enter one.",
+                says="A threshold must be a finite number.",
+            )
+    # Gradients are never negative, so all thresholds below 0 are equal.
     low, high = sorted(min(max(value, -1.0), GREATEST) for value in (low, high))
     if l2_gradient:
         low, high = (value * value if value > 0 else value for value in (low, high))
@@ -88,7 +93,7 @@ def _strips(picture: Tensor, rows: int, dtype: torch.dtype) -> Iterator[Strip]:
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         values = (picture[:, max(top - 2, 0) : bottom + 2] * 255).round_().to(dtype)
-        # Nodes hand over pixels with their channels side by side; joining puts each channel by itself, which is quick.
+        # Nodes pass channels-last pixels; concatenating stores each channel contiguously, which is fast.
         wide = torch.cat([values[..., :1], values, values[..., -1:]], -1)
         if top == 0:
             wide = torch.cat([wide[:, :1], wide], 1)
@@ -110,7 +115,7 @@ def _candidates(strip: Strip, low: int, high: int, l2_gradient: bool) -> tuple[T
         (n,) int32, the pixels that continue or begin an edge, counted row by row; and (n,) bool, which begin one.
     """
     dx, dy, norms = _gradients(strip.values, l2_gradient)
-    # Nothing is greater than what lies outside of the picture.
+    # Zeros outside the picture: no neighbour there is greater.
     norm = functional.pad(torch.maximum(torch.maximum(norms[0], norms[1]), norms[2]), (1, 1, *strip.outside))
     inner = norm[1:-1, 1:-1]
     width, line = inner.shape[-1], inner.shape[-1] + 2
@@ -172,7 +177,7 @@ def _direction(dx: Tensor, dy: Tensor, line: int) -> tuple[Tensor, Tensor]:
 
 
 def connect(weak: Tensor, strong: Tensor, shape: Sequence[int]) -> Tensor:
-    """Keep the weak pixels that touch strong ones, through other weak ones too.
+    """Keep the weak pixels that are connected to strong ones.
 
     Args:
         weak: (n,) int32, pixels counted row by row.
@@ -180,8 +185,8 @@ def connect(weak: Tensor, strong: Tensor, shape: Sequence[int]) -> Tensor:
         shape: (H, W).
 
     Returns:
-        (H, W) bool, on the input's device. It is worked out on the CPU: bits are quickly copied, and one pass over
-        them beats a hundred rounds of growing.
+        (H, W) bool, on the input's device. Computed on the CPU: the copy is cheap, and one pass of labelling beats
+        a hundred rounds of growing.
     """
     pixels = weak.cpu().numpy()
     edges = np.zeros(math.prod(shape), dtype=bool)

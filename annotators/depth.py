@@ -1,4 +1,4 @@
-"""Depth of any source, normalised as the depth adapters were trained with."""
+"""Normalize depth from any source as for the training of the depth adapters."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor
 
 from .errors import AnnotatorError
 
-WHERE = "Normalize depth"
-INPUTS = ("disparity", "depth")
-# What is nearer than this part of the greatest depth counts as that near: at 0 its disparity would be infinite.
+_WHERE = "Normalize depth"
+DEPTH_INPUTS = ("disparity", "depth")
+# Depths below this fraction of the greatest are clamped to it: at 0 the disparity would be infinite.
 NEAREST = 0.01
-# Channels that differ by more, in parts of the range, are colours and no depth.
+# If channels differ by more than this fraction of the range, the picture is coloured.
 COLOURED = 0.05
 
 
 def normalize_depth(depth: Tensor, mode: str = "midas", input_is: str = "disparity", gamma: float = 0.0) -> Tensor:
-    """Bring depth maps to the range and the polarity that the adapters were trained with: near is white.
+    """Convert depth maps to the range and polarity that the adapters were trained with: near is white.
 
     Args:
         depth: (B, C, H, W), floating point of any range; C of 1, or 3 equal ones (a fourth, alpha, is dropped).
-        mode: A name in :data:`MODES`. ``midas``: disparity from its least to its greatest value. ``zoe``: depth from
-            its 2nd to its 85th percentile. Each picture of a batch by itself.
+        mode: A name in :data:`DEPTH_MODES`. ``midas``: disparity from its least to its greatest value. ``zoe``:
+            depth from its 2nd to its 85th percentile. Each picture of a batch is scaled on its own.
         input_is: What greater values mean: near (``disparity``) or far (``depth``, not below 0).
         gamma: Exponent of the result; 0 for that of the mode (midas 1, zoe 2.2).
 
@@ -33,29 +33,55 @@ def normalize_depth(depth: Tensor, mode: str = "midas", input_is: str = "dispari
         (B, 3, H, W) of the input's type in [0, 1]; a map of one value becomes black.
 
     Raises:
-        AnnotatorError: The input is no depth, or a choice or a number is none.
+        AnnotatorError: The input is not depth, or a choice or gamma is not valid.
 
     Source:
         TencentARC's MiDaS wrapper; the gamma corrected ZoeDepth of the SDXL adapter.
     """
-    row = next((row for row in MODES if row.name == mode), None)
-    if row is None or input_is not in INPUTS:
-        names = ", ".join(row.name for row in MODES)
-        expected = f"one of {names}; of {', '.join(INPUTS)}"
-        raise AnnotatorError(WHERE, f"mode '{mode}', input_is '{input_is}'", expected, "Choose one of them.")
-    if not (math.isfinite(gamma) and gamma >= 0):
-        raise AnnotatorError(f"{WHERE}, gamma", str(gamma), "0 (the mode's own), or above 0", "Enter one.")
+    row = _mode_named(mode, input_is)
+    _check_gamma(gamma)
     values = check_depth(depth)
     if input_is == "depth" and values.min() < 0:
-        raise AnnotatorError(f"{WHERE}, image", f"a depth of {values.min().item():.3g}", "depths from 0 up",
-                             "If greater values are nearer, set input_is to disparity.")  # fmt: skip
+        raise AnnotatorError(
+            f"{_WHERE}, image",
+            f"a depth of {values.min().item():.3g}",
+            "depths from 0 up",
+            "If greater values are nearer, set input_is to disparity.",
+            says="Depth can't be negative.",
+        )
     wanted = values if row.wants == input_is else _inverse(values)
     near = row.nearness(wanted).clamp(0, 1) ** (gamma or row.gamma)
     return near.to(depth.dtype).expand(-1, 3, -1, -1)
 
 
+def _mode_named(mode: str, input_is: str) -> DepthMode:
+    row = next((row for row in DEPTH_MODES if row.name == mode), None)
+    if row is None or input_is not in DEPTH_INPUTS:
+        names = ", ".join(row.name for row in DEPTH_MODES)
+        expected = f"one of {names}; of {', '.join(DEPTH_INPUTS)}"
+        raise AnnotatorError(
+            _WHERE,
+            f"mode '{mode}', input_is '{input_is}'",
+            expected,
+            "Choose one of them.",
+            says="There is no such mode or meaning of depth.",
+        )
+    return row
+
+
+def _check_gamma(gamma: float) -> None:
+    if not (math.isfinite(gamma) and gamma >= 0):
+        raise AnnotatorError(
+            f"{_WHERE}, gamma",
+            str(gamma),
+            "0 (the mode's own), or above 0",
+            "Enter one.",
+            says="Gamma can't be negative or infinite.",
+        )
+
+
 def check_depth(depth: Tensor) -> Tensor:
-    """Refuse what is no depth.
+    """Check a depth map and reduce it to one channel.
 
     Args:
         depth: See :func:`normalize_depth`.
@@ -68,21 +94,40 @@ def check_depth(depth: Tensor) -> Tensor:
     """
     shape = tuple(depth.shape)
     if depth.ndim != 4 or shape[1] not in (1, 3, 4) or 0 in shape or not depth.is_floating_point():
-        expected, fix = "depth maps (B, 1 or 3, H, W)", "Connect a node that makes depth."
-        raise AnnotatorError(f"{WHERE}, image", f"{depth.dtype} of shape {shape}", expected, fix)
+        expected, fix = "depth maps (B, 1 or 3, H, W)", "Pass one-channel or gray maps."
+        raise AnnotatorError(
+            f"{_WHERE}, image",
+            f"{depth.dtype} of shape {shape}",
+            expected,
+            fix,
+            says="This is not a depth map.",
+            topic="depth-map",
+        )
     values = depth[:, :3].to(torch.float32)
     low, high = torch.aminmax(values)
     if not (low.isfinite() and high.isfinite()):
-        raise AnnotatorError(f"{WHERE}, image", "NaN or infinite values", "numbers", "Fill the holes of the map first.")
+        raise AnnotatorError(
+            f"{_WHERE}, image",
+            "NaN or infinite values",
+            "numbers",
+            "Fill the holes of the map first.",
+            says="The depth map has holes.",
+        )
     spread = (values.amax(1) - values.amin(1)).max()
     if spread > COLOURED * (high - low):
-        raise AnnotatorError(f"{WHERE}, image", "a coloured picture", "gray values of depth",
-                             "Turn off the colours in the node that makes the depth.")  # fmt: skip
+        raise AnnotatorError(
+            f"{_WHERE}, image",
+            "a coloured picture",
+            "gray values of depth",
+            "Turn off the colours where the depth is made.",
+            says="This is a coloured picture, not a depth map.",
+            topic="depth-map",
+        )
     return values.mean(1, keepdim=True) if spread else values[:, :1]
 
 
 def _inverse(values: Tensor) -> Tensor:
-    """Turn depth into disparity or the other way round, each picture by itself."""
+    """Convert depth to disparity or back, for each picture separately."""
     greatest = values.amax((1, 2, 3), keepdim=True)
     return 1 / torch.maximum(values, greatest * NEAREST).clamp(min=torch.finfo(values.dtype).tiny)
 
@@ -95,7 +140,7 @@ def _least_to_greatest(disparity: Tensor) -> Tensor:
 def _between_percentiles(depth: Tensor) -> Tensor:
     ranked = depth.flatten(1).sort(1).values
     low, high = (_percentile(ranked, percent).view(-1, 1, 1, 1) for percent in (2, 85))
-    # Depths of one value only are nowhere near.
+    # A map of one value has nothing near.
     return torch.where(high > low, 1 - (depth - low) / (high - low).clamp(min=torch.finfo(depth.dtype).tiny), 0)
 
 
@@ -108,12 +153,12 @@ def _percentile(ranked: Tensor, percent: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Mode:
+class DepthMode:
     """A way to normalise.
 
     Attributes:
         name: Its name.
-        wants: Which of INPUTS it works on.
+        wants: Which of DEPTH_INPUTS it works on.
         nearness: From (B, 1, H, W) of that to values of which 1 is near and 0 is far.
         gamma: Exponent that the adapters were trained with.
     """
@@ -124,4 +169,7 @@ class Mode:
     gamma: float
 
 
-MODES = (Mode("midas", "disparity", _least_to_greatest, 1.0), Mode("zoe", "depth", _between_percentiles, 2.2))
+DEPTH_MODES = (
+    DepthMode("midas", "disparity", _least_to_greatest, 1.0),
+    DepthMode("zoe", "depth", _between_percentiles, 2.2),
+)

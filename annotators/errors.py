@@ -1,4 +1,4 @@
-"""The error of the annotators: it says where it happened, what was got, what was expected, and the fix."""
+"""The error that all annotators raise."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ class AnnotatorError(PackError):
     """A picture, a setting or a weights file that an annotator can't use; see :class:`PackError` for its parts."""
 
 
-FILE_ERRORS = FileErrors(damaged=AnnotatorError, unsafe=AnnotatorError, foreign=AnnotatorError)
+ANNOTATOR_FILE_ERRORS = FileErrors(damaged=AnnotatorError, unsafe=AnnotatorError, foreign=AnnotatorError)

@@ -1,4 +1,4 @@
-"""Blurring and morphology that the annotators of drawings share."""
+"""Blurring and morphology for the annotators of drawings."""
 
 from __future__ import annotations
 

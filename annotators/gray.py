@@ -1,4 +1,4 @@
-"""The picture in gray, for recolouring."""
+"""Convert pictures to gray, for recolouring."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def gray(images: Tensor, gamma: float = 1.0) -> Tensor:
         ``convert("L")``: (19595 R + 38470 G + 7471 B) / 65536, rounded, halves up.
 
     Raises:
-        AnnotatorError: The input is no picture, or gamma isn't above 0.
+        AnnotatorError: The input is not pictures, or gamma isn't above 0.
     """
     color = check_images("Gray, image", images)
     if not (math.isfinite(gamma) and gamma > 0):
-        raise AnnotatorError("Gray, gamma", str(gamma), "a number above 0", "1 is as trained.")
+        raise AnnotatorError(
+            "Gray, gamma", str(gamma), "a number above 0", "1 is as trained.", says="Gamma must be above 0."
+        )
     values = _luma(color)
     return (values if gamma == 1 else values**gamma).to(images.dtype).expand(-1, 3, -1, -1)
 

@@ -1,4 +1,4 @@
-"""What all annotators share: the check of their input, bytes, and detection at another resolution."""
+"""Shared by all annotators: the check of pictures, bytes, and annotating at another resolution."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.nn import functional
 from ..common.images import ImageCheck
 from .errors import AnnotatorError
 
-# Pixels at a time on the CPU: few enough for its cache, many enough that calls cost little.
+# Pixels at a time on the CPU: few enough for its cache, enough to make calls cheap.
 STRIP = 2**17
 IMAGE_CHECK = ImageCheck(AnnotatorError)
 
 
 def check_images(where: str, images: Tensor) -> Tensor:
-    """Refuse what are no pictures, and give the others three channels.
+    """Check pictures and return them with three channels.
 
     Args:
         where: The annotator, for messages.
@@ -33,7 +33,7 @@ def check_images(where: str, images: Tensor) -> Tensor:
     """
     IMAGE_CHECK.form(where, images)
     color = images[:, : 3 if images.shape[1] >= 3 else 1].to(torch.float32)
-    # In the order of memory, which for nodes is channels last: twenty times faster.
+    # In memory order, which is channels last for nodes: twenty times faster.
     pixels = color.movedim(1, -1)
     low, high = IMAGE_CHECK.values(where, pixels if pixels.is_contiguous() else color)
     clamped = color if low >= 0 and high <= 1 else color.clamp(0, 1)
@@ -47,7 +47,7 @@ def to_bytes(images: Tensor) -> Tensor:
         images: Any shape, in [0, 1].
 
     Returns:
-        The same shape, uint8. A byte divided by 255 comes back as itself.
+        The same shape, uint8. A byte divided by 255 gives the same byte.
     """
     return (images * 255).round().to(torch.uint8)
 
@@ -64,7 +64,7 @@ def strip_rows(images: Tensor) -> int:
 
 
 def resize(images: Tensor, size: tuple[int, int], mode: Literal["smooth", "nearest"] = "smooth") -> Tensor:
-    """Resize pictures, edges on edges, so that nothing moves.
+    """Resize pictures, aligned by their edges, so that nothing moves.
 
     Args:
         images: (B, C, H, W).
@@ -88,13 +88,13 @@ def at_resolution(
     annotate: Callable[[Tensor], Tensor],
     mode: Literal["smooth", "nearest"] = "smooth",
 ) -> Tensor:
-    """Annotate at another resolution, and bring the result back to the size of the pictures.
+    """Annotate at another resolution, and resize the result to the size of the pictures.
 
     Args:
         images: (B, C, H, W) in [0, 1].
         resolution: Short side in pixels at which to annotate; 0 for the pictures' own size.
         annotate: From (B, C, h, w) to (B, 3, h, w).
-        mode: How the result is brought back; see :func:`resize`.
+        mode: How the result is resized; see :func:`resize`.
 
     Returns:
         (B, 3, H, W).
@@ -104,7 +104,9 @@ def at_resolution(
     """
     if resolution < 0:
         expected = "0 (the picture's own) or a short side in pixels"
-        raise AnnotatorError("resolution", str(resolution), expected, "0 is right for most pictures.")
+        raise AnnotatorError(
+            "resolution", str(resolution), expected, "0 is right for most pictures.", says="The resolution is negative."
+        )
     height, width = images.shape[-2:]
     if resolution in (0, min(height, width)):
         return annotate(images)

@@ -1,4 +1,4 @@
-"""Body keypoints, read from every dialect of POSE_KEYPOINT."""
+"""Read body keypoints from every dialect of POSE_KEYPOINT."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any
 
 from .errors import AnnotatorError
 
-WHERE = "Pose keypoints"
-DETECTOR = "Check the node that detects the pose."
-# Detectors also give points that they have not found, with a low score.
+_WHERE = "Pose keypoints"
+_CHECK_SOURCE = "Check what detects the poses."
+# Detectors also give points that they did not find, with a low score.
 LEAST_SCORE = 0.3
-# Where most coordinates are greater they are pixels; some joints may lie far out of the picture.
+# Most coordinates above this are pixels; some joints may lie far outside the picture.
 GREATEST_FRACTION = 1.5
-# So many joints within that many pixels are no person: whoever has them is given in fractions. Who has fewer may stand
-# in the picture's corner, unless he were this many pictures away.
+# This many joints within so few pixels can't be a person in pixels, so the coordinates are fractions. A person with
+# fewer joints may stand in the picture's corner, unless the joints lie this many picture sizes away.
 ENOUGH_JOINTS = 3
 FARTHEST_FRACTION = 10
-LARGEST_SIDE = 16384
-# Beyond, in pixels, nothing was seen: it is a fault of the detector, and no number to compute with.
+LARGEST_CANVAS = 16384
+# Coordinates beyond this, in pixels, are a fault of the detector and count as not seen.
 FARTHEST = 1_000_000
 # Frames of a list of lists of frames, and room to spare.
-DEEPEST = 16
+_DEEPEST = 16
 # Joints in the order of OpenPose's 18: nose, neck, then shoulder, elbow, wrist of the right and of the left, hip, knee,
 # ankle of the right and of the left, eyes and ears, right before left.
-NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
+_NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
 JOINTS = 18
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Layout:
+class KeypointLayout:
     """How a file orders the joints.
 
     Attributes:
@@ -51,16 +51,16 @@ class Layout:
 
 COCO_PLACES = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 OPENPOSE_PLACES = tuple(range(JOINTS))
-LAYOUTS = (
-    Layout("COCO-17", 17, COCO_PLACES),
-    Layout("OpenPose-18", 18, OPENPOSE_PLACES),
-    Layout("BODY_25", 25, (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)),
+KEYPOINT_LAYOUTS = (
+    KeypointLayout("COCO-17", 17, COCO_PLACES),
+    KeypointLayout("OpenPose-18", 18, OPENPOSE_PLACES),
+    KeypointLayout("BODY_25", 25, (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)),
     # Feet, then face and hands, behind the body in one list.
-    Layout("COCO-17 and feet", 23, COCO_PLACES),
-    Layout("OpenPose-18 and feet", 24, OPENPOSE_PLACES),
-    Layout("COCO-WholeBody", 133, COCO_PLACES),
-    Layout("OpenPose-18, feet, face and hands", 134, OPENPOSE_PLACES),
-    Layout("OpenPose-18, feet, face of 70 and hands", 136, OPENPOSE_PLACES),
+    KeypointLayout("COCO-17 and feet", 23, COCO_PLACES),
+    KeypointLayout("OpenPose-18 and feet", 24, OPENPOSE_PLACES),
+    KeypointLayout("COCO-WholeBody", 133, COCO_PLACES),
+    KeypointLayout("OpenPose-18, feet, face and hands", 134, OPENPOSE_PLACES),
+    KeypointLayout("OpenPose-18, feet, face of 70 and hands", 136, OPENPOSE_PLACES),
 )
 
 
@@ -104,20 +104,22 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
         The people, in pixels.
 
     Raises:
-        AnnotatorError: This is something else, or the picture's size is known from nowhere.
+        AnnotatorError: The value is something else, or the picture's size is unknown.
     """
     frames = list(_frames(_parsed(keypoints)))
     if not frames:
-        raise AnnotatorError(WHERE, "an empty list", "one frame per picture", DETECTOR)
+        raise AnnotatorError(
+            _WHERE,
+            "an empty list",
+            "one frame per picture",
+            _CHECK_SOURCE,
+            says="There are no frames in the keypoints.",
+            topic="keypoints",
+        )
     people = [[_points(person, _canvas(frame)) for person in _people(frame)] for frame in frames]
-    # Decided for all together where somebody's own joints leave it open: one alone may be near the corner.
+    # Decided for all together if a body's own joints do not tell: one body may be near the corner.
     together = _middle(joint for bodies in people for body in bodies for joint in body) <= GREATEST_FRACTION
-    own = next((canvas for canvas in map(_canvas, frames) if canvas is not None), (0, 0))
-    height, width = (given or named for given, named in zip(size, own, strict=True))
-    if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
-        size_found = f"a picture of {width}x{height}" if height or width else "no size of the picture"
-        expected = f"canvas_width and canvas_height in the keypoints, up to {LARGEST_SIDE}"
-        raise AnnotatorError(WHERE, size_found, expected, "Set width and height.")
+    height, width = _size_of(frames, size)
     scaled = []
     for frame, bodies in zip(frames, people, strict=True):
         canvas = _canvas(frame) or (height, width)
@@ -127,14 +129,31 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
     return Poses((height, width), tuple(scaled))
 
 
+def _size_of(frames: Iterable[Mapping[str, Any]], size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of the pictures: the given ones, or those of the first canvas."""
+    own = next((canvas for canvas in map(_canvas, frames) if canvas is not None), (0, 0))
+    height, width = (given or named for given, named in zip(size, own, strict=True))
+    if not (0 < height <= LARGEST_CANVAS and 0 < width <= LARGEST_CANVAS):
+        size_found = f"a picture of {width}x{height}" if height or width else "no size of the picture"
+        expected = f"canvas_width and canvas_height in the keypoints, up to {LARGEST_CANVAS}"
+        raise AnnotatorError(
+            _WHERE,
+            size_found,
+            expected,
+            "Set width and height.",
+            says="The size of the picture is unknown or too large.",
+        )
+    return height, width
+
+
 def _middle(joints: Iterable[Point | None]) -> float:
-    """Return the median size of coordinates; infinite where there are none."""
+    """Return the median magnitude of coordinates; infinite without any."""
     found = [abs(value) for joint in joints for value in joint or ()]
     return median(found) if found else math.inf
 
 
 def _in_fractions(body: Sequence[Point | None], together: bool) -> bool:
-    """Tell whether a body's joints are fractions of the picture; ``together`` where it alone does not say."""
+    """Return whether a body's joints are fractions of the picture; ``together`` decides if the body does not tell."""
     middle = _middle(body)
     clear = sum(joint is not None for joint in body) >= ENOUGH_JOINTS or middle > FARTHEST_FRACTION
     return middle <= GREATEST_FRACTION if clear else together
@@ -151,7 +170,13 @@ def _parsed(keypoints: Any) -> Any:
     try:
         return json.loads(keypoints)
     except (ValueError, RecursionError) as error:  # also numbers too long, and lists too deep, for Python's reader
-        raise AnnotatorError(WHERE, "text that is no JSON", "OpenPose's JSON", f"It says: {error}.") from error
+        raise AnnotatorError(
+            _WHERE,
+            "text that is not JSON",
+            "OpenPose's JSON",
+            f"It says: {error}.",
+            says="The keypoints are not valid JSON.",
+        ) from error
 
 
 def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -162,15 +187,26 @@ def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
         yield {"people": []}
     elif isinstance(keypoints, Mapping):
         if "people" not in keypoints:
-            raise AnnotatorError(WHERE, f"a frame with {_named(keypoints)}", "a frame with 'people'",
-                                 "Only human bodies in OpenPose's format can be drawn.")  # fmt: skip
+            raise AnnotatorError(
+                _WHERE,
+                f"a frame with {_named(keypoints)}",
+                "a frame with 'people'",
+                "Only human bodies in OpenPose's format can be drawn.",
+                says="These keypoints hold no people.",
+            )
         yield keypoints
-    elif isinstance(keypoints, Sequence) and not isinstance(keypoints, str) and depth < DEEPEST:
+    elif isinstance(keypoints, Sequence) and not isinstance(keypoints, str) and depth < _DEEPEST:
         for each in keypoints:
             yield from _frames(each, depth + 1)
     else:
-        raise AnnotatorError(WHERE, f"a {type(keypoints).__name__}", "frames with 'people', as OpenPose writes them",
-                             DETECTOR)  # fmt: skip
+        raise AnnotatorError(
+            _WHERE,
+            f"a {type(keypoints).__name__}",
+            "frames with 'people', as OpenPose writes them",
+            _CHECK_SOURCE,
+            says="These are not pose keypoints.",
+            topic="keypoints",
+        )
 
 
 def _named(frame: Mapping[str, Any]) -> str:
@@ -180,7 +216,14 @@ def _named(frame: Mapping[str, Any]) -> str:
 def _people(frame: Mapping[str, Any]) -> list[Any]:
     people = _plain(frame["people"]) or []
     if not isinstance(people, Sequence) or not all(each is None or isinstance(each, Mapping) for each in people):
-        raise AnnotatorError(WHERE, f"people of type {type(people).__name__}", "a list of dicts", DETECTOR)
+        raise AnnotatorError(
+            _WHERE,
+            f"people of type {type(people).__name__}",
+            "a list of dicts",
+            _CHECK_SOURCE,
+            says="The people of a frame are not a list.",
+            topic="keypoints",
+        )
     return [body for body in (_plain((each or {}).get("pose_keypoints_2d")) for each in people) if body]
 
 
@@ -196,9 +239,16 @@ def _canvas(frame: Mapping[str, Any]) -> tuple[int, int] | None:
 def _points(body: Any, canvas: tuple[int, int] | None) -> list[Point | None]:
     """Return the 18 joints of a body as they are written, on a canvas of this height and width."""
     if not isinstance(body, Sequence) or isinstance(body, str):
-        raise AnnotatorError(WHERE, f"a body of type {type(body).__name__}", "a list of numbers", DETECTOR)
+        raise AnnotatorError(
+            _WHERE,
+            f"a body of type {type(body).__name__}",
+            "a list of numbers",
+            _CHECK_SOURCE,
+            says="A person's joints are not a list of numbers.",
+            topic="keypoints",
+        )
     rows = [list(row) if isinstance(row, Sequence) else row for row in map(_plain, body)]
-    counts = {layout.count: layout for layout in LAYOUTS}
+    counts = {layout.count: layout for layout in KEYPOINT_LAYOUTS}
     if len(rows) in counts and all(row is None or isinstance(row, list) for row in rows):
         layout = counts[len(rows)]
     else:
@@ -206,20 +256,27 @@ def _points(body: Any, canvas: tuple[int, int] | None) -> list[Point | None]:
     points = [_point(row, canvas) for row in rows]
     joints = [None if place is None else points[place] for place in layout.places]
     right, left = joints[RIGHT_SHOULDER], joints[LEFT_SHOULDER]
-    if layout.places[NECK] is None and right and left:
-        joints[NECK] = ((right[0] + left[0]) / 2, (right[1] + left[1]) / 2)
+    if layout.places[_NECK] is None and right and left:
+        joints[_NECK] = ((right[0] + left[0]) / 2, (right[1] + left[1]) / 2)
     return joints
 
 
-def _split(values: list[Any]) -> tuple[Layout, list[Any]]:
-    """Cut a flat list into points of three numbers, or of two where nobody gave scores."""
+def _split(values: list[Any]) -> tuple[KeypointLayout, list[Any]]:
+    """Cut a flat list into points of three numbers, or of two if scores are missing."""
     for size in (3, 2):
-        for layout in LAYOUTS:
+        for layout in KEYPOINT_LAYOUTS:
             if len(values) == layout.count * size:
                 return layout, [values[start : start + size] for start in range(0, len(values), size)]
-    known = ", ".join(f"{3 * layout.count} ({layout.name})" for layout in LAYOUTS)
+    known = ", ".join(f"{3 * layout.count} ({layout.name})" for layout in KEYPOINT_LAYOUTS)
     expected = f"{known}: x, y and score of each point"
-    raise AnnotatorError(WHERE, f"a body of {len(values)} numbers", expected, DETECTOR)
+    raise AnnotatorError(
+        _WHERE,
+        f"a body of {len(values)} numbers",
+        expected,
+        _CHECK_SOURCE,
+        says="A person has an unknown number of joints.",
+        topic="keypoints",
+    )
 
 
 def _point(row: Any, canvas: tuple[int, int] | None) -> Point | None:
@@ -228,7 +285,14 @@ def _point(row: Any, canvas: tuple[int, int] | None) -> Point | None:
     if len(values) < 2 or any(value is None for value in values):
         return None
     if not all(isinstance(value, int | float) for value in values):
-        raise AnnotatorError(WHERE, f"a point {values}", "numbers: x, y and score", DETECTOR)
+        raise AnnotatorError(
+            _WHERE,
+            f"a point {values}",
+            "numbers: x, y and score",
+            _CHECK_SOURCE,
+            says="A joint is not made of numbers.",
+            topic="keypoints",
+        )
     x, y, score = (*values, 1.0)[:3]
     # Compared before anything is computed: a whole number may be too large for a float.
     if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST) or not score >= LEAST_SCORE:

@@ -17,16 +17,16 @@ from .images import check_images, to_bytes
 # Cubic interpolation (a = -0.75) half-way between four pixels; whole numbers, so that nothing is rounded on the way.
 HALF_WAY, UNIT = (-3, 19, 19, -3), 32
 # Side in pixels of the picture being made, as trained.
-CELL = 64
-# Pixels of the largest picture that is made in one go. An image with more of them is a photograph: its size says
-# nothing of the picture.
+PALETTE_CELL = 64
+# Pixels of the largest picture that is made at once. A larger image is a photograph: its size does not tell that of the
+# picture.
 LARGEST_PICTURE = 1536 * 1024
 # Square root of the area of pictures that the published adapters were trained with; SDXL's with twice that.
 TRAINED_SIDE = 512
 
 
 def likely_resolution(size: tuple[int, int], trained: int = TRAINED_SIDE) -> int:
-    """Guess the short side of the picture that is made with an image, where nobody says how large it will be.
+    """Guess the short side of the picture that will be made with an image, if its size is unknown.
 
     Args:
         size: The image's height and width in pixels.
@@ -39,12 +39,12 @@ def likely_resolution(size: tuple[int, int], trained: int = TRAINED_SIDE) -> int
     return max(1, round(min(size) * trained / math.sqrt(area))) if area > LARGEST_PICTURE else 0
 
 
-def palette(images: Tensor, cell: int = CELL, sampling: str = "as trained") -> Tensor:
+def palette(images: Tensor, cell: int = PALETTE_CELL, sampling: str = "as trained") -> Tensor:
     """Fill each cell with one colour.
 
-    Cells lie on a grid from the left top corner, whatever the size. The last ones are cut off where the size is no
-    multiple of the cell: they have the colour of a whole cell beyond whose end the picture's edge is repeated
-    (``as trained``), or of the pixels that they do have (``area``, ``median``).
+    The grid starts at the top left corner. If the size is not a multiple of the cell, the last cells are cut off: their
+    colour is that of a whole cell with the picture's edge repeated (``as trained``), or of the pixels that they contain
+    (``area``, ``median``).
 
     Args:
         images: (B, C, H, W) in [0, 1]; rounded to bytes.
@@ -56,14 +56,20 @@ def palette(images: Tensor, cell: int = CELL, sampling: str = "as trained") -> T
         (B, 3, H, W) of the input's type, with the values of bytes.
 
     Raises:
-        AnnotatorError: The input is no picture, or there are no such cells or sampling.
+        AnnotatorError: The input is not pictures, or the cell or sampling is not valid.
 
     Source:
         Paper 3.2, spatial colour palette; cv2.resize by INTER_CUBIC, then by INTER_NEAREST.
     """
     color = check_images("Color palette, image", images)
     if cell < 1:
-        raise AnnotatorError("Color palette, cell", str(cell), "at least 1 pixel", "64 is as trained.")
+        raise AnnotatorError(
+            "Color palette, cell",
+            str(cell),
+            "at least 1 pixel",
+            "64 is as trained.",
+            says="A cell must be at least 1 pixel wide.",
+        )
     check_choice("Color palette, sampling", sampling, (row.name for row in SAMPLINGS), error=AnnotatorError)
     sample = next(row.sample for row in SAMPLINGS if row.name == sampling)
     values = (sample(color, cell) / 255).to(images.dtype)

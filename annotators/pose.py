@@ -44,7 +44,7 @@ def _inside_line(x: Tensor, y: Tensor, ends: tuple[Point, Point], width: int) ->
 
 
 @dataclass(frozen=True)
-class Style:
+class PoseStyle:
     """A way to draw bodies.
 
     Attributes:
@@ -78,35 +78,45 @@ OPENPOSE_LIMBS = (
     *((NECK, L_HIP), (L_HIP, L_KNEE), (L_KNEE, L_ANKLE), (NECK, NOSE)),
     *((NOSE, R_EYE), (R_EYE, R_EAR), (NOSE, L_EYE), (L_EYE, L_EAR)),
 )
-MIDDLE, LEFT, RIGHT = (255, 153, 51), (0, 255, 0), (0, 128, 255)
+CENTRE, LEFT, RIGHT = (255, 153, 51), (0, 255, 0), (0, 128, 255)
 COCO_LIMBS = (
-    *((L_ANKLE, L_KNEE, LEFT), (L_KNEE, L_HIP, LEFT), (R_ANKLE, R_KNEE, RIGHT), (R_KNEE, R_HIP, RIGHT)),
-    *((L_HIP, R_HIP, MIDDLE), (L_SHOULDER, L_HIP, MIDDLE), (R_SHOULDER, R_HIP, MIDDLE)),
-    *((L_SHOULDER, R_SHOULDER, MIDDLE), (L_SHOULDER, L_ELBOW, LEFT), (R_SHOULDER, R_ELBOW, RIGHT)),
-    *((L_ELBOW, L_WRIST, LEFT), (R_ELBOW, R_WRIST, RIGHT), (L_EYE, R_EYE, MIDDLE), (NOSE, L_EYE, MIDDLE)),
-    *((NOSE, R_EYE, MIDDLE), (L_EYE, L_EAR, MIDDLE), (R_EYE, R_EAR, MIDDLE)),
-    *((L_EAR, L_SHOULDER, MIDDLE), (R_EAR, R_SHOULDER, MIDDLE)),
+    *(
+        (L_ANKLE, L_KNEE, LEFT),
+        (L_KNEE, L_HIP, LEFT),
+        (R_ANKLE, R_KNEE, RIGHT),
+        (R_KNEE, R_HIP, RIGHT),
+    ),
+    *((L_HIP, R_HIP, CENTRE), (L_SHOULDER, L_HIP, CENTRE), (R_SHOULDER, R_HIP, CENTRE)),
+    *((L_SHOULDER, R_SHOULDER, CENTRE), (L_SHOULDER, L_ELBOW, LEFT), (R_SHOULDER, R_ELBOW, RIGHT)),
+    *(
+        (L_ELBOW, L_WRIST, LEFT),
+        (R_ELBOW, R_WRIST, RIGHT),
+        (L_EYE, R_EYE, CENTRE),
+        (NOSE, L_EYE, CENTRE),
+    ),
+    *((NOSE, R_EYE, CENTRE), (L_EYE, L_EAR, CENTRE), (R_EYE, R_EAR, CENTRE)),
+    *((L_EAR, L_SHOULDER, CENTRE), (R_EAR, R_SHOULDER, CENTRE)),
 )
 COCO_JOINTS = (
-    *((joint, MIDDLE) for joint in (NOSE, L_EYE, R_EYE, L_EAR, R_EAR)),
+    *((joint, CENTRE) for joint in (NOSE, L_EYE, R_EYE, L_EAR, R_EAR)),
     *((joint, LEFT if joint in (L_SHOULDER, L_ELBOW, L_WRIST, L_HIP, L_KNEE, L_ANKLE) else RIGHT)
       for joint in (L_SHOULDER, R_SHOULDER, L_ELBOW, R_ELBOW, L_WRIST, R_WRIST,
                     L_HIP, R_HIP, L_KNEE, R_KNEE, L_ANKLE, R_ANKLE)),
 )  # fmt: skip
 
 
-def _openpose(name: str, step: int) -> Style:
+def _openpose(name: str, step: int) -> PoseStyle:
     """Return OpenPose's style: limbs at 60 %, joints at full colour; colours read backwards with a step of -1."""
     wheel = [(colour[::step][0], colour[1], colour[::step][2]) for colour in WHEEL]
     dim = [(round(red * 0.6), round(green * 0.6), round(blue * 0.6)) for red, green, blue in wheel]
     limbs = tuple((*limb, colour) for limb, colour in zip(OPENPOSE_LIMBS, dim, strict=False))
-    return Style(name, limbs, tuple(enumerate(wheel)), _inside_ellipse, False, 1.0, 0)
+    return PoseStyle(name, limbs, tuple(enumerate(wheel)), _inside_ellipse, False, 1.0, 0)
 
 
-STYLES = (
+POSE_STYLES = (
     _openpose("openpose", 1),
     _openpose("openpose bgr", -1),
-    Style("keypose", COCO_LIMBS, COCO_JOINTS, _inside_line, True, 0.5, 2),
+    PoseStyle("keypose", COCO_LIMBS, COCO_JOINTS, _inside_line, True, 0.5, 2),
 )
 
 
@@ -115,7 +125,7 @@ def draw_poses(poses: Poses, style: str = "openpose", stick_width: int = 4, max_
 
     Args:
         poses: The people of each picture, and the pictures' size.
-        style: A name in :data:`STYLES`: ``openpose``, the same with red and blue swapped (``openpose bgr``, as the
+        style: A name in :data:`POSE_STYLES`: ``openpose``, the same with red and blue swapped (``openpose bgr``, as the
             adapters for SDXL were trained), or ``keypose``.
         stick_width: Half width of a limb and radius of a joint in pixels, at least 1. Trained with 4 on pictures of
             512 pixels; ``keypose`` draws half of it.
@@ -127,18 +137,24 @@ def draw_poses(poses: Poses, style: str = "openpose", stick_width: int = 4, max_
     Raises:
         AnnotatorError: There is no such style, or a number is too small.
     """
-    check_choice("Draw pose, style", style, (row.name for row in STYLES), error=AnnotatorError)
-    row = next(row for row in STYLES if row.name == style)
+    check_choice("Draw pose, style", style, (row.name for row in POSE_STYLES), error=AnnotatorError)
+    row = next(row for row in POSE_STYLES if row.name == style)
     if stick_width < 1 or max_people < 0:
         got = f"stick_width {stick_width}, max_people {max_people}"
-        raise AnnotatorError("Draw pose", got, "at least 1 and 0", "4 and 0 are as trained.")
+        raise AnnotatorError(
+            "Draw pose",
+            got,
+            "at least 1 and 0",
+            "4 and 0 are as trained.",
+            says="The stick width or the number of people is too small.",
+        )
     width, most = max(1, round(stick_width * row.scale)), max_people or row.people or None
     return torch.stack([_draw(frame[:most], poses.size, row, width) for frame in poses.frames]).to(torch.float32) / 255
 
 
-def _draw(people: tuple[Person, ...], size: tuple[int, int], style: Style, width: int) -> Tensor:
+def _draw(people: tuple[Person, ...], size: tuple[int, int], style: PoseStyle, width: int) -> Tensor:
     canvas = torch.zeros(3, *size, dtype=torch.uint8)
-    # All limbs of all people before all discs, or the other way round: nobody hides another one's joints.
+    # All limbs of all people before all discs, or the reverse, so that nobody hides another person's joints.
     steps = (_draw_joints, _draw_limbs) if style.discs_first else (_draw_limbs, _draw_joints)
     for step in steps:
         for person in people:
@@ -146,14 +162,14 @@ def _draw(people: tuple[Person, ...], size: tuple[int, int], style: Style, width
     return canvas
 
 
-def _draw_limbs(canvas: Tensor, person: Person, style: Style, width: int) -> None:
+def _draw_limbs(canvas: Tensor, person: Person, style: PoseStyle, width: int) -> None:
     for first, last, colour in style.limbs:
         start, end = person.joints[first], person.joints[last]
         if start is not None and end is not None:
             _paint(canvas, (start, end), width, colour, style.inside)
 
 
-def _draw_joints(canvas: Tensor, person: Person, style: Style, width: int) -> None:
+def _draw_joints(canvas: Tensor, person: Person, style: PoseStyle, width: int) -> None:
     for joint, colour in style.joints:
         point = person.joints[joint]
         if point is not None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from .errors import AnnotatorError
 from .images import check_images, resize
 
-WHERE = "Segmentation"
+_WHERE = "Segmentation"
 UNLABELLED = 0  # black
 # In the order of their ids, which begin with 1: things up to 91 (11 of them never annotated), then stuff.
 LABELS = (
@@ -43,7 +43,13 @@ def label_id(label: str) -> int:
         AnnotatorError: There is no such class.
     """
     if label not in LABELS:
-        raise AnnotatorError(f"{WHERE}, label", f"'{label}'", "one of the 182 classes of COCO-Stuff", "Choose one.")
+        raise AnnotatorError(
+            f"{_WHERE}, label",
+            f"'{label}'",
+            "one of the 182 classes of COCO-Stuff",
+            "Choose one.",
+            says="There is no class of this name.",
+        )
     return LABELS.index(label) + 1
 
 
@@ -69,15 +75,21 @@ def paint(labels: Tensor) -> Tensor:
         (B, 3, H, W) float32 in [0, 1].
 
     Raises:
-        AnnotatorError: Another shape or type, or ids that are none.
+        AnnotatorError: Another shape or type, or ids outside 0 to 182.
     """
     if labels.ndim != 3 or 0 in labels.shape or labels.is_floating_point() or labels.is_complex():
         found = f"{labels.dtype} of shape {tuple(labels.shape)}"
-        raise AnnotatorError(f"{WHERE}, labels", found, "whole numbers (B, H, W)")
+        raise AnnotatorError(f"{_WHERE}, labels", found, "whole numbers (B, H, W)", says="These are not label maps.")
     low, high = (int(value) for value in torch.aminmax(labels))
     if low < UNLABELLED or high > len(LABELS):
         fix = "COCO-Stuff's maps of bytes count from 0 and mark nothing by 255: add 1 modulo 256."
-        raise AnnotatorError(f"{WHERE}, labels", f"ids from {low} to {high}", f"0 (nothing) to {len(LABELS)}", fix)
+        raise AnnotatorError(
+            f"{_WHERE}, labels",
+            f"ids from {low} to {high}",
+            f"0 (nothing) to {len(LABELS)}",
+            fix,
+            says="The label map holds ids that have no class.",
+        )
     colours = torch.tensor([label_colour(number) for number in range(len(LABELS) + 1)], device=labels.device)
     return colours.to(torch.float32)[labels.long()].movedim(-1, 1) / 255
 
@@ -100,12 +112,19 @@ def paint_mask(canvas: Tensor | None, mask: Tensor, label: str) -> Tensor:
     colour = torch.tensor(label_colour(label_id(label)), dtype=torch.float32) / 255
     if mask.ndim != 3:
         got = f"a tensor of shape {tuple(mask.shape)}"
-        raise AnnotatorError(f"{WHERE}, mask", got, "masks (M, H, W)", "Connect a node that makes masks.")
-    marks = check_images(f"{WHERE}, mask", mask.unsqueeze(1))[:, :1]
+        raise AnnotatorError(
+            f"{_WHERE}, mask",
+            got,
+            "masks (M, H, W)",
+            "Pass masks of one channel.",
+            says="This is not a mask.",
+            topic="mask",
+        )
+    marks = check_images(f"{_WHERE}, mask", mask.unsqueeze(1))[:, :1]
     if canvas is None:
         below = torch.zeros_like(marks).expand(-1, 3, -1, -1)
     else:
-        below = check_images(f"{WHERE}, canvas", canvas)
+        below = check_images(f"{_WHERE}, canvas", canvas)
     _check_fit(below, marks)
     marked = resize(marks, (below.shape[-2], below.shape[-1]), "nearest").to(below.device) >= 0.5
     painted = torch.where(marked, colour.to(below.device).view(1, 3, 1, 1), below)
@@ -115,9 +134,20 @@ def paint_mask(canvas: Tensor | None, mask: Tensor, label: str) -> Tensor:
 def _check_fit(canvas: Tensor, marks: Tensor) -> None:
     if 1 not in (len(canvas), len(marks)) and len(canvas) != len(marks):
         got = f"{len(marks)} masks for {len(canvas)} pictures"
-        raise AnnotatorError(f"{WHERE}, mask", got, "one, or one for each", "Make batches of the same length.")
+        raise AnnotatorError(
+            f"{_WHERE}, mask",
+            got,
+            "one, or one for each",
+            "Make batches of the same length.",
+            says="The number of masks does not match the number of pictures.",
+        )
     (height, width), (tall, wide) = canvas.shape[-2:], marks.shape[-2:]
     skew = (tall * width) / (wide * height)
     if not 1 - SKEW <= skew <= 1 / (1 - SKEW):
-        raise AnnotatorError(f"{WHERE}, mask", f"{wide}x{tall}", f"the proportions of the canvas, {width}x{height}",
-                             "Draw the mask on a picture of that size.")  # fmt: skip
+        raise AnnotatorError(
+            f"{_WHERE}, mask",
+            f"{wide}x{tall}",
+            f"the proportions of the canvas, {width}x{height}",
+            "Draw the mask on a picture of that size.",
+            says="The mask has other proportions than the canvas.",
+        )

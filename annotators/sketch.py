@@ -13,7 +13,7 @@ from . import filters
 from .errors import AnnotatorError
 from .images import check_images
 
-WHERE = "Clean sketch"
+_WHERE = "Clean sketch"
 INVERTS = ("auto", "yes", "no")
 
 
@@ -24,8 +24,8 @@ def clean_sketch(
 
     Args:
         images: (B, C, H, W) in [0, 1].
-        mode: A name in :data:`MODES`. ``threshold`` takes a drawing as it is, ``line art`` what is darker than its
-            surroundings, ``xdog`` edges of photographs.
+        mode: A name in :data:`SKETCH_MODES`. ``threshold`` keeps the lines of a drawing, ``line art`` takes what is
+            darker than its surroundings, ``xdog`` finds the edges of photographs.
         threshold: Lines from this strength on, 0 to 1; 0 leaves them soft. 0.5 is each mode's usual choice: half of
             full contrast, of the median strength of the lines (``line art``), or as published (``xdog``).
         invert: ``yes`` for dark lines on a bright ground, ``no`` for bright lines on a dark one, ``auto`` decides it
@@ -36,25 +36,51 @@ def clean_sketch(
         (B, 3, H, W) of the input's type: white on black.
 
     Raises:
-        AnnotatorError: The input is no picture, or a choice or a number is none.
+        AnnotatorError: The input is not pictures, or a choice or a number is not valid.
     """
-    color = check_images(f"{WHERE}, image", images)
-    row = next((row for row in MODES if row.name == mode), None)
-    if row is None or invert not in INVERTS:
-        names = ", ".join(row.name for row in MODES)
-        expected = f"one of {names}; of {', '.join(INVERTS)}"
-        raise AnnotatorError(WHERE, f"mode '{mode}', invert '{invert}'", expected, "Choose one of them.")
-    if not 0 <= threshold <= 1:
-        raise AnnotatorError(f"{WHERE}, threshold", str(threshold), "0 (soft) to 1", "Most drawings need 0.5.")
-    if line_width < 0 or (line_width and not threshold):
-        raise AnnotatorError(f"{WHERE}, line_width", f"{line_width} with a threshold of {threshold}",
-                             "0, or a width with a threshold above 0", "Soft lines have no width.")  # fmt: skip
+    color = check_images(f"{_WHERE}, image", images)
+    row = _mode_named(mode, invert)
+    _check_lines(threshold, line_width)
     bright = _is_bright(color, invert, row.ground)
     lines = row.strength(torch.where(bright, color, 1 - color)).clamp(0, 1)
     if threshold:
         marked = lines >= threshold * row.usual / 0.5
         lines = (filters.thicken(filters.thin(marked), line_width) if line_width else marked).to(torch.float32)
     return lines.to(images.dtype).expand(-1, 3, -1, -1)
+
+
+def _mode_named(mode: str, invert: str) -> SketchMode:
+    row = next((row for row in SKETCH_MODES if row.name == mode), None)
+    if row is None or invert not in INVERTS:
+        names = ", ".join(row.name for row in SKETCH_MODES)
+        expected = f"one of {names}; of {', '.join(INVERTS)}"
+        raise AnnotatorError(
+            _WHERE,
+            f"mode '{mode}', invert '{invert}'",
+            expected,
+            "Choose one of them.",
+            says="There is no such mode or choice of invert.",
+        )
+    return row
+
+
+def _check_lines(threshold: float, line_width: int) -> None:
+    if not 0 <= threshold <= 1:
+        raise AnnotatorError(
+            f"{_WHERE}, threshold",
+            str(threshold),
+            "0 (soft) to 1",
+            "Most drawings need 0.5.",
+            says="The threshold is out of range.",
+        )
+    if line_width < 0 or (line_width and not threshold):
+        raise AnnotatorError(
+            f"{_WHERE}, line_width",
+            f"{line_width} with a threshold of {threshold}",
+            "0, or a width with a threshold above 0",
+            "Soft lines have no width.",
+            says="Only lines with a threshold can have a width.",
+        )
 
 
 def _is_bright(color: Tensor, invert: str, ground: float) -> Tensor:
@@ -96,14 +122,14 @@ def _differs_between_scales(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Mode:
+class SketchMode:
     """A way to find lines.
 
     Attributes:
         name: Its name.
         strength: From pictures (B, 3, H, W) with dark lines to the strength of lines (B, 1, H, W), 0 for none.
         usual: Strength that a threshold of 0.5 stands for.
-        ground: Median luma above which the ground counts as bright. Photographs are seen as if they were.
+        ground: Median luma above which the ground counts as bright. Low for modes that expect photographs.
     """
 
     name: str
@@ -112,8 +138,8 @@ class Mode:
     ground: float
 
 
-MODES = (
-    Mode("threshold", _darkness, 0.5, 0.5),
-    Mode("line art", _darker_than_around, 0.25, 0.2),
-    Mode("xdog", _differs_between_scales, 0.5, 0.2),
+SKETCH_MODES = (
+    SketchMode("threshold", _darkness, 0.5, 0.5),
+    SketchMode("line art", _darker_than_around, 0.25, 0.2),
+    SketchMode("xdog", _differs_between_scales, 0.5, 0.2),
 )

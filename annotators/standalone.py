@@ -1,4 +1,4 @@
-"""Annotators that need a network, without a host: from a weights file to a function on pictures."""
+"""Load an annotator that needs a network from its weights file, as a function on pictures."""
 
 from __future__ import annotations
 
@@ -12,36 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ..common.files import read_weights
-from .depth import normalize_depth
-from .errors import FILE_ERRORS, AnnotatorError
-from .keypoints import read_poses
-from .networks import hed, lineart, pidinet, transformers_models
-from .networks.depth_networks import estimate_depth
-from .networks.label_networks import segment
-from .networks.pose_networks import detect_pose
+from .errors import ANNOTATOR_FILE_ERRORS, AnnotatorError
+from .network_rows import NetworkAnnotator
 from .networks.transformers_models import LoadedModel
-from .pose import draw_poses
-from .segmentation import paint
+from .table import NETWORK_ANNOTATORS, recognise
 from .weights import unwrap
-
-FIX = "Fetch the file again, or choose the published weights of one of these networks."
-
-
-@dataclass(frozen=True)
-class NetworkKind:
-    """A network that makes condition images, and how to recognise its weights.
-
-    Attributes:
-        key: What the network is called.
-        mark: The name of a weight that no other network has.
-        load: Builds the network from the tensors and the file's name.
-        annotate: From the network and pictures (B, C, H, W) to condition images (B, 3, H, W).
-    """
-
-    key: str
-    mark: str
-    load: Callable[[Mapping[str, Any], str], nn.Module | LoadedModel]
-    annotate: Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -71,7 +46,7 @@ class LoadedAnnotator:
             (B, 3, H, W) float32 in [0, 1], on the device of the pictures.
 
         Raises:
-            AnnotatorError: The pictures or a setting can't be used.
+            AnnotatorError: The pictures or a setting are not valid.
         """
         return self.annotate(images, **settings).to(images.device)
 
@@ -93,65 +68,25 @@ def load_annotator(path: str | Path, *, device: torch.device | str = "cpu") -> L
     path = Path(path)
 
     def known(outlines: dict[str, Tensor]) -> dict[str, Tensor]:
-        _kind_of(path.name, unwrap(path.name, outlines))  # refuses another network's file before reading its numbers
+        _row_of(path.name, unwrap(path.name, outlines))  # refuses another network's file before reading its numbers
         return outlines
 
-    content = unwrap(path.name, read_weights(path, FILE_ERRORS, known).tensors)
-    kind = _kind_of(path.name, content)
-    loaded = kind.load(content, path.name)
+    content = unwrap(path.name, read_weights(path, ANNOTATOR_FILE_ERRORS, known).tensors)
+    row = _row_of(path.name, content)
+    loaded = row.load(content, path.name, nn).to(device)
     network = loaded.network if isinstance(loaded, LoadedModel) else loaded
-    network.to(device)
-    return LoadedAnnotator(kind.key, network, partial(kind.annotate, loaded))
+    return LoadedAnnotator(row.key, network, partial(row.annotate, loaded))
 
 
-def _kind_of(where: str, content: Mapping[str, Any]) -> NetworkKind:
-    for kind in KINDS:
-        if kind.mark in content:
-            return kind
-    known = ", ".join(kind.key for kind in KINDS)
-    raise AnnotatorError(where, "weights of another network", f"one of {known}", FIX)
-
-
-def _depth(loaded: LoadedModel, images: Tensor, gamma: float = 0.0) -> Tensor:
-    """Estimate depth and normalize it as the adapters of this network were trained: near is white."""
-    gives = loaded.model.gives
-    return normalize_depth(estimate_depth(loaded, images), "zoe" if gives == "depth" else "midas", gives, gamma)
-
-
-def _segmentation(loaded: LoadedModel, images: Tensor) -> Tensor:
-    return paint(segment(loaded, images))
-
-
-def _pose(loaded: LoadedModel, images: Tensor, **settings: Any) -> Tensor:
-    """Find the joints of one person per picture and draw them."""
-    height, width = images.shape[-2:]
-    frames = [
-        {
-            "people": [{"pose_keypoints_2d": joints.flatten().tolist()} for joints in people],
-            "canvas_width": width,
-            "canvas_height": height,
-        }
-        for people in detect_pose(loaded, images)
-    ]
-    return draw_poses(read_poses(frames), **settings)
-
-
-def _of_transformers(key: str) -> Callable[[Mapping[str, Any], str], LoadedModel]:
-    return lambda content, name: transformers_models.load_model(transformers_models.find_model(key), content, name)
-
-
-def _transformers_kind(key: str, annotate: Callable[..., Tensor]) -> NetworkKind:
-    return NetworkKind(key, transformers_models.find_model(key).mark, _of_transformers(key), annotate)
-
-
-KINDS = (
-    NetworkKind("pidinet", "block1_1.conv1.weight", pidinet.load, pidinet.pidinet_edges),
-    NetworkKind("hed", "block1.convs.0.weight", hed.load, hed.hed_edges),
-    NetworkKind("lineart", "model0.1.weight", lineart.load, lineart.lineart_lines),
-    _transformers_kind("dpt-hybrid", _depth),
-    _transformers_kind("dpt-large", _depth),
-    _transformers_kind("zoedepth-nk", _depth),
-    _transformers_kind("depth-anything-v2-small", _depth),
-    _transformers_kind("maskformer-coco-stuff", _segmentation),
-    _transformers_kind("vitpose-base-simple", _pose),
-)
+def _row_of(where: str, content: Mapping[str, Any]) -> NetworkAnnotator:
+    row = recognise(content)
+    if row is None:
+        known = ", ".join(each.key for each in NETWORK_ANNOTATORS)
+        raise AnnotatorError(
+            where,
+            "weights of another network",
+            f"one of {known}",
+            "Fetch the file again, or choose the published weights of one of these networks.",
+            says="This file holds weights of a network that is not an annotator's.",
+        )
+    return row

@@ -10,10 +10,10 @@ from torch import Tensor
 from ..adapter_models.adapter import T2IAdapter
 from ..annotators.sketch import clean_sketch
 from ..nodes.annotation.lines import draw_lines
-from ..nodes.annotation.network_annotator import SOFT_EDGE, AnnotationJob
-from ..nodes.annotation.network_cache import NETWORKS
+from ..nodes.annotation.network_annotator import AnnotationJob
+from ..nodes.annotation.network_cache import LOADED_NETWORKS
 from ..nodes.annotation.pictures import to_planes
-from ..nodes.annotation.presets import PRESETS, Preset, weightless
+from ..nodes.annotation.presets import ANNOTATOR_PRESETS, AnnotatorPreset, weightless
 from ..nodes.annotation.weight_files import AUTO as FOUND
 from ..training.errors import TrainingError
 from .options import AUTO_ANNOTATOR
@@ -21,8 +21,10 @@ from .options import AUTO_ANNOTATOR
 _OWNER = "train"
 # Annotators besides those that the published adapters were trained with.
 _MORE = (
-    Preset("clean-sketch", "", "T2I Clean Sketch", 0, weightless(clean_sketch)),
-    Preset("soft-edge", "", "T2I Soft Edge, threshold 0.5", 0, lambda job, _: draw_lines(job, SOFT_EDGE, 0.5)),
+    AnnotatorPreset("clean-sketch", "", "T2I Clean Sketch", 0, weightless(clean_sketch)),
+    AnnotatorPreset(
+        "soft-edge", "", "T2I Soft Edge, threshold 0.5", 0, lambda job, _: draw_lines(job, "soft edge", 0.5)
+    ),
 )
 
 
@@ -50,8 +52,8 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
             says=f"The annotator's weights {file} do not exist.",
         )
     preset = preset_named(name, adapter)
-    # Networks stay loaded while this object lives.
-    owner = NETWORKS.owner(_OWNER)
+    # Networks live as long as somebody holds this.
+    owner = LOADED_NETWORKS.owner(_OWNER)
 
     def annotate(picture: Tensor, _: object = owner) -> Tensor:
         if preset is None:
@@ -70,9 +72,9 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
     return annotate
 
 
-def preset_named(name: str, adapter: T2IAdapter) -> Preset | None:
-    """Return the preset that adapters of this family were trained with; None if unknown."""
+def preset_named(name: str, adapter: T2IAdapter) -> AnnotatorPreset | None:
+    """Return how pictures are annotated, as adapters of this family were trained; None where nobody knows."""
     info = adapter.info
     wanted = (info.condition.name if info.condition else "") if name == AUTO_ANNOTATOR else name
-    rows = [row for row in (*PRESETS, *_MORE) if row.condition == wanted]
+    rows = [row for row in (*ANNOTATOR_PRESETS, *_MORE) if row.condition == wanted]
     return next((row for family in (info.family or "", "") for row in rows if row.family == family), None)

@@ -54,6 +54,10 @@ ADVICE = (
         ("Apply T2I-Adapter", "T2I-Adapter Level Weights", "T2I-Adapter Schedule"),
     ),
     Advice("no-fuser", "Connect Load CoAdapter Fuser.", ("Load CoAdapter Fuser",)),
+    Advice("depth-map", "Connect a node that makes depth in gray values."),
+    Advice("mask", "Connect a node that makes masks."),
+    Advice("keypoints", "Check the node that detects the poses."),
+    Advice("people", "Check the node that detects the people."),
     Advice("precision", "Set dtype to fp32 in Load T2I-Adapter.", ("Load T2I-Adapter",)),
 )
 

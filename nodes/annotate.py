@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..annotators import sketch
 from ..annotators.canny import canny
 from ..annotators.gray import gray
-from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input
+from .annotation.pictures import ANNOTATOR_CATEGORY, annotate, image_input, image_output, resolution_input
 from .inputs import checked
 
 
@@ -22,7 +22,7 @@ class T2IAnnotateCanny(io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateCanny",
             display_name="T2I Canny Edges",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Edges for canny adapters, pixel for pixel those that they were trained with (OpenCV's). "
             "Needs no weights.",
             search_aliases=["canny", "edge detection", "edges", "outline", "preprocessor", "cv2"],
@@ -78,7 +78,7 @@ class T2ICleanSketch(io.ComfyNode):
         return io.Schema(
             node_id="T2ICleanSketch",
             display_name="T2I Clean Sketch",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="White lines on black, as sketch adapters need them, from a drawing, scan or photograph. Needs "
             "no weights.",
             search_aliases=["scribble", "sketch", "lineart", "line art", "xdog", "threshold", "invert drawing", "scan"],
@@ -87,8 +87,8 @@ class T2ICleanSketch(io.ComfyNode):
                 resolution_input(),
                 io.Combo.Input(
                     "mode",
-                    options=[row.name for row in sketch.MODES],
-                    default=sketch.MODES[0].name,
+                    options=[row.name for row in sketch.SKETCH_MODES],
+                    default=sketch.SKETCH_MODES[0].name,
                     tooltip="threshold (default): a drawing on plain paper. line art: drawings on paper with shadows, "
                     "or soft lines. xdog: lines from a photograph.",
                 ),
@@ -125,7 +125,7 @@ class T2ICleanSketch(io.ComfyNode):
         cls,
         image: torch.Tensor,
         resolution: int = 0,
-        mode: str = sketch.MODES[0].name,
+        mode: str = sketch.SKETCH_MODES[0].name,
         threshold: float = 0.5,
         invert: str = sketch.INVERTS[0],
         line_width: int = 0,
@@ -148,7 +148,7 @@ class T2IAnnotateGray(io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateGray",
             display_name="T2I Gray",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="The picture in gray, for adapters that colour it anew. Needs no weights.",
             search_aliases=["gray", "grayscale", "grey", "luma", "luminance", "recolor", "colorize", "black and white"],
             inputs=[

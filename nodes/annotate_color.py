@@ -8,13 +8,13 @@ import torch
 from comfy_api.latest import io
 
 from ..annotators.images import check_images
-from ..annotators.palette import CELL, SAMPLINGS, palette
+from ..annotators.palette import PALETTE_CELL, SAMPLINGS, palette
 from . import host
 from .annotation.picture_size import fit_image, likely_palette, picture_size, size_inputs
-from .annotation.pictures import CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
+from .annotation.pictures import ANNOTATOR_CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
 from .inputs import checked
 
-WHERE = "T2I Color Palette"
+_WHERE = "T2I Color Palette"
 
 
 class T2IAnnotateColor(io.ComfyNode):
@@ -25,8 +25,8 @@ class T2IAnnotateColor(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="T2IAnnotateColor",
-            display_name=WHERE,
-            category=CATEGORY,
+            display_name=_WHERE,
+            category=ANNOTATOR_CATEGORY,
             description="An image's colours in cells of 64 pixels of the picture being made, pixel for pixel as color "
             "adapters were trained: connect that picture's latent. Needs no weights.",
             search_aliases=["color", "colour", "palette", "spatial palette", "pixelate", "mosaic"],
@@ -35,7 +35,7 @@ class T2IAnnotateColor(io.ComfyNode):
                 resolution_input(" Leave it at 0: cells would change their size with it."),
                 io.Int.Input(
                     "cell",
-                    default=CELL,
+                    default=PALETTE_CELL,
                     min=1,
                     max=1024,
                     tooltip="Side of a cell in pixels, from the left top corner. 64 (default) is as trained; smaller "
@@ -59,18 +59,18 @@ class T2IAnnotateColor(io.ComfyNode):
         cls,
         image: torch.Tensor,
         resolution: int = 0,
-        cell: int = CELL,
+        cell: int = PALETTE_CELL,
         sampling: str = SAMPLINGS[0].name,
         width: int = 0,
         height: int = 0,
         latent: Any = None,
     ) -> io.NodeOutput:
         """Make the palette."""
-        check_images(f"{WHERE}, image", to_planes(image))
-        size = picture_size(WHERE, image, width, height, latent)
+        check_images(f"{_WHERE}, image", to_planes(image))
+        size = picture_size(_WHERE, image, width, height, latent)
         if size is not None:
-            image = fit_image(WHERE, image, size)
-        elif resolution == 0 and cell == CELL:
+            image = fit_image(_WHERE, image, size)
+        elif resolution == 0 and cell == PALETTE_CELL:
             resolution, advice = likely_palette(image)
             host.tell(f"Cells of {cell} pixels in {advice}", host.running_node() or None)
-        return annotate(WHERE, image, lambda part: palette(part, cell, sampling), resolution, "nearest")
+        return annotate(_WHERE, image, lambda part: palette(part, cell, sampling), resolution, "nearest")

@@ -12,15 +12,15 @@ from ..adapter_models.conditions import NAME
 from ..annotators.catalogue import PUBLISHED
 from . import host
 from .annotation.network_annotator import AnnotationJob, weights_input
-from .annotation.network_cache import NETWORKS
-from .annotation.picture_size import Size, fit_image, picture_size, size_inputs
-from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
-from .annotation.presets import WHERE, Preset, preset_for
+from .annotation.network_cache import LOADED_NETWORKS
+from .annotation.picture_size import PictureSize, fit_image, picture_size, size_inputs
+from .annotation.pictures import ANNOTATOR_CATEGORY, image_input, image_output, resolution_input
+from .annotation.presets import ANNOTATE_FOR, AnnotatorPreset, preset_for
 from .annotation.weight_files import AUTO, WeightsChoice
 from .inputs import checked, name_error
 from .sockets import T2IAdapterSocket
 
-NODE = "T2IAnnotateFor"
+_NODE = "T2IAnnotateFor"
 
 
 class T2IAnnotateFor(io.ComfyNode):
@@ -28,7 +28,7 @@ class T2IAnnotateFor(io.ComfyNode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.owner = NETWORKS.owner(NODE)
+        self.owner = LOADED_NETWORKS.owner(_NODE)
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,7 +36,7 @@ class T2IAnnotateFor(io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateFor",
             display_name="T2I Annotate for Adapter",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Make the condition image that a T2I-Adapter expects, as it was trained: the annotator is "
             "picked by what the adapter's file says, or by its published name. The node tells what it picked.",
             search_aliases=[
@@ -87,12 +87,12 @@ class T2IAnnotateFor(io.ComfyNode):
         latent: Any = None,
     ) -> io.NodeOutput:
         """Pick the annotator and run it."""
-        AnnotationJob(NODE, WHERE, image, resolution).planes()  # report a bad image before anything else
+        AnnotationJob(_NODE, ANNOTATE_FOR, image, resolution).planes()  # report a bad image before anything else
         preset = preset_for(adapter)
-        size = picture_size(WHERE, image, width, height, latent)
+        size = picture_size(ANNOTATE_FOR, image, width, height, latent)
         side, at = _looked_at(preset, image, resolution, size)
-        image = image if size is None else fit_image(WHERE, image, size)
-        job = AnnotationJob(NODE, WHERE, image, side, weights)
+        image = image if size is None else fit_image(ANNOTATE_FOR, image, size)
+        job = AnnotationJob(_NODE, ANNOTATE_FOR, image, side, weights)
         told = f"{adapter.info.name} ({adapter.info.family or 'SD'} {preset.condition}): {preset.means}, {at}"
         if adapter.info.condition_from == NAME:
             told = f"{told.removesuffix('.')}. The condition is taken from {NAME}."
@@ -102,7 +102,7 @@ class T2IAnnotateFor(io.ComfyNode):
         return preset.make(job, adapter.info.bgr != adapter.bgr)
 
 
-def _looked_at(preset: Preset, image: Tensor, resolution: int, size: Size | None) -> tuple[int, str]:
+def _looked_at(preset: AnnotatorPreset, image: Tensor, resolution: int, size: PictureSize | None) -> tuple[int, str]:
     """Return the short side to annotate at (0: the image's own), and its description for the user."""
     side = resolution or preset.resolution
     if size is None and side == 0 and preset.likely is not None:

@@ -6,9 +6,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .annotation.lines import draw_lineart, draw_lines
-from .annotation.network_annotator import LINEART, SKETCH, SOFT_EDGE, AnnotationJob, weights_input
+from .annotation.network_annotator import AnnotationJob
 from .annotation.network_node import NetworkNode
-from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
+from .annotation.pictures import ANNOTATOR_CATEGORY, image_output
 from .annotation.weight_files import AUTO
 from .inputs import checked
 
@@ -18,7 +18,7 @@ LINES = "White lines on black, as large as the image."
 class T2IAnnotateSketch(NetworkNode, io.ComfyNode):
     """Draw a sketch with PiDiNet."""
 
-    annotator = SKETCH
+    annotator = "sketch"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -26,14 +26,12 @@ class T2IAnnotateSketch(NetworkNode, io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateSketch",
             display_name="T2I Sketch (PiDiNet)",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Draw the lines of a picture as a sketch, with PiDiNet: what the sketch adapters were "
             "trained on. For drawings use T2I Clean Sketch, which needs no weights.",
             search_aliases=["pidinet", "scribble", "image to sketch", "line drawing", "preprocessor", "sketch adapter"],
             inputs=[
-                image_input(),
-                resolution_input(),
-                weights_input(SKETCH.weights),
+                *cls.network_inputs(),
                 _threshold(
                     0.5, "0.5, the default, is as the SD1.x adapters were trained; the SDXL one was with 0.3 to 0.8"
                 ),
@@ -46,14 +44,14 @@ class T2IAnnotateSketch(NetworkNode, io.ComfyNode):
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.5) -> io.NodeOutput:
         """Draw the sketch."""
         return draw_lines(
-            AnnotationJob("T2IAnnotateSketch", "T2I Sketch", image, resolution, weights), SKETCH, threshold
+            AnnotationJob("T2IAnnotateSketch", "T2I Sketch", image, resolution, weights), cls.annotator, threshold
         )
 
 
 class T2IAnnotateSoftEdge(NetworkNode, io.ComfyNode):
     """Draw outlines with HED."""
 
-    annotator = SOFT_EDGE
+    annotator = "soft edge"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -61,14 +59,12 @@ class T2IAnnotateSoftEdge(NetworkNode, io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateSoftEdge",
             display_name="T2I Soft Edge (HED)",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Draw the outlines of a picture with HED, strong ones brighter. Its weights may be used "
             "commercially (Apache-2.0): a stand-in for the sketch of PiDiNet.",
             search_aliases=["hed", "softedge", "soft edge", "edge detection", "scribble", "preprocessor"],
             inputs=[
-                image_input(),
-                resolution_input(),
-                weights_input(SOFT_EDGE.weights),
+                *cls.network_inputs(),
                 _threshold(0.0, "0, the default, suits ControlNets; 0.5 suits sketch adapters"),
             ],
             outputs=[image_output(LINES)],
@@ -79,14 +75,14 @@ class T2IAnnotateSoftEdge(NetworkNode, io.ComfyNode):
     def execute(cls, image: Tensor, resolution: int = 0, weights: str = AUTO, threshold: float = 0.0) -> io.NodeOutput:
         """Draw the outlines."""
         return draw_lines(
-            AnnotationJob("T2IAnnotateSoftEdge", "T2I Soft Edge", image, resolution, weights), SOFT_EDGE, threshold
+            AnnotationJob("T2IAnnotateSoftEdge", "T2I Soft Edge", image, resolution, weights), cls.annotator, threshold
         )
 
 
 class T2IAnnotateLineart(NetworkNode, io.ComfyNode):
     """Draw line art."""
 
-    annotator = LINEART
+    annotator = "lineart"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -94,14 +90,12 @@ class T2IAnnotateLineart(NetworkNode, io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateLineart",
             display_name="T2I Lineart",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Draw a picture as soft line art (informative drawings): what the SDXL lineart adapter was "
             "trained on.",
             search_aliases=["lineart", "line art", "informative drawings", "sk_model", "ink", "preprocessor"],
             inputs=[
-                image_input(),
-                resolution_input(" The SDXL adapter was trained with 384."),
-                weights_input(LINEART.weights),
+                *cls.network_inputs(" The SDXL adapter was trained with 384."),
                 io.Boolean.Input(
                     "coarse",
                     default=False,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from .annotation.network_annotator import DEPTH, SEGMENTATION, AnnotationJob, weights_input
+from .annotation.network_annotator import AnnotationJob
 from .annotation.network_node import NetworkNode
-from .annotation.pictures import CATEGORY, image_input, image_output, resolution_input
+from .annotation.pictures import ANNOTATOR_CATEGORY, image_output
 from .annotation.scenes import draw_depth, draw_segmentation
 from .annotation.weight_files import AUTO
 from .inputs import checked
@@ -16,7 +16,7 @@ from .inputs import checked
 class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
     """Estimate depth."""
 
-    annotator = DEPTH
+    annotator = "depth"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -24,15 +24,13 @@ class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateDepth",
             display_name="T2I Depth",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Estimate the depth of a picture, near is white: what the depth and zoedepth adapters were "
             "trained on. Depth of any other node goes through T2I Normalize Depth instead.",
             search_aliases=["midas", "dpt", "zoedepth", "depth anything", "depth map", "preprocessor", "depth adapter"],
             inputs=[
-                image_input(),
-                resolution_input(" The SDXL adapters were trained with 512."),
-                weights_input(
-                    DEPTH.weights,
+                *cls.network_inputs(
+                    " The SDXL adapters were trained with 512.",
                     " dpt-hybrid-midas is what the SD1.x depth adapters were trained with, dpt-large the SDXL one, "
                     "zoedepth-nyu-kitti the zoedepth adapters; depth-anything-v2-small is small and good.",
                 ),
@@ -50,7 +48,7 @@ class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
 class T2IAnnotateSegmentation(NetworkNode, io.ComfyNode):
     """Segment an image into the classes of COCO-Stuff."""
 
-    annotator = SEGMENTATION
+    annotator = "segmentation"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -58,14 +56,12 @@ class T2IAnnotateSegmentation(NetworkNode, io.ComfyNode):
         return io.Schema(
             node_id="T2IAnnotateSegmentation",
             display_name="T2I Segmentation",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Find what is where in a picture, in the 182 classes and the very colours that the "
             "segmentation adapter was trained on. T2I Paint Segmentation changes the result by hand.",
             search_aliases=["seg", "semantic segmentation", "coco stuff", "maskformer", "seg adapter", "preprocessor"],
             inputs=[
-                image_input(),
-                resolution_input(),
-                weights_input(SEGMENTATION.weights, " Their authors state no licence."),
+                *cls.network_inputs(weights=" Their authors state no licence."),
             ],
             outputs=[image_output("One colour for each class, black where there is none, as large as the image.")],
         )

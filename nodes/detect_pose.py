@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..annotators.keypoints import read_poses
 from ..annotators.pose import draw_poses
-from .annotation.network_annotator import POSE, AnnotationJob, weights_input
+from .annotation.network_annotator import AnnotationJob, pixels_at_once
 from .annotation.network_node import NetworkNode
-from .annotation.pictures import CATEGORY, image_input, image_output, in_parts, resolution_input
-from .annotation.poses import THRESHOLD, WHERE, find_poses, read_boxes
+from .annotation.pictures import ANNOTATOR_CATEGORY, image_output, in_parts
+from .annotation.poses import DETECT_POSE, THRESHOLD, find_poses, read_boxes
 from .annotation.weight_files import AUTO
 from .inputs import checked
 from .sockets import BoxSocket, KeypointSocket
@@ -21,7 +21,7 @@ from .sockets import BoxSocket, KeypointSocket
 class T2IDetectPose(NetworkNode, io.ComfyNode):
     """Find people's joints."""
 
-    annotator = POSE
+    annotator = "pose"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -29,14 +29,12 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
         return io.Schema(
             node_id="T2IDetectPose",
             display_name="T2I Detect Pose",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Find the joints of people (ViTPose, Apache-2.0), for T2I Draw Pose, which draws them as the "
             "openpose or keypose adapters want them. One person fills the picture, unless bboxes say otherwise.",
             search_aliases=["openpose", "dwpose", "vitpose", "keypose", "pose estimation", "skeleton", "preprocessor"],
             inputs=[
-                image_input("The picture. Batches are done at once; alpha is dropped."),
-                resolution_input(),
-                weights_input(POSE.weights),
+                *cls.network_inputs(),
                 io.Float.Input(
                     "threshold",
                     default=THRESHOLD,
@@ -71,10 +69,10 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
         bboxes: Any = None,
     ) -> io.NodeOutput:
         """Find the joints and draw them."""
-        job = AnnotationJob("T2IDetectPose", WHERE, image, resolution, weights)
+        job = AnnotationJob("T2IDetectPose", DETECT_POSE, image, resolution, weights)
         planes = job.planes()
         boxes = read_boxes(bboxes, len(planes))
-        network, device = job.network(POSE)
+        network, device = job.network(cls.annotator)
         frames: list[dict[str, Any]] = []
 
         def detect(part: Tensor) -> Tensor:
@@ -83,5 +81,5 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
             frames.extend(found)
             return draw_poses(read_poses(found))
 
-        drawn = in_parts(planes, detect, POSE.pixels)
+        drawn = in_parts(planes, detect, pixels_at_once(cls.annotator))
         return io.NodeOutput(frames, drawn[0])

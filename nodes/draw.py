@@ -10,7 +10,15 @@ from comfy_api.latest import io
 from ..annotators import depth, pose, segmentation
 from ..annotators.images import at_resolution
 from ..annotators.keypoints import read_poses
-from .annotation.pictures import CATEGORY, image_input, image_output, in_parts, resolution_input, to_image, to_planes
+from .annotation.pictures import (
+    ANNOTATOR_CATEGORY,
+    image_input,
+    image_output,
+    in_parts,
+    resolution_input,
+    to_image,
+    to_planes,
+)
 from .inputs import checked
 from .sockets import KeypointSocket
 
@@ -24,7 +32,7 @@ class T2INormalizeDepth(io.ComfyNode):
         return io.Schema(
             node_id="T2INormalizeDepth",
             display_name="T2I Normalize Depth",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Bring the depth of any other node to the range that depth adapters were trained with: near is "
             "white. Needs no weights.",
             search_aliases=["depth", "midas", "zoe", "zoedepth", "disparity", "depth anything", "invert depth"],
@@ -33,15 +41,15 @@ class T2INormalizeDepth(io.ComfyNode):
                 resolution_input(" Leave it at 0: depth is smooth."),
                 io.Combo.Input(
                     "mode",
-                    options=[row.name for row in depth.MODES],
-                    default=depth.MODES[0].name,
+                    options=[row.name for row in depth.DEPTH_MODES],
+                    default=depth.DEPTH_MODES[0].name,
                     tooltip="midas (default): for depth and depth-midas adapters, disparity from its least to its "
                     "greatest value. zoe: for depth-zoe adapters, depth between percentiles.",
                 ),
                 io.Combo.Input(
                     "input_is",
-                    options=list(depth.INPUTS),
-                    default=depth.INPUTS[0],
+                    options=list(depth.DEPTH_INPUTS),
+                    default=depth.DEPTH_INPUTS[0],
                     tooltip="What bright means in the input. disparity (default): near, as of MiDaS, Depth Anything "
                     "and MoGe's picture. depth: far, as of ZoeDepth and metric depth.",
                 ),
@@ -64,8 +72,8 @@ class T2INormalizeDepth(io.ComfyNode):
         cls,
         image: torch.Tensor,
         resolution: int = 0,
-        mode: str = depth.MODES[0].name,
-        input_is: str = depth.INPUTS[0],
+        mode: str = depth.DEPTH_MODES[0].name,
+        input_is: str = depth.DEPTH_INPUTS[0],
         gamma: float = 0.0,
     ) -> io.NodeOutput:
         """Normalise the depth."""
@@ -87,7 +95,7 @@ class T2IPaintSegmentation(io.ComfyNode):
         return io.Schema(
             node_id="T2IPaintSegmentation",
             display_name="T2I Paint Segmentation",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Paint what a mask marks in the colour of one of COCO-Stuff's 182 classes, which segmentation "
             "adapters were trained with. Chain several of them. Needs no weights.",
             search_aliases=["segmentation", "seg", "coco stuff", "semantic map", "label colours", "palette", "gaugan"],
@@ -130,7 +138,7 @@ class T2IDrawPose(io.ComfyNode):
         return io.Schema(
             node_id="T2IDrawPose",
             display_name="T2I Draw Pose",
-            category=CATEGORY,
+            category=ANNOTATOR_CATEGORY,
             description="Draw bodies from keypoints in the colours that pose adapters were trained with. Takes the "
             "keypoints of any node: OpenPose, DWPose, SDPose. Needs no weights.",
             search_aliases=["openpose", "dwpose", "skeleton", "keypose", "mmpose", "pose keypoints", "stick figure"],
@@ -140,8 +148,8 @@ class T2IDrawPose(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "style",
-                    options=[row.name for row in pose.STYLES],
-                    default=pose.STYLES[0].name,
+                    options=[row.name for row in pose.POSE_STYLES],
+                    default=pose.POSE_STYLES[0].name,
                     tooltip="openpose (default): for openpose adapters; Load T2I-Adapter swaps the colours for SDXL "
                     "by itself. openpose bgr: swapped here, for loaders that do not. keypose: for keypose adapters.",
                 ),
@@ -171,7 +179,7 @@ class T2IDrawPose(io.ComfyNode):
     def execute(
         cls,
         keypoints: Any,
-        style: str = pose.STYLES[0].name,
+        style: str = pose.POSE_STYLES[0].name,
         width: int = 0,
         height: int = 0,
         stick_width: int = 4,

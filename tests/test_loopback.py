@@ -63,7 +63,6 @@ def test_a_child_is_refused(noted):
 
 def test_a_test_that_tried_fails(refused_connections, tmp_path):
     """In a pytest of its own, with the same fixtures."""
-    conftest = Path(__file__).with_name("conftest.py")
     (tmp_path / "test_one.py").write_text(
         "import contextlib, socket\n"
         "def test_swallows():\n"
@@ -72,10 +71,10 @@ def test_a_test_that_tried_fails(refused_connections, tmp_path):
         "    pass\n"
     )
     (tmp_path / "conftest.py").write_text(
-        "import importlib.util\n"
-        f"spec = importlib.util.spec_from_file_location('suite', {str(conftest)!r})\n"
-        "suite = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(suite)\n"
+        "import importlib, sys, types\n"
+        "suite = sys.modules['suite'] = types.ModuleType('suite')\n"
+        f"suite.__path__ = [{str(Path(__file__).parent)!r}]\n"
+        "suite = importlib.import_module('suite.conftest')\n"
         "refused_connections, stays_on_this_machine = suite.refused_connections, suite.stays_on_this_machine\n"
     )
     pytest_script = Path(sys.executable).with_name("pytest.exe" if os.name == "nt" else "pytest")

@@ -10,38 +10,63 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..depth import normalize_depth
 from ..errors import AnnotatorError
 from ..images import check_images
-from .network_input import border_of, prepare
+from .network_input import border_of, prepare_pixels
 from .transformers_models import LoadedModel
 
-WHERE = "depth"
+_WHERE = "depth"
 PATCH = 16  # of DPT, in pixels
 
 
 def estimate_depth(loaded: LoadedModel, images: Tensor) -> Tensor:
-    """Estimate depth, as the network gives it: nothing is scaled, nothing is rounded to bytes.
+    """Estimate depth, unscaled and not rounded to bytes.
 
     Args:
         loaded: A network of the task ``depth``.
         images: (B, C, H, W) in [0, 1].
 
     Returns:
-        (B, 1, H, W), float32: what ``model.gives`` says: inverse depth (near is large), or metres. Not below 0.
+        (B, 1, H, W), float32, not below 0: inverse depth (near is large) or metres, as ``model.gives`` says.
 
     Raises:
-        AnnotatorError: No pictures, too large ones, or a network for another task.
+        AnnotatorError: The input is not pictures, they are too large, or the network has another task.
     """
     if loaded.model.task != "depth":
-        raise AnnotatorError(WHERE, loaded.model.key, "a network for depth", "Choose another file.")
-    # One by one: ZoeDepth's router would let the pictures of a batch outvote each other.
-    return torch.cat([_estimate(loaded, image) for image in check_images(WHERE, images).split(1)])
+        raise AnnotatorError(
+            _WHERE,
+            loaded.model.network,
+            "a network for depth",
+            "Choose another file.",
+            says="This network does not estimate depth.",
+        )
+    # One by one: ZoeDepth's router votes over the whole batch.
+    return torch.cat([_estimate(loaded, image) for image in check_images(_WHERE, images).split(1)])
+
+
+def depth_picture(loaded: LoadedModel, images: Tensor, gamma: float = 0.0) -> Tensor:
+    """Estimate depth and normalize it as for the adapters that were trained with this network: near is white.
+
+    Args:
+        loaded: A network of the task ``depth``.
+        images: (B, C, H, W) in [0, 1].
+        gamma: Exponent of the result; 0 for the default: 1 for inverse depth, 2.2 for metres.
+
+    Returns:
+        (B, 3, H, W), float32 in [0, 1].
+
+    Raises:
+        AnnotatorError: As :func:`estimate_depth`, or gamma is below 0.
+    """
+    gives = loaded.model.gives
+    return normalize_depth(estimate_depth(loaded, images), "zoe" if gives == "depth" else "midas", gives, gamma)
 
 
 def _estimate(loaded: LoadedModel, image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     top, left = border_of(loaded.model, (height, width))
-    pixels = prepare(loaded.model, image).to(next(loaded.network.parameters()).dtype)
+    pixels = prepare_pixels(loaded.model, image).to(next(loaded.network.parameters()).dtype)
     depth = _forward(loaded, pixels)
     if loaded.model.mirrored:
         depth = (depth + _forward(loaded, pixels.flip(-1)).flip(-1)) / 2
@@ -67,8 +92,8 @@ def _forward(loaded: LoadedModel, pixels: Tensor) -> Tensor:
 def _of_any_size(network: Any, size: tuple[int, int]) -> Iterator[None]:
     """Let transformers' DPT take pictures that are not 384×384.
 
-    Its hybrid refuses them, and its neck takes the grid of patches for a square, unless it is told the grid's size;
-    the class itself never tells. The rest of the network takes any size.
+    The hybrid rejects them, and the neck assumes a square grid of patches unless it gets the grid's size, which the
+    class never passes. The rest of the network accepts any size.
     """
 
     def tell(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Convolutions on differences between pixels, as plain convolutions: both are linear in the pixels."""
+"""Convert convolutions on pixel differences to plain convolutions: both are linear in the pixels."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ DIFFERENCES = (
 )
 
 
-def fold(kernel: Tensor, difference: Difference) -> Tensor:
-    """Return the plain kernel that computes the same as a published one does on differences.
+def fold_kernel(kernel: Tensor, difference: Difference) -> Tensor:
+    """Return the plain kernel that is equivalent to a published kernel on pixel differences.
 
     Args:
         kernel: (out, in, 3, 3).

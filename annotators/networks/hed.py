@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import Operations, fill, unwrap
-from .batches import annotate, as_picture, check_threshold
+from ..weights import LayerNamespace, fill_network, unwrap
+from .batches import as_picture, check_threshold, draw_in_parts
 from .winograd import convolve
 
-LAYOUT = "HED (ControlNetHED: norm and block1 to block5, 37 tensors)"
+_LAYOUT = "HED (ControlNetHED: norm and block1 to block5, 37 tensors)"
 # Four times halved: smaller pictures have nothing left at the coarsest level.
-LEAST = 16
+_LEAST = 16
 # Width and number of convolutions of each level, fine to coarse: those of VGG-16.
-LEVELS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+_LEVELS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 class Level(nn.Module):
@@ -30,7 +30,7 @@ class Level(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, width: int, count: int, operations: Operations) -> None:
+    def __init__(self, channels: int, width: int, count: int, operations: LayerNamespace) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             operations.Conv2d(width if index else channels, width, 3, padding=1) for index in range(count)
@@ -54,11 +54,11 @@ class HED(nn.Module):
     ControlNet 1.1 published.
     """
 
-    def __init__(self, operations: Operations = nn) -> None:
+    def __init__(self, operations: LayerNamespace = nn) -> None:
         super().__init__()
         self.norm = nn.Parameter(torch.zeros(1, 3, 1, 1))
         channels = 3
-        for number, (width, count) in enumerate(LEVELS, start=1):
+        for number, (width, count) in enumerate(_LEVELS, start=1):
             self.add_module(f"block{number}", Level(channels, width, count, operations))
             channels = width
 
@@ -75,13 +75,13 @@ class HED(nn.Module):
         # The weights expect bytes. Where a host streams them, this parameter may lie on another device.
         x = (x * 255 - self.norm.to(x)).contiguous(memory_format=torch.channels_last)
         x, total = self.get_submodule("block1")(x)
-        for number in range(2, len(LEVELS) + 1):
+        for number in range(2, len(_LEVELS) + 1):
             x, lines = self.get_submodule(f"block{number}")(functional.max_pool2d(x, 2))
             total += functional.interpolate(lines, size=size, mode="bilinear")
-        return torch.sigmoid(total / len(LEVELS))
+        return torch.sigmoid(total / len(_LEVELS))
 
 
-def load(content: Mapping[str, Any], where: str = "HED weights", operations: Operations = nn) -> HED:
+def load_hed(content: Mapping[str, Any], where: str = "HED weights", operations: LayerNamespace = nn) -> HED:
     """Build the network from the content of a weights file.
 
     Args:
@@ -95,7 +95,7 @@ def load(content: Mapping[str, Any], where: str = "HED weights", operations: Ope
     Raises:
         AnnotatorError: Missing, extra or misshapen weights, or NaN.
     """
-    network = fill(where, LAYOUT, lambda: HED(operations), unwrap(where, content))
+    network = fill_network(where, _LAYOUT, lambda: HED(operations), unwrap(where, content))
     # The layout of the pictures, so that no convolution has to turn its weights around again.
     return network.to(memory_format=torch.channels_last)
 
@@ -104,7 +104,7 @@ def hed_edges(network: nn.Module, images: Tensor, threshold: float = 0.0) -> Ten
     """Draw the outlines of pictures: white on black, strong ones brighter.
 
     Args:
-        network: From :func:`load`.
+        network: From :func:`load_hed`.
         images: (B, C, H, W) in [0, 1].
         threshold: White where the network is surer of a line than this; 0 for soft lines.
 
@@ -112,7 +112,7 @@ def hed_edges(network: nn.Module, images: Tensor, threshold: float = 0.0) -> Ten
         (B, 3, H, W), float32, on the device of the pictures.
 
     Raises:
-        AnnotatorError: No pictures, or of a size that can't be computed, or a threshold outside [0, 1).
+        AnnotatorError: The input is not pictures, they are too small or too large, or the threshold is outside [0, 1).
     """
     check_threshold("soft edge", threshold)
-    return as_picture(annotate("soft edge", network, images, LEAST, network), threshold)
+    return as_picture(draw_in_parts("soft edge", network, images, _LEAST, network), threshold)

@@ -10,12 +10,13 @@ from torch.nn import functional
 
 from ..errors import AnnotatorError
 from ..images import check_images
-from .network_input import prepare
+from ..segmentation import paint
+from .network_input import prepare_pixels
 from .transformers_models import LoadedModel
 
-WHERE = "segmentation"
+_WHERE = "segmentation"
 CLASSES = 182
-# Ids that COCO's authors planned and never labelled. The networks count without them.
+# Ids of COCO-Stuff without a label in the data. Networks skip them when they count classes.
 NEVER_LABELLED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
 IDS = tuple(number for number in range(1, CLASSES + 1) if number not in NEVER_LABELLED)
 
@@ -31,20 +32,42 @@ def segment(loaded: LoadedModel, images: Tensor) -> Tensor:
         (B, H, W), int64: ids of COCO-Stuff, 1 to 182.
 
     Raises:
-        AnnotatorError: No pictures, too large ones, or a network for another task.
+        AnnotatorError: The input is not pictures, they are too large, or the network has another task.
     """
     if loaded.model.task != "labels":
-        raise AnnotatorError(WHERE, loaded.model.key, "a network for segmentation", "Choose another file.")
-    images = check_images(WHERE, images)
+        raise AnnotatorError(
+            _WHERE,
+            loaded.model.network,
+            "a network for segmentation",
+            "Choose another file.",
+            says="This network does not segment pictures.",
+        )
+    images = check_images(_WHERE, images)
     ids = torch.tensor(IDS, device=images.device)
     # One by one: the scores of all classes at full size are most of the memory.
     return torch.cat([ids[_classes(loaded, image)] for image in images.split(1)])
 
 
+def segmentation_picture(loaded: LoadedModel, images: Tensor) -> Tensor:
+    """Label every pixel and paint the labels in the colours that the segmentation adapters were trained with.
+
+    Args:
+        loaded: A network of the task ``labels``.
+        images: (B, C, H, W) in [0, 1].
+
+    Returns:
+        (B, 3, H, W), float32 in [0, 1].
+
+    Raises:
+        AnnotatorError: As :func:`segment`.
+    """
+    return paint(segment(loaded, images))
+
+
 def _classes(loaded: LoadedModel, image: Tensor) -> Tensor:
     """(1, 3, H, W) -> (1, H, W): the number of the best class, from 0."""
     network: Any = loaded.network
-    pixels = prepare(loaded.model, image).to(next(network.parameters()).dtype)
+    pixels = prepare_pixels(loaded.model, image).to(next(network.parameters()).dtype)
     answer = network(pixel_values=pixels)
     # The last class of each query is "nothing".
     classes = answer.class_queries_logits.to(torch.float32).softmax(-1)[..., :-1]

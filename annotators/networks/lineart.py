@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import WEIGHTS_CHECK, Operations, fill, unwrap
-from .batches import annotate, as_picture
+from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_network, unwrap
+from .batches import as_picture, draw_in_parts
 from .winograd import convolve
 
-LAYOUT = "the lineart generator (sk_model and sk_model2: model0 to model4, 24 tensors)"
+_LAYOUT = "the lineart generator (sk_model and sk_model2: model0 to model4, 24 tensors)"
 # Twice halved, and then padded by a reflected pixel.
-LEAST = 8
+_LEAST = 8
 SHRINKS = 4
 # Width at full size in the published weights.
 WIDTH = 64
@@ -25,7 +25,7 @@ LAST = 7
 NUMBERS_AT_ONCE = 2**17
 
 
-def normalise(x: Tensor) -> Tensor:
+def _normalise(x: Tensor) -> Tensor:
     """Give every channel of one picture mean 0 and variance 1; (1, C, H, W) -> the same shape.
 
     For a batch of one this is what the norms of batches compute, which are several times faster on a CPU than those of
@@ -55,14 +55,14 @@ class Residual(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, width: int, operations: Operations) -> None:
+    def __init__(self, width: int, operations: LayerNamespace) -> None:
         super().__init__()
         self.conv_block = nn.ModuleDict({name: operations.Conv2d(width, width, 3) for name in ("1", "5")})
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        y = functional.relu_(normalise(convolve(self.conv_block["1"], reflect(x, 1))))
-        return normalise(convolve(self.conv_block["5"], reflect(y, 1))).add_(x)
+        y = functional.relu_(_normalise(convolve(self.conv_block["1"], reflect(x, 1))))
+        return _normalise(convolve(self.conv_block["5"], reflect(y, 1))).add_(x)
 
 
 class Lineart(nn.Module):
@@ -76,7 +76,7 @@ class Lineart(nn.Module):
     arXiv 2203.12691.
     """
 
-    def __init__(self, operations: Operations = nn, width: int = WIDTH) -> None:
+    def __init__(self, operations: LayerNamespace = nn, width: int = WIDTH) -> None:
         super().__init__()
         conv, transposed = operations.Conv2d, operations.ConvTranspose2d
         # The numbers are those of the published weights; between them lie layers that have none.
@@ -109,11 +109,11 @@ class Lineart(nn.Module):
     def _draw(self, x: Tensor) -> Tensor:
         x = reflect(x.contiguous(memory_format=torch.channels_last), 3)
         for conv in (*self.model0.values(), *self.model1.values()):
-            x = functional.relu_(normalise(conv(x)))
+            x = functional.relu_(_normalise(conv(x)))
         for block in self.model2:
             x = block(x)
         for conv in self.model3.values():
-            x = functional.relu_(normalise(conv(x)))
+            x = functional.relu_(_normalise(conv(x)))
         rows = self.model4["1"](reflect(x, 3))
         height = rows.shape[-2] - LAST + 1
         total = rows[:, :1, :height]
@@ -122,7 +122,7 @@ class Lineart(nn.Module):
         return torch.sigmoid(total)
 
 
-def fold(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fold_last(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn the published last convolution into one that computes the rows of its kernel apart.
 
     With a single output channel a convolution leaves a CPU mostly idle; with seven it is eight times as fast, and what
@@ -142,7 +142,7 @@ def fold(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     got = {name: tuple(tensors[name].shape) for name in expected if name in tensors}
     if got.get("model4.1.weight") == (LAST, WIDTH, 1, LAST):
         return dict(tensors)
-    WEIGHTS_CHECK.shapes(where, LAYOUT, got, expected)
+    ANNOTATOR_WEIGHTS_CHECK.shapes(where, _LAYOUT, got, expected)
     kernel, bias = (tensors[name] for name in expected)
     rows = {
         "model4.1.weight": kernel.movedim(2, 0).movedim(1, 2).reshape(LAST, -1, 1, LAST),
@@ -151,7 +151,9 @@ def fold(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**tensors, **rows}
 
 
-def load(content: Mapping[str, Any], where: str = "lineart weights", operations: Operations = nn) -> Lineart:
+def load_lineart(
+    content: Mapping[str, Any], where: str = "lineart weights", operations: LayerNamespace = nn
+) -> Lineart:
     """Build the network from the content of a weights file.
 
     Args:
@@ -165,7 +167,7 @@ def load(content: Mapping[str, Any], where: str = "lineart weights", operations:
     Raises:
         AnnotatorError: Missing, extra or misshapen weights, or NaN.
     """
-    network = fill(where, LAYOUT, lambda: Lineart(operations), fold(where, unwrap(where, content)))
+    network = fill_network(where, _LAYOUT, lambda: Lineart(operations), fold_last(where, unwrap(where, content)))
     # The layout of the pictures, so that no convolution has to turn its weights around again.
     return network.to(memory_format=torch.channels_last)
 
@@ -174,14 +176,14 @@ def lineart_lines(network: nn.Module, images: Tensor) -> Tensor:
     """Draw pictures as line art: white on black, as the lineart adapter was trained.
 
     Args:
-        network: From :func:`load`.
-        images: (B, C, H, W) in [0, 1]. Sizes that are no multiple of 4 are padded at the right and bottom.
+        network: From :func:`load_lineart`.
+        images: (B, C, H, W) in [0, 1]. Sizes that are not multiples of 4 are padded at the right and bottom.
 
     Returns:
         (B, 3, H, W), float32, on the device of the pictures.
 
     Raises:
-        AnnotatorError: No pictures, or of a size that can't be computed.
+        AnnotatorError: The input is not pictures, or they are too small or too large.
     """
 
     def compute(x: Tensor) -> Tensor:
@@ -190,4 +192,4 @@ def lineart_lines(network: nn.Module, images: Tensor) -> Tensor:
         lines: Tensor = 1 - network(padded)
         return lines[..., :height, :width]
 
-    return as_picture(annotate("lineart", network, images, LEAST, compute), 0.0)
+    return as_picture(draw_in_parts("lineart", network, images, _LEAST, compute), 0.0)

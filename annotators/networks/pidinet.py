@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import WEIGHTS_CHECK, Operations, fill, unwrap
-from .batches import annotate, as_picture, check_threshold
-from .differences import DIFFERENCES, Difference, fold
+from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_network, unwrap
+from .batches import as_picture, check_threshold, draw_in_parts
+from .differences import DIFFERENCES, Difference, fold_kernel
 
-LAYOUT = "PiDiNet (table5_pidinet: carv4, 60 channels, 83 tensors)"
+_LAYOUT = "PiDiNet (table5_pidinet: carv4, 60 channels, 83 tensors)"
 # Three times halved: smaller pictures have nothing left at the coarsest level.
-LEAST = 8
+_LEAST = 8
 # Dilations of the convolutions that gather what is around, in cells.
 REACHES = (5, 7, 9, 11)
 
@@ -55,7 +55,7 @@ LAYERS = tuple(
 )
 
 
-class Block(nn.Module):
+class DepthwiseBlock(nn.Module):
     """A depth-wise convolution, a point-wise one, and a residual.
 
     Args:
@@ -65,7 +65,7 @@ class Block(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, out_channels: int, layer: Layer, operations: Operations) -> None:
+    def __init__(self, channels: int, out_channels: int, layer: Layer, operations: LayerNamespace) -> None:
         super().__init__()
         size = layer.difference.size
         self.conv1 = operations.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False)
@@ -89,7 +89,7 @@ class Dilations(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, width: int, operations: Operations) -> None:
+    def __init__(self, channels: int, width: int, operations: LayerNamespace) -> None:
         super().__init__()
         self.conv1 = operations.Conv2d(channels, width, 1)
         for number, reach in enumerate(REACHES, start=1):
@@ -105,7 +105,7 @@ class Dilations(nn.Module):
         return total
 
 
-class Attention(nn.Module):
+class SpatialAttention(nn.Module):
     """Weigh every place by what is there (the paper's CSAM).
 
     Args:
@@ -113,7 +113,7 @@ class Attention(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, width: int, operations: Operations) -> None:
+    def __init__(self, width: int, operations: LayerNamespace) -> None:
         super().__init__()
         self.conv1 = operations.Conv2d(width, 4, 1)
         self.conv2 = operations.Conv2d(4, 1, 3, padding=1, bias=False)
@@ -131,7 +131,7 @@ class Reduce(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, width: int, operations: Operations) -> None:
+    def __init__(self, width: int, operations: LayerNamespace) -> None:
         super().__init__()
         self.conv = operations.Conv2d(width, 1, 1)
 
@@ -151,15 +151,15 @@ class PiDiNet(nn.Module):
     Source: Su et al., Pixel Difference Networks for Efficient Edge Detection, arXiv 2108.07009.
     """
 
-    def __init__(self, operations: Operations = nn, channels: int = 60, width: int = 24) -> None:
+    def __init__(self, operations: LayerNamespace = nn, channels: int = 60, width: int = 24) -> None:
         super().__init__()
         self.init_block = operations.Conv2d(3, channels, 3, padding=1, bias=False)
         widths = (channels, 2 * channels, 4 * channels, 4 * channels)
         for layer in LAYERS[1:]:
             before = widths[layer.level - 1] if layer.begins else widths[layer.level]
-            self.add_module(layer.name, Block(before, widths[layer.level], layer, operations))
+            self.add_module(layer.name, DepthwiseBlock(before, widths[layer.level], layer, operations))
         self.dilations = nn.ModuleList(Dilations(each, width, operations) for each in widths)
-        self.attentions = nn.ModuleList(Attention(width, operations) for _ in widths)
+        self.attentions = nn.ModuleList(SpatialAttention(width, operations) for _ in widths)
         self.conv_reduces = nn.ModuleList(Reduce(width, operations) for _ in widths)
         self.classifier = operations.Conv2d(len(widths), 1, 1)
 
@@ -185,7 +185,9 @@ class PiDiNet(nn.Module):
         return self.conv_reduces[level](self.attentions[level](self.dilations[level](x)))  # type: ignore[no-any-return]
 
 
-def load(content: Mapping[str, Any], where: str = "PiDiNet weights", operations: Operations = nn) -> PiDiNet:
+def load_pidinet(
+    content: Mapping[str, Any], where: str = "PiDiNet weights", operations: LayerNamespace = nn
+) -> PiDiNet:
     """Build the network from the content of a weights file, as published or with its kernels folded already.
 
     Args:
@@ -208,8 +210,8 @@ def load(content: Mapping[str, Any], where: str = "PiDiNet weights", operations:
     )
     if not folded:
         for layer in LAYERS:
-            tensors[layer.key] = fold(_published(where, layer, tensors), layer.difference)
-    network = fill(where, LAYOUT, lambda: PiDiNet(operations), tensors)
+            tensors[layer.key] = fold_kernel(_published(where, layer, tensors), layer.difference)
+    network = fill_network(where, _LAYOUT, lambda: PiDiNet(operations), tensors)
     # The layout of the pictures, so that no convolution has to turn its weights around again.
     return network.to(memory_format=torch.channels_last)
 
@@ -217,8 +219,8 @@ def load(content: Mapping[str, Any], where: str = "PiDiNet weights", operations:
 def _published(where: str, layer: Layer, tensors: Mapping[str, Tensor]) -> Tensor:
     out, into = tensors[layer.key].shape[:2] if layer.key in tensors else (0, 0)
     got = {layer.key: tuple(tensors[layer.key].shape)} if layer.key in tensors else {}
-    WEIGHTS_CHECK.shapes(where, LAYOUT, got, {layer.key: (out, into, 3, 3)})
-    WEIGHTS_CHECK.numbers(where, {layer.key: tensors[layer.key]})
+    ANNOTATOR_WEIGHTS_CHECK.shapes(where, _LAYOUT, got, {layer.key: (out, into, 3, 3)})
+    ANNOTATOR_WEIGHTS_CHECK.numbers(where, {layer.key: tensors[layer.key]})
     return tensors[layer.key]
 
 
@@ -228,7 +230,7 @@ def pidinet_edges(network: nn.Module, images: Tensor, threshold: float = 0.5) ->
     The sketch adapters were trained with RGB pictures and the threshold 0.5.
 
     Args:
-        network: From :func:`load`.
+        network: From :func:`load_pidinet`.
         images: (B, C, H, W) in [0, 1].
         threshold: White where the network is surer of a line than this; 0 for soft lines.
 
@@ -236,7 +238,7 @@ def pidinet_edges(network: nn.Module, images: Tensor, threshold: float = 0.5) ->
         (B, 3, H, W), float32, on the device of the pictures.
 
     Raises:
-        AnnotatorError: No pictures, or of a size that can't be computed, or a threshold outside [0, 1).
+        AnnotatorError: The input is not pictures, they are too small or too large, or the threshold is outside [0, 1).
     """
     check_threshold("sketch", threshold)
-    return as_picture(annotate("sketch", network, images, LEAST, network), threshold)
+    return as_picture(draw_in_parts("sketch", network, images, _LEAST, network), threshold)

@@ -11,16 +11,18 @@ from torch.nn import functional
 
 from ..errors import AnnotatorError
 from ..images import check_images
+from ..keypoints import read_poses
+from ..pose import draw_poses
 from .network_input import normal_values
 from .transformers_models import LoadedModel
 
-WHERE = "pose"
-DETECTOR = "Check the node that detects people."
-# A person's box is widened by this much, as in training.
-ROOM = 1.25
+_WHERE = "pose"
+CHECK_BOXES = "Check what detects the people."
+# A person's box is widened by this factor, as in training.
+_BOX_FACTOR = 1.25
 # DARK: heat maps are smoothed (sigma 0.8, 11 pixels), and the peak is moved to that of the Gaussian through its
 # neighbours.
-SIGMA, REACH = 0.8, 5
+SIGMA, _REACH = 0.8, 5
 LEAST_HEAT, MOST_HEAT = 0.001, 50.0
 
 
@@ -30,23 +32,29 @@ def detect_pose(loaded: LoadedModel, images: Tensor, boxes: Sequence[Tensor] | N
     Args:
         loaded: A network of the task ``pose``.
         images: (B, C, H, W) in [0, 1].
-        boxes: For each picture (N, 4): left, top, width and height of each person in pixels. Without them each picture
-            is taken for the box of one person.
+        boxes: For each picture (N, 4): left, top, width and height of each person in pixels. Without them, one person
+            fills each picture.
 
     Returns:
         For each picture (N, 17, 3): x and y in pixels, and a score, by COCO's order: nose, eyes, ears, shoulders,
-        elbows, wrists, hips, knees, ankles, left before right. A heat map that is nowhere positive gives a score of at
-        most 0 and a joint that means nothing.
+        elbows, wrists, hips, knees, ankles, left before right. Where a heat map has no positive value, the score is at
+        most 0 and the joint is meaningless.
 
     Raises:
-        AnnotatorError: No pictures, boxes of another shape, empty ones, or a network for another task.
+        AnnotatorError: The input is not pictures, boxes are misshapen or empty, or the network has another task.
 
     Source: Xu et al., ViTPose, arXiv 2204.12484; Huang et al., UDP, arXiv 1911.07524; Zhang et al., DARK,
     arXiv 1910.06278.
     """
     if loaded.model.task != "pose":
-        raise AnnotatorError(WHERE, loaded.model.key, "a network for poses", "Choose another file.")
-    images = check_images(WHERE, images)
+        raise AnnotatorError(
+            _WHERE,
+            loaded.model.network,
+            "a network for poses",
+            "Choose another file.",
+            says="This network does not find poses.",
+        )
+    images = check_images(_WHERE, images)
     height, width = images.shape[-2:]
     if boxes is None:
         boxes = [images.new_tensor([[0.0, 0.0, width, height]])] * len(images)
@@ -57,19 +65,58 @@ def detect_pose(loaded: LoadedModel, images: Tensor, boxes: Sequence[Tensor] | N
     ]
 
 
+def pose_picture(loaded: LoadedModel, images: Tensor, **settings: Any) -> Tensor:
+    """Find the joints of one person per picture and draw them.
+
+    Args:
+        loaded: A network of the task ``pose``.
+        images: (B, C, H, W) in [0, 1].
+        settings: As of :func:`draw_poses`.
+
+    Returns:
+        (B, 3, H, W), float32 in [0, 1].
+
+    Raises:
+        AnnotatorError: As :func:`detect_pose` and :func:`draw_poses`.
+    """
+    height, width = images.shape[-2:]
+    frames = [
+        {
+            "people": [{"pose_keypoints_2d": joints.flatten().tolist()} for joints in people],
+            "canvas_width": width,
+            "canvas_height": height,
+        }
+        for people in detect_pose(loaded, images)
+    ]
+    return draw_poses(read_poses(frames), **settings)
+
+
 def check_boxes(boxes: Sequence[Tensor], count: int) -> None:
-    """Refuse boxes that are not one (N, 4) for each picture, or that hold nothing."""
+    """Refuse boxes that are not (N, 4) for each picture, and empty ones."""
     if len(boxes) != count:
         raise AnnotatorError(
-            WHERE, f"boxes for {len(boxes)} pictures", f"boxes for {count}", "Give each picture its own."
+            _WHERE,
+            f"boxes for {len(boxes)} pictures",
+            f"boxes for {count}",
+            "Give each picture its own.",
+            says="The number of boxes does not match the number of pictures.",
         )
     for each in boxes:
         if each.ndim != 2 or each.shape[1] != 4:
             got, expected = f"boxes of shape {tuple(each.shape)}", "(people, 4): left, top, width, height"
-            raise AnnotatorError(WHERE, got, expected, DETECTOR)
+            raise AnnotatorError(
+                _WHERE, got, expected, CHECK_BOXES, says="These are not boxes of people.", topic="people"
+            )
         if not bool(torch.isfinite(each).all() and (each[:, 2:] > 0).all()):
             expected = "a width and height of more than 0 pixels"
-            raise AnnotatorError(WHERE, f"a box {each.tolist()}", expected, DETECTOR)
+            raise AnnotatorError(
+                _WHERE,
+                f"a box {each.tolist()}",
+                expected,
+                CHECK_BOXES,
+                says="A person's box has no area.",
+                topic="people",
+            )
 
 
 def _joints(loaded: LoadedModel, image: Tensor, boxes: Tensor) -> Tensor:
@@ -97,7 +144,7 @@ def regions(boxes: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
         Left and top (N, 2), width and height (N, 2).
     """
     centres = boxes[:, :2] + boxes[:, 2:] / 2
-    width = torch.maximum(boxes[:, 2], boxes[:, 3] * aspect) * ROOM
+    width = torch.maximum(boxes[:, 2], boxes[:, 3] * aspect) * _BOX_FACTOR
     extents = torch.stack((width, width / aspect), 1)
     return centres - extents / 2, extents
 
@@ -157,7 +204,7 @@ def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
 
 def _blur(heat: Tensor) -> Tensor:
     """Smooth maps by a Gaussian, their edges mirrored; (N, K, h, w) -> the same shape."""
-    steps = torch.arange(-REACH, REACH + 1, dtype=heat.dtype, device=heat.device)
+    steps = torch.arange(-_REACH, _REACH + 1, dtype=heat.dtype, device=heat.device)
     weights = torch.exp(-(steps**2) / (2 * SIGMA**2))
     weights = weights / weights.sum()
     maps = heat.flatten(0, 1)[:, None]
@@ -169,6 +216,6 @@ def _blur(heat: Tensor) -> Tensor:
 
 
 def _mirrored(side: int, device: torch.device) -> Tensor:
-    """Return the cells -REACH to side + REACH of a row that is mirrored at its ends, edge cells repeated."""
-    steps = torch.arange(-REACH, side + REACH, device=device) % (2 * side)
+    """Return the cells -_REACH to side + _REACH of a row that is mirrored at its ends, edge cells repeated."""
+    steps = torch.arange(-_REACH, side + _REACH, device=device) % (2 * side)
     return torch.where(steps < side, steps, 2 * side - 1 - steps)

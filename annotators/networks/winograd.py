@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 TILE = 4  # side of an output tile
-REACH = TILE + 2  # side of an input tile
-PLACES = REACH * REACH
+_REACH = TILE + 2  # side of an input tile
+_PLACES = _REACH * _REACH
 # Below this, measured, the transforms cost more than they save.
 LEAST_CHANNELS = 128
 LEAST_TILES = 256
@@ -70,14 +70,14 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     into, kernel, back = (_both_ways(matrix, x) for matrix in (INPUT, KERNEL, OUTPUT))
     width, channels = weight.shape[:2]
     high, wide = ((side - 2) // TILE for side in x.shape[-2:])
-    kernels = (kernel @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(PLACES, channels, width)
+    kernels = (kernel @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(_PLACES, channels, width)
     out = x.new_empty(x.shape[0], high, TILE, wide, TILE, width)
-    tiles = x.permute(0, 2, 3, 1).contiguous().unfold(1, REACH, TILE).unfold(2, REACH, TILE)
+    tiles = x.permute(0, 2, 3, 1).contiguous().unfold(1, _REACH, TILE).unfold(2, _REACH, TILE)
     rows = max(1, TILES_AT_ONCE // wide)
     for picture, result in zip(tiles, out, strict=True):
         for part, answer in zip(picture.split(rows), result.split(rows), strict=True):
-            places = (into @ part.permute(3, 4, 0, 1, 2).reshape(PLACES, -1)).view(PLACES, -1, channels)
-            products = torch.bmm(places, kernels).view(PLACES, -1)
+            places = (into @ part.permute(3, 4, 0, 1, 2).reshape(_PLACES, -1)).view(_PLACES, -1, channels)
+            products = torch.bmm(places, kernels).view(_PLACES, -1)
             answers = (back @ products).view(TILE, TILE, -1, wide, width)
             torch.add(answers.permute(2, 0, 3, 1, 4), bias, out=answer)
     return out.view(-1, high * TILE, wide * TILE, width).permute(0, 3, 1, 2)

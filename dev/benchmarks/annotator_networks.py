@@ -64,16 +64,16 @@ def _hed_lines(network: torch.nn.Module, images: Tensor) -> Tensor:
 NETWORKS = (
     Network(
         "PiDiNet",
-        pidinet.load,
+        pidinet.load_pidinet,
         lambda network, images: pidinet.pidinet_edges(network, images, 0),
         "pidi.model",
         lambda module: module.pidinet(),
         lambda network, images: network(images)[-1],
     ),
-    Network("HED", hed.load, hed.hed_edges, "hed", lambda module: module.ControlNetHED_Apache2(), _hed_lines),
+    Network("HED", hed.load_hed, hed.hed_edges, "hed", lambda module: module.ControlNetHED_Apache2(), _hed_lines),
     Network(
         "lineart",
-        lineart.load,
+        lineart.load_lineart,
         lineart.lineart_lines,
         "lineart",
         lambda module: module.Generator(3, 1, 3),

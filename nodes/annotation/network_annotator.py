@@ -13,90 +13,24 @@ from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ...annotators.catalogue import published_as, published_for
-from ...annotators.errors import FILE_ERRORS, AnnotatorError
+from ...annotators.errors import ANNOTATOR_FILE_ERRORS, AnnotatorError
 from ...annotators.images import at_resolution, check_images
-from ...annotators.networks import hed, lineart, pidinet, transformers_models
-from ...annotators.networks.published_models import MODELS
+from ...annotators.network_rows import NetworkAnnotator
+from ...annotators.networks.transformers_models import FromTransformers
+from ...annotators.table import networks_of, recognise
+from ...annotators.weights import unwrap
 from ...common.files import read_weights
 from .. import host
-from .network_cache import NETWORKS
+from .network_cache import LOADED_NETWORKS
 from .pictures import in_parts, to_planes
 from .weight_files import AUTO, WeightsChoice, stamp
 
 logger = logging.getLogger(__name__)
-# Builds a network from (tensors, file name).
-Load = Callable[[Mapping[str, Any], str], nn.Module]
 
 
-@dataclass(frozen=True)
-class NetworkAnnotator:
-    """An annotator that needs weights.
-
-    Attributes:
-        name: Its name in the catalogue.
-        load: Builds its network.
-        bytes_per_pixel: Upper bound on the memory of a forward pass, per image pixel.
-        pixels: Pixels per forward pass, roughly.
-    """
-
-    name: str
-    load: Load
-    bytes_per_pixel: int
-    pixels: int
-
-    @property
-    def weights(self) -> WeightsChoice:
-        """The choices of its weights combo."""
-        return WeightsChoice(published_for(self.name))
-
-
-class TransformersModule(nn.Module):
-    """A network from transformers and its model row, as one module that ComfyUI can move.
-
-    Args:
-        loaded: The row and the network.
-    """
-
-    def __init__(self, loaded: transformers_models.LoadedModel) -> None:
-        super().__init__()
-        self.model = loaded.model
-        self.network = loaded.network
-
-    @property
-    def loaded(self) -> transformers_models.LoadedModel:
-        """The model row and its network, as a LoadedModel."""
-        return transformers_models.LoadedModel(self.model, self.network)
-
-
-def _transformer(annotator: str) -> Load:
-    """Return the loader of an annotator's networks from transformers."""
-    keys = [row.key for row in published_for(annotator)]
-
-    def load(content: Mapping[str, Any], name: str) -> nn.Module:
-        row = published_as(name)
-        marked = (model.key for model in MODELS if model.key in keys and model.mark in content)
-        key = row.key if row is not None else next(marked, None)
-        if key is None:
-            raise AnnotatorError(name, "weights of none of these", ", ".join(keys), "Choose one of those in weights.")
-        return TransformersModule(transformers_models.load_model(transformers_models.find_model(key), content, name))
-
-    return load
-
-
-def _ours(load: Callable[[Mapping[str, Any], str, Any], nn.Module]) -> Load:
-    """Return the loader of one of our own networks, built from ComfyUI's layers."""
-    return lambda content, name: load(content, name, host.OPERATIONS)
-
-
-MEGAPIXEL = 1 << 20
-# Bytes per pixel are upper bounds. Line networks: about 60 channels at full size, with copies. Networks from
-# transformers: the scores of all classes, and attention.
-SKETCH = NetworkAnnotator("sketch", _ours(pidinet.load), 1300, MEGAPIXEL)
-SOFT_EDGE = NetworkAnnotator("soft edge", _ours(hed.load), 1300, MEGAPIXEL)
-LINEART = NetworkAnnotator("lineart", _ours(lineart.load), 1300, MEGAPIXEL)
-DEPTH = NetworkAnnotator("depth", _transformer("depth"), 2000, MEGAPIXEL // 4)
-SEGMENTATION = NetworkAnnotator("segmentation", _transformer("segmentation"), 2000, MEGAPIXEL // 4)
-POSE = NetworkAnnotator("pose", _transformer("pose"), 2000, MEGAPIXEL // 4)
+def weights_choice(annotator: str) -> WeightsChoice:
+    """Return the choices of the weights combo of an annotator's node."""
+    return WeightsChoice(published_for(annotator))
 
 
 def weights_input(weights: WeightsChoice, more: str = "") -> Any:
@@ -133,7 +67,7 @@ class AnnotationJob:
 
     def run(
         self,
-        annotator: NetworkAnnotator,
+        annotator: str,
         draw: Callable[[Any, Tensor], Tensor],
         finish: Callable[[Tensor], Tensor] = lambda result: result,
         mode: Any = "smooth",
@@ -142,7 +76,7 @@ class AnnotationJob:
         """Annotate the images.
 
         Args:
-            annotator: The annotator.
+            annotator: Its name, as in the rows of ``annotators.table``.
             draw: Maps (network, images on its device) to results (b, 3, h, w).
             finish: Runs on the results after they are resized to the images' size.
             mode: How results are resized; see :func:`at_resolution`.
@@ -161,7 +95,7 @@ class AnnotationJob:
             at = at_resolution(part.to(device), self.resolution, lambda small: draw(network, small), mode)
             return finish(at)
 
-        return in_parts(planes, annotate_part, annotator.pixels)
+        return in_parts(planes, annotate_part, pixels_at_once(annotator))
 
     def planes(self) -> Tensor:
         """Return the checked images as (B, 3, H, W)."""
@@ -170,26 +104,59 @@ class AnnotationJob:
     def _find(self, offer: WeightsChoice) -> tuple[str, Path]:
         return offer.find(self.entry, host.progress()) if self.file is None else (self.file.name, self.file)
 
-    def network(self, annotator: NetworkAnnotator, offer: WeightsChoice | None = None) -> tuple[Any, torch.device]:
+    def network(self, annotator: str, offer: WeightsChoice | None = None) -> tuple[Any, torch.device]:
         """Return the loaded network and the device where it computes."""
-        name, path = self._find(offer or annotator.weights)
+        name, path = self._find(offer or weights_choice(annotator))
         logger.info("%s: %s", self.where, path)
-        key = (annotator.name, name, *stamp(path))
-        patcher = NETWORKS.get(self.node, key, lambda: build(annotator, name, path))
+        key = (annotator, name, *stamp(path))
+        patcher = LOADED_NETWORKS.get(self.node, key, lambda: read_network(annotator, name, path))
         count, height, width = self.image.shape[:3]
-        together = min(count * height * width, max(annotator.pixels, height * width))
-        return patcher.model, host.load_patcher(patcher, annotator.bytes_per_pixel * together)
+        memory = networks_of(annotator)[0].memory
+        together = min(count * height * width, max(memory.pixels, height * width))
+        return patcher.model, host.load_patcher(patcher, memory.bytes_per_pixel * together)
 
 
-def build(annotator: NetworkAnnotator, name: str, path: Path) -> nn.Module:
+def pixels_at_once(annotator: str) -> int:
+    """Return the pixels per forward pass of an annotator's networks, roughly."""
+    return networks_of(annotator)[0].memory.pixels
+
+
+def read_network(annotator: str, name: str, path: Path) -> nn.Module:
     """Read a file and build its network. Of a file of another network, only names and shapes are read.
+
+    Args:
+        annotator: Name of the annotator.
+        name: Name of the file, for messages; a published one tells which network it holds.
+        path: The file.
 
     Raises:
         AnnotatorError: The file is damaged, or belongs to another network.
     """
 
+    def load(content: Mapping[str, Any]) -> nn.Module:
+        tensors = unwrap(name, content)
+        return _network_in(annotator, name, tensors).load(tensors, name, host.OPERATIONS)
+
     def rehearsed(outlines: dict[str, Tensor]) -> dict[str, Tensor]:
-        annotator.load(outlines, name)
+        load(outlines)
         return outlines
 
-    return annotator.load(read_weights(path, FILE_ERRORS, rehearsed).tensors, name)
+    return load(read_weights(path, ANNOTATOR_FILE_ERRORS, rehearsed).tensors)
+
+
+def _network_in(annotator: str, name: str, tensors: Mapping[str, Tensor]) -> NetworkAnnotator:
+    """Return the row of the network in a file: that of its published name, else that of a mark among its weights."""
+    rows = networks_of(annotator)
+    named = published_as(name, [file for row in rows for file in row.files])
+    row = next((row for row in rows if named in row.files), None) or recognise(tensors, rows)
+    if row is None and not isinstance(rows[0].load, FromTransformers):
+        return rows[0]  # the loaders of our own networks say what is missing
+    if row is None:
+        raise AnnotatorError(
+            name,
+            "weights of none of these",
+            ", ".join(row.key for row in rows),
+            "Choose one of those in weights.",
+            says=f"This file does not hold a network for {annotator}.",
+        )
+    return row

@@ -64,4 +64,4 @@ class Networks:
         return patcher
 
 
-NETWORKS = Networks()
+LOADED_NETWORKS = Networks()

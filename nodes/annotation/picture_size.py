@@ -14,10 +14,10 @@ from ...annotators.images import check_images
 from ...annotators.palette import TRAINED_SIDE, likely_resolution
 from .pictures import to_planes
 
-Size = tuple[int, int]
+PictureSize = tuple[int, int]
 LARGEST_SIDE = 16384
 # Pixels per latent cell where the latent does not state it: the factor of SD1.x, SD2.x and SDXL.
-LATENT_CELL = 8
+_LATENT_CELL = 8
 
 
 def size_inputs(effect: str) -> list[Any]:
@@ -48,7 +48,7 @@ def size_inputs(effect: str) -> list[Any]:
     ]
 
 
-def picture_size(where: str, image: Tensor, width: int, height: int, latent: Any = None) -> Size | None:
+def picture_size(where: str, image: Tensor, width: int, height: int, latent: Any = None) -> PictureSize | None:
     """Return height and width of the picture being made, or None if the inputs do not give them.
 
     Args:
@@ -69,18 +69,24 @@ def picture_size(where: str, image: Tensor, width: int, height: int, latent: Any
     return height or max(1, round(width * rows / columns)), width or max(1, round(height * columns / rows))
 
 
-def _latent_size(where: str, latent: Any) -> Size:
+def _latent_size(where: str, latent: Any) -> PictureSize:
     samples = latent.get("samples") if isinstance(latent, Mapping) else None
     if not isinstance(samples, Tensor) or samples.ndim < 4 or 0 in samples.shape:
         found = (
             f"samples of shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(latent).__name__}"
         )
-        raise AnnotatorError(f"{where}, latent", found, "a LATENT of pictures", "Connect the sampler's latent_image.")
-    cell = latent.get("downscale_ratio_spacial") or LATENT_CELL
+        raise AnnotatorError(
+            f"{where}, latent",
+            found,
+            "a LATENT of pictures",
+            "Connect the sampler's latent_image.",
+            says="The latent is not one of pictures.",
+        )
+    cell = latent.get("downscale_ratio_spacial") or _LATENT_CELL
     return int(samples.shape[-2] * cell), int(samples.shape[-1] * cell)
 
 
-def fit_image(where: str, image: Tensor, size: Size) -> Tensor:
+def fit_image(where: str, image: Tensor, size: PictureSize) -> Tensor:
     """Crop and resize images to the size of the picture being made, as Apply T2I-Adapter does by default.
 
     Args:

@@ -1,4 +1,4 @@
-"""What all annotator nodes share: common inputs, axis order, batches in parts with progress and cancel."""
+"""Shared by all annotator nodes: common inputs, axis order, batches in parts with progress and cancel."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from comfy_api.latest import io
 from ...annotators.images import at_resolution, check_images
 from .. import host
 
-CATEGORY = "T2I-Adapter/annotators"
+ANNOTATOR_CATEGORY = "T2I-Adapter/annotators"
 # Pixels per part: enough to be fast, few enough to cancel soon and need little memory.
-PART = 2**22
+PIXELS_PER_PART = 2**22
 
 
 def image_input(tooltip: str = "The picture. Batches are done at once; alpha is dropped.") -> Any:
@@ -83,7 +83,7 @@ def in_parts(planes: torch.Tensor, function: Callable[[torch.Tensor], torch.Tens
         function: Maps a part (b, C, H, W) to images (b, C, H, W).
         pixels: Pixels per part, roughly; 0 for the default.
     """
-    parts = planes.split(max(1, (pixels or PART) // (planes.shape[-2] * planes.shape[-1])))
+    parts = planes.split(max(1, (pixels or PIXELS_PER_PART) // (planes.shape[-2] * planes.shape[-1])))
     done = host.progress(len(planes))
     results: list[torch.Tensor] = []
     for part in parts:

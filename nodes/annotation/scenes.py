@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from comfy_api.latest import io
-from torch import Tensor
 
-from ...annotators.depth import normalize_depth
-from ...annotators.networks.depth_networks import estimate_depth
-from ...annotators.networks.label_networks import segment
-from ...annotators.segmentation import paint
-from .network_annotator import DEPTH, SEGMENTATION, AnnotationJob, TransformersModule
+from ...annotators.networks.depth_networks import depth_picture
+from ...annotators.networks.label_networks import segmentation_picture
+from .network_annotator import AnnotationJob
 from .weight_files import WeightsChoice
 
 
@@ -21,15 +18,9 @@ def draw_depth(job: AnnotationJob, offer: WeightsChoice | None = None, gamma: fl
         offer: Files that ``auto`` may take; all depth weights by default.
         gamma: Exponent of the result; 0 takes the default of the network's output (1 for disparity, 2.2 for depth).
     """
-
-    def estimate(module: TransformersModule, images: Tensor) -> Tensor:
-        input_is = module.model.gives
-        mode = "zoe" if input_is == "depth" else "midas"
-        return normalize_depth(estimate_depth(module.loaded, images), mode, input_is, gamma)
-
-    return job.run(DEPTH, estimate, offer=offer)
+    return job.run("depth", lambda network, images: depth_picture(network, images, gamma), offer=offer)
 
 
 def draw_segmentation(job: AnnotationJob) -> io.NodeOutput:
     """Segment images, in the colours that the segmentation adapters were trained with."""
-    return job.run(SEGMENTATION, lambda module, images: paint(segment(module.loaded, images)), mode="nearest")
+    return job.run("segmentation", segmentation_picture, mode="nearest")

@@ -127,7 +127,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         else:
             residuals = run.of_image(self.cond_hint_original, call)
         assert self.outline is not None
-        inputs = sum(block.kind == "input" for block in self.outline.blocks)
+        inputs = sum(block.part == "input" for block in self.outline.blocks)
         # Core's SDXL adapters start their list with an unused entry, and core sums lists from the start: ours needs
         # the same length to line up.
         longer = ("middle", 0) in residuals

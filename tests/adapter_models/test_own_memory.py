@@ -31,7 +31,7 @@ package.__path__ = [root]
 sys.modules["t2i_adapter_pack"] = package
 from t2i_adapter_pack.adapter_models import loading, style_and_fuser
 from t2i_adapter_pack.annotators import weights
-from t2i_adapter_pack.annotators.errors import FILE_ERRORS
+from t2i_adapter_pack.annotators.errors import ANNOTATOR_FILE_ERRORS
 from t2i_adapter_pack.common import files
 
 linear = lambda: torch.nn.Linear(200, 200)
@@ -39,7 +39,9 @@ LOADS = {
     "adapter": lambda path: loading.load_adapter_file(path)[0],
     "style": lambda path: style_and_fuser.load_companion(style_and_fuser.STYLE_ADAPTER, path),
     "fuser": lambda path: style_and_fuser.load_companion(style_and_fuser.FUSER, path),
-    "annotator": lambda path: weights.fill("", "", linear, files.read_weights(path, FILE_ERRORS).tensors),
+    "annotator": lambda path: weights.fill_network(
+        "", "", linear, files.read_weights(path, ANNOTATOR_FILE_ERRORS).tensors
+    ),
 }
 for path in sorted(Path(folder).iterdir()):
     print(path.name, flush=True)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from safetensors.torch import load_file
 from t2i_adapter_pack.annotators.networks import transformers_models
-from t2i_adapter_pack.annotators.networks.published_models import MODELS
+from t2i_adapter_pack.annotators.networks.transformers_models import FromTransformers
+from t2i_adapter_pack.annotators.table import NETWORK_ANNOTATORS, network_named
 
 # What makes each published configuration small. The rest of the row stays as it is.
 TINY = {
@@ -87,7 +88,7 @@ FIT = {"zoedepth-nk": (64, 96), "depth-anything-v2-small": (70, 70), "maskformer
 
 def tiny_model(key):
     """A row with a tiny configuration and a tiny size, and nothing else changed."""
-    model = transformers_models.find_model(key)
+    model = network_named(key).load.model
     config = {**model.config, **TINY[key]}
     for part in ("backbone_config", "decoder_config"):
         if part in model.config:
@@ -95,10 +96,18 @@ def tiny_model(key):
     return replace(model, config=config, fit=FIT.get(key, model.fit))
 
 
+def tiny_rows():
+    """The table of network annotators, those of transformers tiny."""
+    return tuple(
+        replace(row, load=FromTransformers(tiny_model(row.key))) if row.key in TINY else row
+        for row in NETWORK_ANNOTATORS
+    )
+
+
 def their_network(model):
     """transformers' own network with random weights, none of them zero."""
     torch.manual_seed(0)
-    network = transformers_models.build(model).eval()
+    network = transformers_models.build_network(model).eval()
     for name, parameter in network.named_parameters():
         scale = 0.3 if parameter.ndim < 2 else 1 / parameter[0].numel() ** 0.5
         # So that different queries win at different places.
@@ -119,4 +128,5 @@ def saved(network, folder):
     return load_file(folder / "model.safetensors")
 
 
-DEPTH = [model.key for model in MODELS if model.task == "depth"]
+KEYS = [row.key for row in NETWORK_ANNOTATORS if isinstance(row.load, FromTransformers)]
+DEPTH = [key for key in KEYS if network_named(key).load.model.task == "depth"]

@@ -8,7 +8,7 @@ from t2i_adapter_pack.annotators.canny import canny
 from t2i_adapter_pack.annotators.errors import AnnotatorError
 from t2i_adapter_pack.annotators.gray import gray
 from t2i_adapter_pack.annotators.palette import SAMPLINGS, palette
-from t2i_adapter_pack.annotators.sketch import MODES, clean_sketch
+from t2i_adapter_pack.annotators.sketch import SKETCH_MODES, clean_sketch
 
 from .photographs import photograph, pictures
 
@@ -16,7 +16,7 @@ ANNOTATE = {
     "canny": canny,
     "canny L2": lambda images: canny(images, 40, 110, True),
     **{f"palette {row.name}": lambda images, row=row: palette(images, 32, row.name) for row in SAMPLINGS},
-    **{f"sketch {row.name}": lambda images, row=row: clean_sketch(images, row.name) for row in MODES},
+    **{f"sketch {row.name}": lambda images, row=row: clean_sketch(images, row.name) for row in SKETCH_MODES},
     "sketch of one pixel": lambda images: clean_sketch(images, "xdog", line_width=1),
     "gray": gray,
     "gray, brighter": lambda images: gray(images, 0.5),

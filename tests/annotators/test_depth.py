@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from t2i_adapter_pack.annotators.depth import MODES, normalize_depth
+from t2i_adapter_pack.annotators.depth import DEPTH_MODES, normalize_depth
 from t2i_adapter_pack.annotators.errors import AnnotatorError
 
-every_mode = pytest.mark.parametrize("mode", [row.name for row in MODES])
+every_mode = pytest.mark.parametrize("mode", [row.name for row in DEPTH_MODES])
 both_inputs = pytest.mark.parametrize("input_is", ["disparity", "depth"])
 
 

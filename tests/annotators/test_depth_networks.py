@@ -171,7 +171,7 @@ def test_a_picture_of_hard_edges_does_not_overshoot_where_it_is_enlarged():
     model = published.tiny_model("dpt-hybrid")
     images = torch.zeros(1, 3, 40, 40)
     images[..., 20:] = 1
-    seen = network_input.prepare(model, images)
+    seen = network_input.prepare_pixels(model, images)
     assert seen.shape != images.shape
     black_and_white = network_input.normal_values(model, torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1))
     assert seen.min() == black_and_white.min()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from t2i_adapter_pack.annotators.errors import AnnotatorError
-from t2i_adapter_pack.annotators.keypoints import LAYOUTS, read_poses
+from t2i_adapter_pack.annotators.keypoints import KEYPOINT_LAYOUTS, read_poses
 
 # 18 joints of a person in pixels of 200 x 100, each somewhere else.
 JOINTS = [(10.0 + 7 * number, 90.0 - 4 * number) for number in range(18)]
@@ -109,7 +109,7 @@ def test_every_dialect_gives_the_same_people(dialect):
         assert {type(value) for point in person.joints for value in point} == {float}
 
 
-@pytest.mark.parametrize("row", LAYOUTS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", KEYPOINT_LAYOUTS, ids=lambda row: row.name)
 def test_a_layout_names_eighteen_different_places(row):
     places = [place for place in row.places if place is not None]
     assert len(row.places) == 18

@@ -28,15 +28,17 @@ ROWS = {
     for row in (
         Row(
             "pidinet",
-            pidinet.load,
+            pidinet.load_pidinet,
             lambda network, images: pidinet.pidinet_edges(network, images, 0),
             others.pidinet,
             others.pidinet_lines,
             83,
             710_000,
         ),
-        Row("hed", hed.load, hed.hed_edges, others.hed, others.hed_lines, 37, 14_716_000),
-        Row("lineart", lineart.load, lineart.lineart_lines, others.lineart, others.lineart_lines, 24, 4_291_000),
+        Row("hed", hed.load_hed, hed.hed_edges, others.hed, others.hed_lines, 37, 14_716_000),
+        Row(
+            "lineart", lineart.load_lineart, lineart.lineart_lines, others.lineart, others.lineart_lines, 24, 4_291_000
+        ),
     )
 }
 THRESHOLDED = {"pidinet": pidinet.pidinet_edges, "hed": hed.hed_edges}
@@ -85,7 +87,7 @@ def test_large_pictures_are_normalised_as_exactly_as_small_ones(size, layout):
     """Half of it is flat, as in photographs: adding its pixels up one by one lost three digits."""
     x = pictures(*size) * 0.3
     x[..., : size[-2] // 2, :] = 0.7
-    found = lineart.normalise(x.to(memory_format=layout))
+    found = lineart._normalise(x.to(memory_format=layout))
     assert float((found - functional.instance_norm(x.double())).abs().max()) < 1e-5
 
 

@@ -45,7 +45,7 @@ def test_a_folded_kernel_keeps_the_definition(difference):
     torch.manual_seed(0)
     image = torch.randn(9, 8, dtype=torch.float64)
     kernel = torch.randn(1, 1, 3, 3)
-    folded = differences.fold(kernel, difference).double()
+    folded = differences.fold_kernel(kernel, difference).double()
     found = functional.conv2d(image[None, None], folded, padding=difference.size // 2)[0, 0]
     for y in range(2, 7):
         for x in range(2, 6):
@@ -55,7 +55,7 @@ def test_a_folded_kernel_keeps_the_definition(difference):
 
 def test_differences_see_no_flat_picture():
     for difference in differences.DIFFERENCES[:3]:
-        folded = differences.fold(torch.randn(5, 2, 3, 3), difference)
+        folded = differences.fold_kernel(torch.randn(5, 2, 3, 3), difference)
         assert float(folded.sum((2, 3)).abs().max()) < 1e-5
 
 
@@ -67,13 +67,13 @@ def test_the_order_of_the_differences():
 
 def test_folded_weights_are_not_folded_again():
     torch.manual_seed(0)
-    once = pidinet.load(others.pidinet().state_dict())
-    twice = pidinet.load(once.state_dict())
+    once = pidinet.load_pidinet(others.pidinet().state_dict())
+    twice = pidinet.load_pidinet(once.state_dict())
     assert all(torch.equal(twice.state_dict()[name], tensor) for name, tensor in once.state_dict().items())
 
 
 def test_loading_leaves_the_content_alone():
     tensors = others.pidinet().state_dict()
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    pidinet.load(tensors)
+    pidinet.load_pidinet(tensors)
     assert {name: tensor.shape for name, tensor in tensors.items()} == shapes

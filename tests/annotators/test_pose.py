@@ -136,7 +136,7 @@ def test_frames_are_independent_and_may_be_empty():
 
 
 @pytest.mark.parametrize("far", [(-500, 40), (1e7, 1e7), (96, -30)])
-@pytest.mark.parametrize("style", [row.name for row in pose.STYLES])
+@pytest.mark.parametrize("style", [row.name for row in pose.POSE_STYLES])
 def test_bodies_may_reach_out_of_the_picture(far, style):
     image = drawn(Person((far, *BODY[1:])), style=style)
     assert image.any()

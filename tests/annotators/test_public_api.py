@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from t2i_adapter_pack import annotators
-from t2i_adapter_pack.annotators import keypoints, pose, segmentation, standalone
+from t2i_adapter_pack.annotators import keypoints, pose, segmentation, table
 from t2i_adapter_pack.annotators.depth import normalize_depth
-from t2i_adapter_pack.annotators.networks import hed, lineart, pidinet, transformers_models
+from t2i_adapter_pack.annotators.networks import hed, lineart, pidinet, pose_networks, transformers_models
 from t2i_adapter_pack.annotators.networks.depth_networks import estimate_depth
 from t2i_adapter_pack.annotators.networks.label_networks import segment
 from t2i_adapter_pack.annotators.networks.pose_networks import detect_pose
-from t2i_adapter_pack.annotators.networks.published_models import MODELS
 
 from . import others, published
 
@@ -39,9 +38,9 @@ PARAMETERS = {
 # Functions of the same name as their module.
 SAME_NAME = {"canny", "gray", "palette"}
 OURS = {
-    "pidinet": (others.pidinet, pidinet.load, pidinet.pidinet_edges),
-    "hed": (others.hed, hed.load, hed.hed_edges),
-    "lineart": (others.lineart, lineart.load, lineart.lineart_lines),
+    "pidinet": (others.pidinet, pidinet.load_pidinet, pidinet.pidinet_edges),
+    "hed": (others.hed, hed.load_hed, hed.hed_edges),
+    "lineart": (others.lineart, lineart.load_lineart, lineart.lineart_lines),
 }
 
 
@@ -93,25 +92,24 @@ def test_a_threshold_goes_to_the_network_that_has_one(tmp_path):
     torch.save(state, tmp_path / "hed.pth")
     annotator = annotators.load_annotator(str(tmp_path / "hed.pth"))
     picture = torch.rand(1, 3, 32, 48)
-    assert torch.equal(annotator(picture, threshold=0.5), hed.hed_edges(hed.load(state), picture, 0.5))
+    assert torch.equal(annotator(picture, threshold=0.5), hed.hed_edges(hed.load_hed(state), picture, 0.5))
     with pytest.raises(annotators.AnnotatorError, match="threshold"):
         annotator(picture, threshold=2)
 
 
-@pytest.fixture(params=[model.key for model in MODELS])
+@pytest.fixture(params=published.KEYS)
 def transformers_file(request, tmp_path, monkeypatch):
     """A row with a tiny network, and its file under a name that tells nothing."""
-    small = tuple(published.tiny_model(model.key) for model in MODELS)
-    monkeypatch.setattr(transformers_models, "MODELS", small)
+    monkeypatch.setattr(table, "NETWORK_ANNOTATORS", published.tiny_rows())
     model = published.tiny_model(request.param)
     tensors = published.saved(published.their_network(model), tmp_path)
-    return model, tensors, (tmp_path / "model.safetensors").rename(tmp_path / "renamed.sft")
+    return request.param, tensors, (tmp_path / "model.safetensors").rename(tmp_path / "renamed.sft")
 
 
 def by_hand(loaded, images):
     """What the functions of the library give one after the other."""
     if loaded.model.task == "depth":
-        mode = "zoe" if loaded.model.key == "zoedepth-nk" else "midas"
+        mode = "zoe" if loaded.model.gives == "depth" else "midas"
         return normalize_depth(estimate_depth(loaded, images), mode, loaded.model.gives)
     if loaded.model.task == "labels":
         return segmentation.paint(segment(loaded, images))
@@ -124,27 +122,27 @@ def by_hand(loaded, images):
 
 
 def test_a_network_of_transformers_is_loaded_under_any_name(transformers_file):
-    model, tensors, path = transformers_file
+    key, tensors, path = transformers_file
     picture = torch.rand(2, 3, 64, 96)
     annotator = annotators.load_annotator(path)
-    assert annotator.key == model.key
+    assert annotator.key == key
     found = annotator(picture)
     assert found.shape == picture.shape
-    assert torch.equal(found, by_hand(transformers_models.load_model(model, tensors), picture))
+    assert torch.equal(found, by_hand(transformers_models.load_model(published.tiny_model(key), tensors), picture))
 
 
 def test_poses_are_drawn_in_the_style_asked_for(tmp_path, monkeypatch):
     picture = torch.zeros(1, 3, 64, 48)
     joints = torch.rand(1, 17, 3) * torch.tensor([48.0, 64.0, 0.0]) + torch.tensor([0.0, 0.0, 1.0])
-    monkeypatch.setattr(standalone, "detect_pose", lambda loaded, images: [joints])
-    drawn = [standalone._pose(None, picture, style=style) for style in ("openpose", "openpose bgr")]
+    monkeypatch.setattr(pose_networks, "detect_pose", lambda loaded, images: [joints])
+    drawn = [pose_networks.pose_picture(None, picture, style=style) for style in ("openpose", "openpose bgr")]
     assert drawn[0].any()
     assert torch.equal(drawn[0].flip(1), drawn[1])
 
 
 def test_every_published_network_has_one_row():
-    keys = [kind.key for kind in standalone.KINDS]
-    assert sorted(keys) == sorted([*OURS, *(model.key for model in MODELS)])
+    keys = [row.key for row in table.NETWORK_ANNOTATORS]
+    assert sorted(keys) == sorted([*OURS, *published.KEYS])
 
 
 @pytest.mark.parametrize("content", [{"another.weight": torch.ones(2)}, torch.ones(2), {"a": "text"}])

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 from t2i_adapter_pack.annotators.errors import AnnotatorError
-from t2i_adapter_pack.annotators.sketch import MODES, clean_sketch
+from t2i_adapter_pack.annotators.sketch import SKETCH_MODES, clean_sketch
 
 from .photographs import NAMES, photograph, pictures
 
-every_mode = pytest.mark.parametrize("mode", [row.name for row in MODES])
+every_mode = pytest.mark.parametrize("mode", [row.name for row in SKETCH_MODES])
 
 
 def drawing(line=(0, 0, 0), ground=(255, 255, 255), width=3):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from t2i_adapter_pack.annotators.errors import AnnotatorError
 from t2i_adapter_pack.annotators.networks import network_input, transformers_models
-from t2i_adapter_pack.annotators.networks.published_models import MODELS
+from t2i_adapter_pack.annotators.table import network_named
 
 from . import published
 
@@ -44,11 +44,13 @@ sys.modules.update({name: None for name in ("timm", "accelerate", "cv2")})
 def refuse(*_, **__): raise AssertionError("a connection")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 import torch
-for row in models.MODELS:
+for row in importlib.import_module("pack.annotators.table").NETWORK_ANNOTATORS:
+    if not isinstance(row.load, models.FromTransformers):
+        continue
     with models.SkipInit():
-        network = models.build(row)
+        network = models.build_network(row.load.model)
     assert all(each.is_meta for each in network.parameters())
-    names = sorted(models.published_name(row, name) for name in network.state_dict())
+    names = sorted(models.published_name(row.load.model, name) for name in network.state_dict())
     print(row.key, sum(each.numel() for each in network.parameters()) / 1e6, " ".join(names))
 """
 
@@ -75,12 +77,12 @@ def test_the_configuration_is_the_published_one(built, key):
 
 
 def test_every_row_is_tested():
-    assert {model.key for model in MODELS} == {*PARAMETERS} == {*published.TINY}
+    assert {*published.KEYS} == {*PARAMETERS} == {*published.TINY}
 
 
 @pytest.fixture(scope="module", params=PARAMETERS)
 def file(request, tmp_path_factory):
-    """A row, transformers' network, and the file that transformers writes of it."""
+    """A tiny model, transformers' network, and the file that transformers writes of it."""
     model = published.tiny_model(request.param)
     network = published.their_network(model)
     return model, network, published.saved(network, tmp_path_factory.mktemp(request.param))
@@ -131,7 +133,7 @@ def test_wrong_weights_are_refused(file, kind):
 def test_a_file_of_another_network_is_refused(file):
     model, _, tensors = file
     for key in PARAMETERS:
-        if key != model.key:
+        if published.tiny_model(key) != model:
             with pytest.raises(AnnotatorError):
                 transformers_models.load_model(published.tiny_model(key), tensors)
 
@@ -145,7 +147,7 @@ def test_loading_changes_no_row(file):
 
 def test_an_unknown_key_is_refused():
     with pytest.raises(AnnotatorError, match="dpt-hybrid"):
-        transformers_models.find_model("midas")
+        network_named("midas")
 
 
 def test_an_old_transformers_is_named():
@@ -166,9 +168,9 @@ def test_an_old_transformers_is_named():
     ],
 )
 def test_the_size_that_a_network_sees(key, size, expected):
-    assert network_input.input_size(transformers_models.find_model(key), size) == expected
+    assert network_input.input_size(network_named(key).load.model, size) == expected
 
 
 def test_too_large_a_picture_is_refused():
     with pytest.raises(AnnotatorError, match="megapixels"):
-        network_input.input_size(transformers_models.find_model("dpt-large"), (2048, 4096))
+        network_input.input_size(network_named("dpt-large").load.model, (2048, 4096))

@@ -18,7 +18,7 @@ def test_every_package_has_the_form_from_one_base(kind):
 
 @pytest.mark.parametrize("way", [read_weights, tensor_names])
 @pytest.mark.parametrize(
-    "errors", [adapters.ADAPTER_FILE_ERRORS, annotators.FILE_ERRORS], ids=["adapters", "annotators"]
+    "errors", [adapters.ADAPTER_FILE_ERRORS, annotators.ANNOTATOR_FILE_ERRORS], ids=["adapters", "annotators"]
 )
 def test_a_library_gets_its_own_error_for_a_file(way, errors, tmp_path):
     (path := tmp_path / "x.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from t2i_adapter_pack.adapter_models.loading import ADAPTER_WEIGHTS_CHECK as OF_ADAPTERS
-from t2i_adapter_pack.annotators.weights import WEIGHTS_CHECK as OF_ANNOTATORS
+from t2i_adapter_pack.annotators.weights import ANNOTATOR_WEIGHTS_CHECK as OF_ANNOTATORS
 
 BOTH = pytest.mark.parametrize("check", [OF_ADAPTERS, OF_ANNOTATORS], ids=["adapters", "annotators"])
 SHAPES = {"a": (2, 3), "b": (4,)}

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from t2i_adapter_pack.annotators.errors import AnnotatorError
-from t2i_adapter_pack.annotators.keypoints import JOINTS, LAYOUTS, read_poses
+from t2i_adapter_pack.annotators.keypoints import JOINTS, KEYPOINT_LAYOUTS, read_poses
 from t2i_adapter_pack.annotators.pose import draw_poses
 
 from .engine import SHORT
@@ -24,7 +24,7 @@ anything = st.recursive(
     leaves,
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
 )
-counts = st.sampled_from([layout.count for layout in LAYOUTS])
+counts = st.sampled_from([layout.count for layout in KEYPOINT_LAYOUTS])
 flat = st.tuples(counts, st.sampled_from((2, 3))).flatmap(
     lambda shape: st.lists(st.one_of(numbers, st.none()), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])
 )

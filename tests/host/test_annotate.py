@@ -113,22 +113,6 @@ def test_the_help_page_explains_every_input(nodes, node_id):
         assert f"`{name}`" in page
 
 
-@pytest.mark.parametrize("node_id", CONTRACT)
-def test_the_table_of_annotators_has_a_row_for_the_node(nodes, node_id):
-    from t2i_adapter_pack.adapter_models.conditions import CONDITIONS
-    from t2i_adapter_pack.annotators.table import ANNOTATORS
-
-    rows = [row for row in ANNOTATORS if row.node_id == node_id]
-    assert rows
-    assert {row.condition for row in rows} <= {condition.name for condition in CONDITIONS}
-
-
-def test_every_row_of_the_table_has_its_node(nodes):
-    from t2i_adapter_pack.annotators.table import ANNOTATORS
-
-    assert {row.node_id for row in ANNOTATORS} <= set(nodes)
-
-
 @every_node_of_pictures
 @pytest.mark.parametrize("resolution", [0, 48, 200])
 def test_a_batch_comes_back_at_its_size_in_the_range(nodes, node_id, resolution):

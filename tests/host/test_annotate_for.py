@@ -130,9 +130,9 @@ def test_missing_weights_are_named_and_bad_images_come_first(nodes, places):
 
 
 def test_every_row_is_of_a_known_condition_and_has_a_fallback(inside_comfyui):
-    from t2i_adapter_pack.nodes.annotation.presets import PRESETS
+    from t2i_adapter_pack.nodes.annotation.presets import ANNOTATOR_PRESETS
 
-    conditions = {row.condition for row in PRESETS}
+    conditions = {row.condition for row in ANNOTATOR_PRESETS}
     assert conditions <= {condition.name for condition in CONDITIONS}
-    assert {row.condition for row in PRESETS if not row.family} == conditions
-    assert len({(row.condition, row.family) for row in PRESETS}) == len(PRESETS)
+    assert {row.condition for row in ANNOTATOR_PRESETS if not row.family} == conditions
+    assert len({(row.condition, row.family) for row in ANNOTATOR_PRESETS}) == len(ANNOTATOR_PRESETS)

@@ -171,24 +171,24 @@ def test_weights_are_read_once_while_the_graph_has_the_node(nodes, weights, monk
 
 
 def test_nothing_lives_without_a_node(nodes, weights):
-    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import LOADED_NETWORKS
 
     gc.collect()
-    assert len(NETWORKS.loaded) == 0
+    assert len(LOADED_NETWORKS.loaded) == 0
     nodes["T2IAnnotateSketch"].execute(picture())
     gc.collect()
-    assert len(NETWORKS.loaded) == len(NETWORKS.owners) == 0
+    assert len(LOADED_NETWORKS.loaded) == len(LOADED_NETWORKS.owners) == 0
 
 
 def test_a_node_keeps_one_network_and_a_replaced_file_is_read_again(nodes, weights, monkeypatch, published):
-    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import LOADED_NETWORKS
 
     loads, node = Loads(monkeypatch), nodes["T2IAnnotateLineart"]
     instance = node()
     fine = run_in_graph(node, "1", picture())
     run_in_graph(node, "1", picture(), coarse=True)
     gc.collect()
-    assert len(NETWORKS.loaded) == 1
+    assert len(LOADED_NETWORKS.loaded) == 1
     before = node.fingerprint_inputs(weights="auto")
     (weights / "sk_model.pth").unlink()
     (weights / "sk_model.pth").write_bytes(published["sk_model2.pth"].read_bytes())
@@ -201,12 +201,12 @@ def test_a_node_keeps_one_network_and_a_replaced_file_is_read_again(nodes, weigh
 def test_comfyui_counts_and_loads_the_network(nodes, weights):
     import comfy.model_management
     import comfy.ops
-    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import LOADED_NETWORKS
 
     node = nodes["T2IAnnotateSketch"]
     instance = node()
     expected = run_in_graph(node, "1", picture())
-    patcher = next(iter(NETWORKS.loaded.values()))
+    patcher = next(iter(LOADED_NETWORKS.loaded.values()))
     assert any(entry.model is patcher for entry in comfy.model_management.current_loaded_models)
     layers = [layer for layer in patcher.model.modules() if next(layer.parameters(recurse=False), None) is not None]
     assert all(isinstance(layer, comfy.ops.CastWeightBiasOp) for layer in layers)
@@ -222,7 +222,7 @@ def test_networks_with_layers_of_their_own_are_loaded_whole(nodes, weights, monk
     """ComfyUI rebinds its patcher's class to one that moves layer by layer; HED has a weight outside of any layer."""
     import comfy.model_management
     import comfy.model_patcher
-    from t2i_adapter_pack.nodes.annotation.network_cache import NETWORKS
+    from t2i_adapter_pack.nodes.annotation.network_cache import LOADED_NETWORKS
 
     class Rebound(comfy.model_patcher.ModelPatcher):
         pass
@@ -238,7 +238,7 @@ def test_networks_with_layers_of_their_own_are_loaded_whole(nodes, weights, monk
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", watched)
     instance = nodes[node_id]()
     run_in_graph(nodes[node_id], "1", picture())
-    assert [isinstance(patcher, Rebound) for patcher in NETWORKS.loaded.values()] == [known]
+    assert [isinstance(patcher, Rebound) for patcher in LOADED_NETWORKS.loaded.values()] == [known]
     assert asked == [not known]
     del instance
 

@@ -20,26 +20,26 @@ NODES = {"depth": "T2IAnnotateDepth", "segmentation": "T2IAnnotateSegmentation",
 
 
 @pytest.fixture(scope="module")
-def small() -> tuple[Any, ...]:
-    """Catalogue rows of the published networks, with tiny configurations."""
-    return tuple(theirs.tiny_model(row.key) for row in SCENES)
+def small() -> dict[str, Any]:
+    """The published networks with tiny configurations, by key."""
+    return {row.key: theirs.tiny_model(row.key) for row in SCENES}
 
 
 @pytest.fixture(scope="module")
 def files(small, tmp_path_factory) -> dict[str, Path]:
     """Their weights, as transformers saves them, by the names of the catalogue."""
     folder = tmp_path_factory.mktemp("scenes")
-    for model, row in zip(small, SCENES, strict=True):
-        tensors = theirs.saved(theirs.their_network(model), tmp_path_factory.mktemp(row.key))
+    for row in SCENES:
+        tensors = theirs.saved(theirs.their_network(small[row.key]), tmp_path_factory.mktemp(row.key))
         save = torch.save if row.file.endswith(".bin") else save_file
         save(tensors, folder / row.file)
     return {row.key: folder / row.file for row in SCENES}
 
 
 @pytest.fixture
-def weights(places, small, files, monkeypatch) -> Path:
+def weights(places, files, monkeypatch) -> Path:
     """models/annotators with all of them."""
-    monkeypatch.setattr("t2i_adapter_pack.annotators.networks.transformers_models.MODELS", small)
+    monkeypatch.setattr("t2i_adapter_pack.annotators.table.NETWORK_ANNOTATORS", theirs.tiny_rows())
     folder = places / "models" / "annotators"
     folder.mkdir(parents=True)
     for path in files.values():
@@ -54,21 +54,12 @@ def nodes(inside_comfyui) -> dict[str, Any]:
     return {node.GET_SCHEMA().node_id: node for node in pack.NODES}
 
 
-def loaded(small: tuple[Any, ...], files: dict[str, Path], key: str) -> Any:
-    from t2i_adapter_pack.annotators.errors import FILE_ERRORS
+def loaded(small: dict[str, Any], files: dict[str, Path], key: str) -> Any:
+    from t2i_adapter_pack.annotators.errors import ANNOTATOR_FILE_ERRORS
     from t2i_adapter_pack.annotators.networks.transformers_models import load_model
     from t2i_adapter_pack.common.files import read_weights
 
-    model = next(model for model in small if model.key == key)
-    return load_model(model, read_weights(files[key], FILE_ERRORS).tensors)
-
-
-@pytest.mark.parametrize("row", SCENES, ids=lambda row: row.key)
-def test_the_catalogue_and_the_table_of_networks_agree(row):
-    from t2i_adapter_pack.annotators.networks.transformers_models import find_model
-
-    assert find_model(row.key).published == row.on_hub[0][0]
-    assert find_model(row.key).mark
+    return load_model(small[key], read_weights(files[key], ANNOTATOR_FILE_ERRORS).tensors)
 
 
 # --- depth ------------------------------------------------------------------------------------------------------------
@@ -173,6 +164,21 @@ def test_keypoints_go_into_draw_pose(nodes, weights):
     frames, drawn = nodes["T2IDetectPose"].execute(picture(64, 48, 2), threshold=0.0).args
     again = nodes["T2IDrawPose"].execute(frames)[0]
     assert torch.equal(again, drawn)
+
+
+def test_cores_node_draws_the_keypoints(nodes, weights):
+    from comfy_extras.nodes_sdpose import SDPoseDrawKeypoints
+
+    def draw(shown: bool) -> torch.Tensor:
+        defaults = {each.id: each.default for each in SDPoseDrawKeypoints.define_schema().inputs[1:]}
+        parts = {f"draw_{part}": shown for part in ("hands", "face", "feet")}
+        return SDPoseDrawKeypoints.execute(frames, **{**defaults, **parts})[0]
+
+    frames = nodes["T2IDetectPose"].execute(picture(64, 48, 2), threshold=0.0)[0]
+    drawn = draw(shown=True)
+    assert drawn.shape == (2, 64, 48, 3)
+    assert drawn.any()
+    assert torch.equal(drawn, draw(shown=False))  # no face, hands or feet
 
 
 @pytest.mark.parametrize("nested", [True, False])

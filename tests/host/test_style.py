@@ -182,7 +182,7 @@ def test_no_weight_stands_beside_a_layer(make):
     for module in make().network.modules():
         own = list(module.parameters(recurse=False))
         assert not own or not list(module.children())
-        if own and type(module).__name__ != "Weight":
+        if own and type(module).__name__ != "BareWeight":
             assert isinstance(module, comfy.ops.CastWeightBiasOp)
             assert module.comfy_cast_weights
 
@@ -254,6 +254,7 @@ def test_a_missing_file_says_what_to_do(folders, kind):
     loader, input_name, _ = loaders()[kind]
     message = loader.validate_inputs("gone.safetensors")
     assert message == (
+        "This file is not in ComfyUI's folders.\n"
         f"{input_name} 'gone.safetensors': got no such file; expected one of 0 files in models/style_models, "
         "models/controlnet and models/t2i_adapter. Put the file there and refresh the node definitions (R)."
     )

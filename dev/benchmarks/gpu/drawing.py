@@ -13,9 +13,6 @@ from ..annotator_networks import GOAL, NETWORKS, Network, measure
 from ..measure import ratios, summarise
 from .setting import Row, Setting
 
-# The depth network that both have.
-DEPTH = "dpt-hybrid"
-
 
 class _Depth(nn.Module):
     """Our loaded network, as a module that can change its device."""
@@ -23,10 +20,10 @@ class _Depth(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         from ....annotators.networks import transformers_models
+        from ....annotators.networks.transformers_configs import DPT_HYBRID
 
-        model = transformers_models.find_model(DEPTH)
-        network = transformers_models.build(model).eval().requires_grad_(False)
-        self.loaded = transformers_models.LoadedModel(model, network)
+        network = transformers_models.build_network(DPT_HYBRID).eval().requires_grad_(False)
+        self.loaded = transformers_models.LoadedModel(DPT_HYBRID, network)
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
