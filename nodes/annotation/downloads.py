@@ -13,6 +13,13 @@ from ...annotators.errors import AnnotatorError
 from .http_source import AddressUnusableError, ConnectionCutError, HttpSource, open_source
 from .partial_file import DownloadProgress, PartialFile
 
+# The nodes that do without the weights of an annotator.
+_WITHOUT_WEIGHTS = {
+    **dict.fromkeys(("sketch", "soft edge", "lineart"), "T2I Clean Sketch and T2I Canny Edges"),
+    "depth": "T2I Normalize Depth, on any other node's depth",
+    "segmentation": "T2I Paint Segmentation",
+    "pose": "T2I Draw Pose, on the POSE_KEYPOINT of any other node",
+}
 _TIMEOUT = 30.0  # seconds without a byte
 _ATTEMPTS = 3  # per address; each resumes where the previous one stopped
 # A file whose exact size is unknown may be this many times its noted size.
@@ -152,10 +159,15 @@ def _disk_error(row: PublishedFile, folder: Path, part: PartialFile, error: OSEr
     return _error(row, folder, f"{got} ({error.strerror or error})", expected, says=says, part=part)
 
 
+def how_to_get_in_graph(row: PublishedFile, folder: Path, *, by_choice: bool = True) -> str:
+    """Say how to get a file, and which nodes work without it; see :func:`how_to_get`."""
+    return f"{how_to_get(row, folder, by_choice=by_choice)} Without weights: {_WITHOUT_WEIGHTS[row.annotator]}."
+
+
 def _error(
     row: PublishedFile, folder: Path, got: str, expected: str, *, says: str, part: PartialFile | None = None
 ) -> AnnotatorError:
     kept = part.size() if part else 0
     again = f"{megabytes(kept)} are kept: run again to continue. " if kept else ""
-    fix = f"{again}{how_to_get(row, folder, by_choice=False)}"
+    fix = f"{again}{how_to_get_in_graph(row, folder, by_choice=False)}"
     return AnnotatorError(f"download of {row.file}", got, expected, fix, says=says)

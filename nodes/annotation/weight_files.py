@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...annotators.catalogue import PUBLISHED, PublishedFile, chosen_for_download, how_to_get, published_as
+from ...annotators.catalogue import PUBLISHED, PublishedFile, chosen_for_download, published_as
 from ...annotators.errors import AnnotatorError
 from .. import host
 from ..inputs import name_error
-from .downloads import download
+from .downloads import download, how_to_get_in_graph
 from .partial_file import DownloadProgress
 
 AUTO = "auto"
@@ -196,7 +196,7 @@ class WeightsChoice:
             f"weights '{entry}'",
             "no such file",
             f"{missing.file if entry == AUTO else entry} in {folder}, or where another pack keeps it",
-            how_to_get(missing, folder),
+            how_to_get_in_graph(missing, folder),
             says=says,
         )
 

@@ -209,7 +209,7 @@ def test_without_a_canvas_the_size_given_is_the_canvas():
         (np.zeros((2, 18, 3)), "got a ndarray; expected frames with 'people'"),
         (torch.zeros(18, 3), "got a Tensor; expected frames with 'people'"),
         ([frame(np.zeros(63))], "a body of 63 numbers"),
-        ("{", "text that is no JSON"),
+        ("{", "text that is not JSON"),
         ([{"animals": [], "version": "ap10k"}], "'animals', 'version'; expected a frame with 'people'"),
         ([frame([1.0] * 63)], "a body of 63 numbers"),
         ([frame("abc")], "a body of type str"),

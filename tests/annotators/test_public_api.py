@@ -167,9 +167,9 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_of_another_networks_file_only_names_and_shapes_are_read(tmp_path, monkeypatch):
     from safetensors.torch import save_file
-    from t2i_adapter_pack.common import files
+    from t2i_adapter_pack.common import containers
 
     save_file({"conv.weight": torch.zeros(4, 4)}, tmp_path / "other.safetensors")
-    monkeypatch.setattr(files, "read_stored", lambda *_: pytest.fail("numbers were read"))
+    monkeypatch.setattr(containers, "read_stored", lambda *_: pytest.fail("numbers were read"))
     with pytest.raises(annotators.AnnotatorError, match="weights of another network"):
         annotators.load_annotator(tmp_path / "other.safetensors")

@@ -181,12 +181,12 @@ def open_files() -> list[str]:
 
 def test_a_wrong_large_file_for_an_annotator_is_refused_by_its_names(weights, monkeypatch):
     from t2i_adapter_pack.annotators.errors import AnnotatorError
-    from t2i_adapter_pack.common import files
+    from t2i_adapter_pack.common import containers
     from t2i_adapter_pack.nodes.annotate_lines import T2IAnnotateSketch
 
     save_file({"model.diffusion_model.a": torch.zeros(1000)}, weights / "checkpoint.safetensors")
     torch.save({"model.diffusion_model.a": torch.zeros(1000)}, weights / "checkpoint.ckpt")
-    monkeypatch.setattr(files, "read_stored", lambda *_: pytest.fail("its numbers were read"))
+    monkeypatch.setattr(containers, "read_stored", lambda *_: pytest.fail("its numbers were read"))
     for name in ("checkpoint.safetensors", "checkpoint.ckpt"):
         with pytest.raises(AnnotatorError, match="PiDiNet"):
             T2IAnnotateSketch.execute(published.picture(), weights=name)

@@ -146,7 +146,7 @@ def test_a_long_batch_is_done_in_parts_with_progress(nodes, node_id, monkeypatch
 
     whole = nodes[node_id].execute(picture(5))[0]
     shown = []
-    monkeypatch.setattr(pictures, "PART", 2 * 96 * 130)
+    monkeypatch.setattr(pictures, "PIXELS_PER_PART", 2 * 96 * 130)
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda *values, **_: shown.append(values[:2]))
     parts = nodes[node_id].execute(picture(5))[0]
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
@@ -159,7 +159,7 @@ def test_it_can_be_cancelled(nodes, node_id, monkeypatch):
     import comfy.model_management
     from t2i_adapter_pack.nodes.annotation import pictures
 
-    monkeypatch.setattr(pictures, "PART", 1)
+    monkeypatch.setattr(pictures, "PIXELS_PER_PART", 1)
     comfy.model_management.interrupt_current_processing()
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         nodes[node_id].execute(picture(3))

@@ -181,7 +181,7 @@ def test_a_missing_file_is_reported_and_not_downloaded(places, entry):
         "80860ac267258b5f27486e0ef152a211d0b08120f62aeb185a050acc30da486c",
         "https://huggingface.co/lllyasviel/Annotators/resolve/main/table5_pidinet.pth",
         str(places / "models" / "annotators"),
-        "Clean Sketch",
+        "T2I Clean Sketch and T2I Canny Edges",
     ):
         assert part in message
 
