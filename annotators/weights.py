@@ -41,7 +41,7 @@ def unwrap(where: str, content: Mapping[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-def fill_network(
+def fill_annotator(
     where: str, layout: str, build: Callable[[], _Network], tensors: Mapping[str, Tensor], unused: tuple[str, ...] = ()
 ) -> _Network:
     """Build a network and fill it with exactly its weights.

@@ -7,23 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).absolute().parents[1]
 SHIPPED = ("common", "adapter_models", "annotators", "training", "nodes", "cli")
-# Rooms whose names are still to be told apart: one that is done leaves this tuple.
-TO_DO = (
-    "adapter_models/bounds.py",
-    "adapter_models/combine.py",
-    "adapter_models/fuser.py",
-    "adapter_models/stack.py",
-    "annotators",
-    "training",
-    "cli",
-    "nodes/annotate",
-    "nodes/annotation",
-    "nodes/apply.py",
-    "nodes/sampling",
-    "nodes/style.py",
-    "nodes/train",
-    "nodes/weights.py",
-)
 
 
 def public_names(source: str) -> Iterator[str]:
@@ -55,13 +38,7 @@ def repeated(sources: dict[str, str]) -> dict[str, list[str]]:
 def test_every_public_name_is_defined_once() -> None:
     paths = [path for folder in SHIPPED for path in (ROOT / folder).rglob("*.py")]
     sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
-    # A name that a finished room shares with one to do is left to the latter.
-    found = {
-        name: owners
-        for name, owners in repeated(sources).items()
-        if sum(not path.startswith(TO_DO) for path in owners) > 1 or not any(path.startswith(TO_DO) for path in owners)
-    }
-    assert found == {}
+    assert repeated(sources) == {}
 
 
 def test_a_repeated_name_is_found() -> None:

@@ -27,7 +27,7 @@ PARTS: tuple[tuple[str, type], ...] = (
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SCALE, TRACKER = "scale", "_growth_tracker"
 _PLAIN = (str, int, float, bool, type(None))
-LABELS = {"adapter": "adapter", "data": "data set", "denoiser": "diffusion model"}
+_LABELS = {"adapter": "adapter", "data": "data set", "denoiser": "diffusion model"}
 # How messages name a fact that is only known by its fingerprint.
 CHANGES = {
     "adapter": "another adapter",
@@ -88,7 +88,7 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
             f"a run that began differently; now {now}",
             f"{then} that it began with",
             "Choose another run_name for a new run, or restore them to continue this one.",
-            says=f"The run of this name began with another {', '.join(LABELS.get(name, name) for name in changed)}.",
+            says=f"The run of this name began with another {', '.join(_LABELS.get(name, name) for name in changed)}.",
         )
     if made > steps:
         raise CheckpointError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import LayerNamespace, fill_network, unwrap
+from ..weights import LayerNamespace, fill_annotator, unwrap
 from .batches import as_picture, check_threshold, draw_in_parts
 from .winograd import convolve
 
@@ -95,7 +95,7 @@ def load_hed(content: Mapping[str, Any], where: str = "HED weights", operations:
     Raises:
         AnnotatorError: Missing, extra or misshapen weights, or NaN.
     """
-    network = fill_network(where, _LAYOUT, lambda: HED(operations), unwrap(where, content))
+    network = fill_annotator(where, _LAYOUT, lambda: HED(operations), unwrap(where, content))
     # The layout of the pictures, so that no convolution has to turn its weights around again.
     return network.to(memory_format=torch.channels_last)
 

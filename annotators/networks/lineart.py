@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_network, unwrap
+from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_annotator, unwrap
 from .batches import as_picture, draw_in_parts
 from .winograd import convolve
 
@@ -167,7 +167,7 @@ def load_lineart(
     Raises:
         AnnotatorError: Missing, extra or misshapen weights, or NaN.
     """
-    network = fill_network(where, _LAYOUT, lambda: Lineart(operations), fold_last(where, unwrap(where, content)))
+    network = fill_annotator(where, _LAYOUT, lambda: Lineart(operations), fold_last(where, unwrap(where, content)))
     # The layout of the pictures, so that no convolution has to turn its weights around again.
     return network.to(memory_format=torch.channels_last)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_network, unwrap
+from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_annotator, unwrap
 from .batches import as_picture, check_threshold, draw_in_parts
 from .differences import DIFFERENCES, Difference, fold_kernel
 
@@ -211,7 +211,7 @@ def load_pidinet(
     if not folded:
         for layer in LAYERS:
             tensors[layer.key] = fold_kernel(_published(where, layer, tensors), layer.difference)
-    network = fill_network(where, _LAYOUT, lambda: PiDiNet(operations), tensors)
+    network = fill_annotator(where, _LAYOUT, lambda: PiDiNet(operations), tensors)
     # The layout of the pictures, so that no convolution has to turn its weights around again.
     return network.to(memory_format=torch.channels_last)
 

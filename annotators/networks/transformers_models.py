@@ -16,7 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import AnnotatorError
-from ..weights import fill_network, unwrap
+from ..weights import fill_annotator, unwrap
 from .transformers_configs import TransformersModel
 
 ALLOCATORS = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn)
@@ -88,7 +88,7 @@ def load_model(model: TransformersModel, content: Mapping[str, Any], where: str 
     # From the names in the file to those of the installed version's network.
     ours = {published_name(model, name): name for name in network.state_dict()}
     renamed = {ours.get(published_name(model, name), name): tensor for name, tensor in tensors.items()}
-    filled = fill_network(where, model.network, lambda: network, renamed, model.unused)
+    filled = fill_annotator(where, model.network, lambda: network, renamed, model.unused)
     _check_buffers(filled, renamed)
     return LoadedModel(model, filled)
 

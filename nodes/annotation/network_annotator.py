@@ -25,7 +25,7 @@ from .network_cache import LOADED_NETWORKS
 from .pictures import in_parts, to_planes
 from .weight_files import AUTO, WeightsChoice, stamp
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def weights_choice(annotator: str) -> WeightsChoice:
@@ -107,7 +107,7 @@ class AnnotationJob:
     def network(self, annotator: str, offer: WeightsChoice | None = None) -> tuple[Any, torch.device]:
         """Return the loaded network and the device where it computes."""
         name, path = self._find(offer or weights_choice(annotator))
-        logger.info("%s: %s", self.where, path)
+        _log.info("%s: %s", self.where, path)
         key = (annotator, name, *stamp(path))
         patcher = LOADED_NETWORKS.get(self.node, key, lambda: read_network(annotator, name, path))
         count, height, width = self.image.shape[:3]

@@ -19,7 +19,7 @@ from .clock import Clock
 from .control_lists import as_control, inputs_of
 from .handed import Handed
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 # Names that guiders give their lists of negative prompts; all other lists are positive.
 NEGATIVE_PROMPTS = ("negative", "empty_negative_prompt")
 
@@ -168,7 +168,7 @@ class SamplingState:
             else:
                 self.size = size
         if tile is not None:
-            logger.warning(
+            _log.warning(
                 "Apply T2I-Adapter: the sampler works on tiles of %d×%d latent cells and does not tell where they lie, "
                 "so each tile follows the whole condition image.",
                 tile[1],

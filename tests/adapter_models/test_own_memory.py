@@ -39,7 +39,7 @@ LOADS = {
     "adapter": lambda path: loading.load_adapter_file(path)[0],
     "style": lambda path: style_and_fuser.load_companion(style_and_fuser.STYLE_ADAPTER, path),
     "fuser": lambda path: style_and_fuser.load_companion(style_and_fuser.FUSER, path),
-    "annotator": lambda path: weights.fill_network(
+    "annotator": lambda path: weights.fill_annotator(
         "", "", linear, files.read_weights(path, ANNOTATOR_FILE_ERRORS).tensors
     ),
 }
