@@ -175,7 +175,7 @@ FAULTS = (
           "progress counts parts, not pictures", "host/test_annotate.py"),
     Fault("nodes/training/frozen_denoiser.py", "1 / (sigmas**2 + 1)", "1 / (sigmas + 1)",
           "wrong noise schedule in training", "host/test_train_values.py host/test_train.py"),
-    Fault("nodes/sampling/options.py", "options.pop(_KEY, None)", "options.get(_KEY)",
+    Fault("nodes/sampling/options.py", "_put(options, around or _NOTHING)", "pass",
           "a run's state stays after it", "host/test_isolation.py"),
     Fault("nodes/sampling/state.py", "if first >= now >= last", "if first >= now",
           "end_percent does nothing", "host/test_parity.py"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...adapter_models.calls import Residuals
@@ -67,8 +67,16 @@ def take_prepared(model_options: Mapping[str, Any]) -> ResidualComputer | None:
     options = model_options.get("transformer_options", {})
     found = adapter_options(options)
     if found.prepared is not None:
-        options[_KEY] = replace(found, prepared=None)
+        _put(options, replace(found, prepared=None))
     return found.prepared
+
+
+def _put(options: MutableMapping[str, Any], entry: AdapterOptions) -> None:
+    """Set the pack's entry, or remove it if it says nothing: the options belong to others."""
+    if all(getattr(entry, field.name) is field.default for field in fields(entry)):
+        options.pop(_KEY, None)
+    else:
+        options[_KEY] = entry
 
 
 @contextmanager
@@ -85,6 +93,4 @@ def during_run(model_options: MutableMapping[str, Any], **run: SamplingState) ->
     try:
         yield
     finally:
-        options.pop(_KEY, None)
-        if around is not None:
-            options[_KEY] = around
+        _put(options, around or _NOTHING)

@@ -80,7 +80,7 @@ def test_alpha_is_dropped_and_gray_repeated(annotate):
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (torch.zeros(0, 3, 8, 8), "empty batch"),
+        (torch.zeros(0, 3, 8, 8), "The image is empty"),
         (torch.zeros(1, 5, 8, 8), r"\(1, 5, 8, 8\)"),
         (torch.zeros(3, 8, 8), r"\(3, 8, 8\)"),
         (torch.full((1, 3, 8, 8), math.nan), "NaN"),

@@ -176,7 +176,7 @@ def test_training_says_which_loader_helps_under_dynamic_vram(loader):
     with pytest.raises(TrainingError) as caught:
         train(model, create(model))
     message = str(caught.value)
-    assert message.startswith("Train T2I-Adapter, model: got a MODEL under dynamic VRAM")
+    assert "\nTrain T2I-Adapter, model: got a MODEL under dynamic VRAM" in message
     assert all(help in message for help in ("Load Checkpoint", "Load Diffusion Model", "--disable-dynamic-vram"))
 
 

@@ -14,8 +14,8 @@ from .scores import Measure
 INTRODUCTION = """# What the paper claims, measured on the miniature
 
 `python3 run.py fidelity` trains what is missing, draws what is missing, and writes this page. The
-[miniature](../miniature/README.md) draws {scenes} held-out scenes, each with its prompt and its exact condition, in the
-real ComfyUI with this pack's nodes: fixed seeds, 20 steps of dpmpp_2m, CFG 3. Its UNet has 7 million weights (the
+[miniature](../dev/miniature/README.md) draws {scenes} held-out scenes, each with its prompt and its exact condition, in
+the real ComfyUI with this pack's nodes: fixed seeds, 20 steps of dpmpp_2m, CFG 3. Its UNet has 7 million weights (the
 paper's has 860 million) and draws only coloured shapes. Effects that it does not show may still exist in large models.
 
 - *Silhouette IoU*: overlap of the picture's foreground with the scene's shapes. *Shape IoU*: the same for each shape in
