@@ -98,3 +98,14 @@ def test_no_other_module_repeats_a_fact_of_the_table():
         if path != ROOT / "annotators" / "table.py":
             found = [text for text in strings(path) if pattern.fullmatch(text)]
             assert found == [], path
+
+
+def test_who_lacks_weights_is_told_of_nodes_that_need_none(inside_comfyui):
+    from t2i_adapter_pack.nodes import NODES
+    from t2i_adapter_pack.nodes.annotation import downloads
+
+    shown = {node.GET_SCHEMA().display_name for node in NODES}
+    assert set(downloads._WITHOUT_WEIGHTS) == {row.annotator for row in table.NETWORK_ANNOTATORS}
+    named = [re.findall(r"T2I(?: [A-Z][a-z]+)+", text) for text in downloads._WITHOUT_WEIGHTS.values()]
+    assert all(named)
+    assert {name for names in named for name in names} <= shown
