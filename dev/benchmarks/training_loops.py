@@ -58,7 +58,14 @@ class Plan:
     @property
     def settings(self) -> Settings:
         """The settings of both loops."""
-        return Settings(10**6, 1, RATE, precision=self.precision, clip=CLIP, weight_decay=DECAY)
+        return Settings(
+            steps=10**6,
+            batch_size=1,
+            learning_rate=RATE,
+            precision=self.precision,
+            clip=CLIP,
+            weight_decay=DECAY,
+        )
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,11 @@ BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "a wrapper's arguments in another order": (
         replaced("comfy.samplers", "_calc_cond_batch", lambda model, x_in, conds, timestep, model_options: None),
         "comfy.samplers._calc_cond_batch: got (model, x_in, conds, timestep, model_options); "
-        "expected (model, conds, x_in, timestep, model_options). Regional prompts",
+        "expected (model, conds, x_in, timestep, model_options, ...). Regional prompts",
     ),
-    "an argument more for a wrapped function": (
+    "an argument less for a wrapped function": (
         replaced("comfy.model_base:BaseModel", "_apply_model",
-                 lambda self, x, t, c_concat, c_crossattn, control, transformer_options, mode: None),
+                 lambda self, x, t, c_concat, c_crossattn, control: None),
         "comfy.model_base.BaseModel._apply_model: got (x, t, c_concat",
     ),
     "a field of controls is gone": (

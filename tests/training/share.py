@@ -1,8 +1,9 @@
 """One of several processes that train the toy together: `python share.py FILE`; the first writes its losses there."""
 
-import importlib.util
+import importlib
 import json
 import sys
+import types
 from pathlib import Path
 
 TESTS = Path(__file__).absolute().parents[1]
@@ -12,11 +13,10 @@ def main() -> None:
     import torch
 
     # The tests' own way to reach the pack.
-    for name, path in (("conftest", TESTS / "conftest.py"), ("samples", TESTS / "training" / "samples.py")):
-        spec = importlib.util.spec_from_file_location(name, path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    samples = sys.modules["samples"]
+    suite = sys.modules["suite"] = types.ModuleType("suite")
+    suite.__path__ = [str(TESTS)]
+    importlib.import_module("suite.conftest")
+    samples = importlib.import_module("suite.training.samples")
     from t2i_adapter_pack.training.distributed import join
     from t2i_adapter_pack.training.loop import Trainer, fit
 
