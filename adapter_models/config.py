@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
+from ..common.weights import LayerOperations
+
 Kind = Literal["full", "light"]
-# A namespace of layers such as torch.nn; hosts pass their own, which share no base class.
-LayerOperations = Any
 DEFAULT_OPERATIONS: LayerOperations = SimpleNamespace(Conv2d=nn.Conv2d, Linear=nn.Linear, LayerNorm=nn.LayerNorm)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .config import DEFAULT_OPERATIONS, LayerOperations
+from ..common.weights import LayerOperations
+from .config import DEFAULT_OPERATIONS
 from .transformer import BareWeight, PublishedNetwork, blocks, count_blocks
 
 

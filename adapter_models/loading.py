@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..common.files import read_weights
 from ..common.impostors import FETCH_AGAIN
-from ..common.weights import WeightsCheck
-from .config import DEFAULT_OPERATIONS, AdapterConfig, LayerOperations
+from ..common.weights import LayerOperations, WeightsCheck
+from .config import DEFAULT_OPERATIONS, AdapterConfig
 from .errors import ADAPTER_FILE_ERRORS, CorruptFileError
 from .formats import detect, strip_prefixes
 from .info import AdapterInfo, FileFacts, info_from_file

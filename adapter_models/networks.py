@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import DEFAULT_OPERATIONS, AdapterConfig, Kind, LayerOperations
+from ..common.weights import LayerOperations
+from .config import DEFAULT_OPERATIONS, AdapterConfig, Kind
 
 
 class Downsample(nn.Module):

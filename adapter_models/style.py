@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .config import DEFAULT_OPERATIONS, LayerOperations
+from ..common.weights import LayerOperations
+from .config import DEFAULT_OPERATIONS
 from .errors import AdapterError, CorruptFileError, HintError
 from .transformer import BareWeight, PublishedNetwork, blocks, count_blocks
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..common.files import read_weights
 from ..common.impostors import FETCH_AGAIN
-from .config import DEFAULT_OPERATIONS, LayerOperations
+from ..common.weights import LayerOperations
+from .config import DEFAULT_OPERATIONS
 from .errors import ADAPTER_FILE_ERRORS, CorruptFileError, NotAnAdapterError
 from .formats import ANOTHER, find_format, members, not_expected, strip_prefixes
 from .fuser import CoAdapterFuser, FuserConfig, read_fuser_config

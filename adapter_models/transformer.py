@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import LayerOperations
+from ..common.weights import LayerOperations
 
 # The number of heads can't be read from the shapes; every published file has eight.
 HEADS = 8

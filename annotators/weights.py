@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from ..common.weights import WeightsCheck
 from .errors import AnnotatorError
 
-# A namespace with a Conv2d, such as torch.nn; hosts pass namespaces of their own, which share no base class.
-LayerNamespace = Any
 _Network = TypeVar("_Network", bound=nn.Module)
 ANNOTATOR_WEIGHTS_CHECK = WeightsCheck(
     AnnotatorError, "Fetch the file again, or choose the weights that belong to this annotator."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from .errors import PackError
 # Numbers of a shorter type converted at a time during the check.
 CONVERTED_AT_ONCE = 1 << 20
 Shape = tuple[int, ...]
+# A namespace of layers such as torch.nn; hosts pass their own, which share no base class.
+LayerOperations = Any
 
 
 @dataclass(frozen=True)

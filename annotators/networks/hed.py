@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import LayerNamespace, fill_annotator, unwrap
+from ...common.weights import LayerOperations
+from ..weights import fill_annotator, unwrap
 from .batches import as_picture, check_threshold, draw_in_parts
 from .winograd import convolve
 
@@ -30,7 +31,7 @@ class Level(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, width: int, count: int, operations: LayerNamespace) -> None:
+    def __init__(self, channels: int, width: int, count: int, operations: LayerOperations) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             operations.Conv2d(width if index else channels, width, 3, padding=1) for index in range(count)
@@ -54,7 +55,7 @@ class HED(nn.Module):
     ControlNet 1.1 published.
     """
 
-    def __init__(self, operations: LayerNamespace = nn) -> None:
+    def __init__(self, operations: LayerOperations = nn) -> None:
         super().__init__()
         self.norm = nn.Parameter(torch.zeros(1, 3, 1, 1))
         channels = 3
@@ -81,7 +82,7 @@ class HED(nn.Module):
         return torch.sigmoid(total / len(_LEVELS))
 
 
-def load_hed(content: Mapping[str, Any], where: str = "HED weights", operations: LayerNamespace = nn) -> HED:
+def load_hed(content: Mapping[str, Any], where: str = "HED weights", operations: LayerOperations = nn) -> HED:
     """Build the network from the content of a weights file.
 
     Args:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_annotator, unwrap
+from ...common.weights import LayerOperations
+from ..weights import ANNOTATOR_WEIGHTS_CHECK, fill_annotator, unwrap
 from .batches import as_picture, draw_in_parts
 from .winograd import convolve
 
@@ -55,7 +56,7 @@ class Residual(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, width: int, operations: LayerNamespace) -> None:
+    def __init__(self, width: int, operations: LayerOperations) -> None:
         super().__init__()
         self.conv_block = nn.ModuleDict({name: operations.Conv2d(width, width, 3) for name in ("1", "5")})
 
@@ -76,7 +77,7 @@ class Lineart(nn.Module):
     arXiv 2203.12691.
     """
 
-    def __init__(self, operations: LayerNamespace = nn, width: int = WIDTH) -> None:
+    def __init__(self, operations: LayerOperations = nn, width: int = WIDTH) -> None:
         super().__init__()
         conv, transposed = operations.Conv2d, operations.ConvTranspose2d
         # The numbers are those of the published weights; between them lie layers that have none.
@@ -152,7 +153,7 @@ def fold_last(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_lineart(
-    content: Mapping[str, Any], where: str = "lineart weights", operations: LayerNamespace = nn
+    content: Mapping[str, Any], where: str = "lineart weights", operations: LayerOperations = nn
 ) -> Lineart:
     """Build the network from the content of a weights file.
 

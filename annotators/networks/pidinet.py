@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import ANNOTATOR_WEIGHTS_CHECK, LayerNamespace, fill_annotator, unwrap
+from ...common.weights import LayerOperations
+from ..weights import ANNOTATOR_WEIGHTS_CHECK, fill_annotator, unwrap
 from .batches import as_picture, check_threshold, draw_in_parts
 from .differences import DIFFERENCES, Difference, fold_kernel
 
@@ -65,7 +66,7 @@ class DepthwiseBlock(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, out_channels: int, layer: Layer, operations: LayerNamespace) -> None:
+    def __init__(self, channels: int, out_channels: int, layer: Layer, operations: LayerOperations) -> None:
         super().__init__()
         size = layer.difference.size
         self.conv1 = operations.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False)
@@ -89,7 +90,7 @@ class Dilations(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, channels: int, width: int, operations: LayerNamespace) -> None:
+    def __init__(self, channels: int, width: int, operations: LayerOperations) -> None:
         super().__init__()
         self.conv1 = operations.Conv2d(channels, width, 1)
         for number, reach in enumerate(REACHES, start=1):
@@ -113,7 +114,7 @@ class SpatialAttention(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, width: int, operations: LayerNamespace) -> None:
+    def __init__(self, width: int, operations: LayerOperations) -> None:
         super().__init__()
         self.conv1 = operations.Conv2d(width, 4, 1)
         self.conv2 = operations.Conv2d(4, 1, 3, padding=1, bias=False)
@@ -131,7 +132,7 @@ class Reduce(nn.Module):
         operations: Namespace that the layers come from.
     """
 
-    def __init__(self, width: int, operations: LayerNamespace) -> None:
+    def __init__(self, width: int, operations: LayerOperations) -> None:
         super().__init__()
         self.conv = operations.Conv2d(width, 1, 1)
 
@@ -151,7 +152,7 @@ class PiDiNet(nn.Module):
     Source: Su et al., Pixel Difference Networks for Efficient Edge Detection, arXiv 2108.07009.
     """
 
-    def __init__(self, operations: LayerNamespace = nn, channels: int = 60, width: int = 24) -> None:
+    def __init__(self, operations: LayerOperations = nn, channels: int = 60, width: int = 24) -> None:
         super().__init__()
         self.init_block = operations.Conv2d(3, channels, 3, padding=1, bias=False)
         widths = (channels, 2 * channels, 4 * channels, 4 * channels)
@@ -186,7 +187,7 @@ class PiDiNet(nn.Module):
 
 
 def load_pidinet(
-    content: Mapping[str, Any], where: str = "PiDiNet weights", operations: LayerNamespace = nn
+    content: Mapping[str, Any], where: str = "PiDiNet weights", operations: LayerOperations = nn
 ) -> PiDiNet:
     """Build the network from the content of a weights file, as published or with its kernels folded already.
 
