@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.checks import check_choice
 from .errors import AnnotatorError
 
 _WHERE = "Normalize depth"
@@ -38,7 +39,9 @@ def normalize_depth(depth: Tensor, mode: str = "midas", input_is: str = "dispari
     Source:
         TencentARC's MiDaS wrapper; the gamma corrected ZoeDepth of the SDXL adapter.
     """
-    row = _mode_named(mode, input_is)
+    check_choice(f"{_WHERE}, mode", mode, (row.name for row in DEPTH_MODES), error=AnnotatorError)
+    check_choice(f"{_WHERE}, input_is", input_is, DEPTH_INPUTS, error=AnnotatorError)
+    row = next(row for row in DEPTH_MODES if row.name == mode)
     _check_gamma(gamma)
     values = check_depth(depth)
     if input_is == "depth" and values.min() < 0:
@@ -52,21 +55,6 @@ def normalize_depth(depth: Tensor, mode: str = "midas", input_is: str = "dispari
     wanted = values if row.wants == input_is else _inverse(values)
     near = row.nearness(wanted).clamp(0, 1) ** (gamma or row.gamma)
     return near.to(depth.dtype).expand(-1, 3, -1, -1)
-
-
-def _mode_named(mode: str, input_is: str) -> DepthMode:
-    row = next((row for row in DEPTH_MODES if row.name == mode), None)
-    if row is None or input_is not in DEPTH_INPUTS:
-        names = ", ".join(row.name for row in DEPTH_MODES)
-        expected = f"one of {names}; of {', '.join(DEPTH_INPUTS)}"
-        raise AnnotatorError(
-            _WHERE,
-            f"mode '{mode}', input_is '{input_is}'",
-            expected,
-            "Choose one of them.",
-            says="There is no such mode or meaning of depth.",
-        )
-    return row
 
 
 def _check_gamma(gamma: float) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from .errors import AnnotatorError
+from .keypoint_frames import CHECK_DETECTOR, FARTHEST, KEYPOINTS_WHERE, as_python, canvas_of, frames_of, people_of
 
-_WHERE = "Pose keypoints"
-_CHECK_SOURCE = "Check what detects the poses."
 # Detectors also give points that they did not find, with a low score.
 LEAST_SCORE = 0.3
 # Most coordinates above this are pixels; some joints may lie far outside the picture.
@@ -22,10 +20,6 @@ GREATEST_FRACTION = 1.5
 ENOUGH_JOINTS = 3
 FARTHEST_FRACTION = 10
 LARGEST_CANVAS = 16384
-# Coordinates beyond this, in pixels, are a fault of the detector and count as not seen.
-FARTHEST = 1_000_000
-# Frames of a list of lists of frames, and room to spare.
-_DEEPEST = 16
 # Joints in the order of OpenPose's 18: nose, neck, then shoulder, elbow, wrist of the right and of the left, hip, knee,
 # ankle of the right and of the left, eyes and ears, right before left.
 _NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
@@ -106,23 +100,23 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
     Raises:
         AnnotatorError: The value is something else, or the picture's size is unknown.
     """
-    frames = list(_frames(_parsed(keypoints)))
+    frames = frames_of(keypoints)
     if not frames:
         raise AnnotatorError(
-            _WHERE,
+            KEYPOINTS_WHERE,
             "an empty list",
             "one frame per picture",
-            _CHECK_SOURCE,
+            CHECK_DETECTOR,
             says="There are no frames in the keypoints.",
             topic="keypoints",
         )
-    people = [[_points(person, _canvas(frame)) for person in _people(frame)] for frame in frames]
+    people = [[_points(person, canvas_of(frame)) for person in people_of(frame)] for frame in frames]
     # Decided for all together if a body's own joints do not tell: one body may be near the corner.
     together = _middle(joint for bodies in people for body in bodies for joint in body) <= GREATEST_FRACTION
     height, width = _size_of(frames, size)
     scaled = []
     for frame, bodies in zip(frames, people, strict=True):
-        canvas = _canvas(frame) or (height, width)
+        canvas = canvas_of(frame) or (height, width)
         scales = {True: (width, height), False: (width / canvas[1], height / canvas[0])}
         found = (body for body in bodies if any(body))
         scaled.append(tuple(_scaled(body, scales[_in_fractions(body, together)]) for body in found))
@@ -131,13 +125,13 @@ def read_poses(keypoints: Any, size: tuple[int, int] = (0, 0)) -> Poses:
 
 def _size_of(frames: Iterable[Mapping[str, Any]], size: tuple[int, int]) -> tuple[int, int]:
     """Return height and width of the pictures: the given ones, or those of the first canvas."""
-    own = next((canvas for canvas in map(_canvas, frames) if canvas is not None), (0, 0))
+    own = next((canvas for canvas in map(canvas_of, frames) if canvas is not None), (0, 0))
     height, width = (given or named for given, named in zip(size, own, strict=True))
     if not (0 < height <= LARGEST_CANVAS and 0 < width <= LARGEST_CANVAS):
         size_found = f"a picture of {width}x{height}" if height or width else "no size of the picture"
         expected = f"canvas_width and canvas_height in the keypoints, up to {LARGEST_CANVAS}"
         raise AnnotatorError(
-            _WHERE,
+            KEYPOINTS_WHERE,
             size_found,
             expected,
             "Set width and height.",
@@ -159,95 +153,18 @@ def _in_fractions(body: Sequence[Point | None], together: bool) -> bool:
     return middle <= GREATEST_FRACTION if clear else together
 
 
-def _plain(value: Any) -> Any:
-    """Return what numpy and torch hold as Python's own numbers and lists, and all else as it is."""
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _parsed(keypoints: Any) -> Any:
-    if not isinstance(keypoints, str):
-        return keypoints
-    try:
-        return json.loads(keypoints)
-    except (ValueError, RecursionError) as error:  # also numbers too long, and lists too deep, for Python's reader
-        raise AnnotatorError(
-            _WHERE,
-            "text that is not JSON",
-            "OpenPose's JSON",
-            f"It says: {error}.",
-            says="The keypoints are not valid JSON.",
-        ) from error
-
-
-def _frames(keypoints: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """Yield the frames of lists in lists; a null is a frame without people."""
-    if str(getattr(keypoints, "dtype", "")) == "object":
-        keypoints = keypoints.tolist()  # numpy's way to hold dicts
-    if keypoints is None:
-        yield {"people": []}
-    elif isinstance(keypoints, Mapping):
-        if "people" not in keypoints:
-            raise AnnotatorError(
-                _WHERE,
-                f"a frame with {_named(keypoints)}",
-                "a frame with 'people'",
-                "Only human bodies in OpenPose's format can be drawn.",
-                says="These keypoints hold no people.",
-            )
-        yield keypoints
-    elif isinstance(keypoints, Sequence) and not isinstance(keypoints, str) and depth < _DEEPEST:
-        for each in keypoints:
-            yield from _frames(each, depth + 1)
-    else:
-        raise AnnotatorError(
-            _WHERE,
-            f"a {type(keypoints).__name__}",
-            "frames with 'people', as OpenPose writes them",
-            _CHECK_SOURCE,
-            says="These are not pose keypoints.",
-            topic="keypoints",
-        )
-
-
-def _named(frame: Mapping[str, Any]) -> str:
-    return ", ".join(f"'{key}'" for key in list(frame)[:5]) or "nothing in it"
-
-
-def _people(frame: Mapping[str, Any]) -> list[Any]:
-    people = _plain(frame["people"]) or []
-    if not isinstance(people, Sequence) or not all(each is None or isinstance(each, Mapping) for each in people):
-        raise AnnotatorError(
-            _WHERE,
-            f"people of type {type(people).__name__}",
-            "a list of dicts",
-            _CHECK_SOURCE,
-            says="The people of a frame are not a list.",
-            topic="keypoints",
-        )
-    return [body for body in (_plain((each or {}).get("pose_keypoints_2d")) for each in people) if body]
-
-
-def _canvas(frame: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return height and width of a frame's canvas, or None."""
-    sides = [_plain(frame.get(name)) for name in ("canvas_height", "canvas_width")]
-    if not all(isinstance(side, int | float) and 1 <= side <= FARTHEST for side in sides):
-        return None
-    height, width = (int(side) for side in sides if side is not None)
-    return height, width
-
-
 def _points(body: Any, canvas: tuple[int, int] | None) -> list[Point | None]:
     """Return the 18 joints of a body as they are written, on a canvas of this height and width."""
     if not isinstance(body, Sequence) or isinstance(body, str):
         raise AnnotatorError(
-            _WHERE,
+            KEYPOINTS_WHERE,
             f"a body of type {type(body).__name__}",
             "a list of numbers",
-            _CHECK_SOURCE,
+            CHECK_DETECTOR,
             says="A person's joints are not a list of numbers.",
             topic="keypoints",
         )
-    rows = [list(row) if isinstance(row, Sequence) else row for row in map(_plain, body)]
+    rows = [list(row) if isinstance(row, Sequence) else row for row in map(as_python, body)]
     counts = {layout.count: layout for layout in KEYPOINT_LAYOUTS}
     if len(rows) in counts and all(row is None or isinstance(row, list) for row in rows):
         layout = counts[len(rows)]
@@ -270,10 +187,10 @@ def _split(values: list[Any]) -> tuple[KeypointLayout, list[Any]]:
     known = ", ".join(f"{3 * layout.count} ({layout.name})" for layout in KEYPOINT_LAYOUTS)
     expected = f"{known}: x, y and score of each point"
     raise AnnotatorError(
-        _WHERE,
+        KEYPOINTS_WHERE,
         f"a body of {len(values)} numbers",
         expected,
-        _CHECK_SOURCE,
+        CHECK_DETECTOR,
         says="A person has an unknown number of joints.",
         topic="keypoints",
     )
@@ -281,15 +198,15 @@ def _split(values: list[Any]) -> tuple[KeypointLayout, list[Any]]:
 
 def _point(row: Any, canvas: tuple[int, int] | None) -> Point | None:
     """Return a point, or None where it was not seen."""
-    values = [_plain(value) for value in row or ()]
+    values = [as_python(value) for value in row or ()]
     if len(values) < 2 or any(value is None for value in values):
         return None
     if not all(isinstance(value, int | float) for value in values):
         raise AnnotatorError(
-            _WHERE,
+            KEYPOINTS_WHERE,
             f"a point {values}",
             "numbers: x, y and score",
-            _CHECK_SOURCE,
+            CHECK_DETECTOR,
             says="A joint is not made of numbers.",
             topic="keypoints",
         )

@@ -51,13 +51,14 @@ class PublishedFile:
         return tuple(dict.fromkeys((match[1], match[2]) for match in found if match))
 
 
-def how_to_get(row: PublishedFile, folder: Path, *, by_choice: bool = True) -> str:
+def how_to_get(row: PublishedFile, folder: Path, *, by_choice: bool = True, instead: str = "") -> str:
     """Say how to get a file, and what works without it.
 
     Args:
         row: The file.
         folder: Where it belongs.
         by_choice: Whether choosing its entry would download it.
+        instead: What gives a similar result without weights, in the caller's words.
 
     Returns:
         Full sentences.
@@ -65,7 +66,7 @@ def how_to_get(row: PublishedFile, folder: Path, *, by_choice: bool = True) -> s
     choice = f"Choose '{row.entry}' to download it (licence: {row.licence}), or put" if by_choice else "Put"
     return (
         f"{choice} {row.file} ({megabytes(row.size)}, sha256 {row.sha256 or 'as the server states it'}) from "
-        f"{row.addresses[0]} into {folder}. {row.instead}."
+        f"{row.addresses[0]} into {folder}. {instead or row.instead}."
     )
 
 

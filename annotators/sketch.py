@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.checks import check_choice
 from ..common.images import luma
 from . import filters
 from .errors import AnnotatorError
@@ -39,7 +40,9 @@ def clean_sketch(
         AnnotatorError: The input is not pictures, or a choice or a number is not valid.
     """
     color = check_images(f"{_WHERE}, image", images)
-    row = _mode_named(mode, invert)
+    check_choice(f"{_WHERE}, mode", mode, (row.name for row in SKETCH_MODES), error=AnnotatorError)
+    check_choice(f"{_WHERE}, invert", invert, INVERTS, error=AnnotatorError)
+    row = next(row for row in SKETCH_MODES if row.name == mode)
     _check_lines(threshold, line_width)
     bright = _is_bright(color, invert, row.ground)
     lines = row.strength(torch.where(bright, color, 1 - color)).clamp(0, 1)
@@ -47,21 +50,6 @@ def clean_sketch(
         marked = lines >= threshold * row.usual / 0.5
         lines = (filters.thicken(filters.thin(marked), line_width) if line_width else marked).to(torch.float32)
     return lines.to(images.dtype).expand(-1, 3, -1, -1)
-
-
-def _mode_named(mode: str, invert: str) -> SketchMode:
-    row = next((row for row in SKETCH_MODES if row.name == mode), None)
-    if row is None or invert not in INVERTS:
-        names = ", ".join(row.name for row in SKETCH_MODES)
-        expected = f"one of {names}; of {', '.join(INVERTS)}"
-        raise AnnotatorError(
-            _WHERE,
-            f"mode '{mode}', invert '{invert}'",
-            expected,
-            "Choose one of them.",
-            says="There is no such mode or choice of invert.",
-        )
-    return row
 
 
 def _check_lines(threshold: float, line_width: int) -> None:

@@ -13,12 +13,12 @@ from ...annotators.errors import AnnotatorError
 from .http_source import AddressUnusableError, ConnectionCutError, HttpSource, open_source
 from .partial_file import DownloadProgress, PartialFile
 
-# The nodes that do without the weights of an annotator.
+# What gives a similar result without the weights of an annotator, in nodes.
 _WITHOUT_WEIGHTS = {
-    **dict.fromkeys(("sketch", "soft edge", "lineart"), "T2I Clean Sketch and T2I Canny Edges"),
-    "depth": "T2I Normalize Depth, on any other node's depth",
-    "segmentation": "T2I Paint Segmentation",
-    "pose": "T2I Draw Pose, on the POSE_KEYPOINT of any other node",
+    **dict.fromkeys(("sketch", "soft edge", "lineart"), "T2I Clean Sketch and T2I Canny Edges work without weights"),
+    "depth": "T2I Normalize Depth works without weights, on the depth map of any other node",
+    "segmentation": "T2I Paint Segmentation works without weights",
+    "pose": "T2I Draw Pose works without weights, on the POSE_KEYPOINT of any other node",
 }
 _TIMEOUT = 30.0  # seconds without a byte
 _ATTEMPTS = 3  # per address; each resumes where the previous one stopped
@@ -161,7 +161,7 @@ def _disk_error(row: PublishedFile, folder: Path, part: PartialFile, error: OSEr
 
 def how_to_get_in_graph(row: PublishedFile, folder: Path, *, by_choice: bool = True) -> str:
     """Say how to get a file, and which nodes work without it; see :func:`how_to_get`."""
-    return f"{how_to_get(row, folder, by_choice=by_choice)} Without weights: {_WITHOUT_WEIGHTS[row.annotator]}."
+    return how_to_get(row, folder, by_choice=by_choice, instead=_WITHOUT_WEIGHTS[row.annotator])
 
 
 def _error(

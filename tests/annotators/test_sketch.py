@@ -119,8 +119,8 @@ def test_an_empty_page_is_black(mode):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"mode": "magic"}, "mode 'magic', invert 'auto'; expected one of threshold, line art, xdog"),
-        ({"invert": "maybe"}, "invert 'maybe'"),
+        ({"mode": "magic"}, "mode: got 'magic'; expected one of threshold, line art, xdog"),
+        ({"invert": "maybe"}, "invert: got 'maybe'"),
         ({"threshold": 1.5}, "threshold: got 1.5"),
         ({"threshold": float("nan")}, "threshold: got nan"),
         ({"line_width": -1}, "line_width: got -1"),
