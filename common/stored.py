@@ -136,7 +136,7 @@ def read_safetensors_header(path: Path) -> tuple[dict[str, Stored], dict[str, st
         raise TypeError(f"a header that is a JSON {type(content).__name__}")
     metadata = content.pop(_METADATA_KEY, None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("metadata that is no text")
+        raise ValueError("metadata that is not text")
     start = 8 + len(text)
     stored = {name: _entry(name, entry, start) for name, entry in content.items()}
     _check_places(stored.values(), start, size)

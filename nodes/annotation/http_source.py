@@ -122,7 +122,7 @@ def open_source(address: str, begin: int, timeout: float) -> HttpSource:
     except (http.client.HTTPException, OSError) as error:
         raise ConnectionCutError(f"broke off ({error or type(error).__name__})") from error
     except ValueError as error:
-        raise AddressUnusableError(f"is no address ({error})") from error
+        raise AddressUnusableError(f"is not an address ({error})") from error
     return _read_headers(response, redirects.headers)
 
 

@@ -115,16 +115,16 @@ LIES = {
     "a redirect to itself": (answer("Location: /net.pth", status="302 Found", body=b""), "answered 302"),
     "a redirect to nowhere": (
         answer("Location: ", status="302 Found", body=b""),
-        "answered 302|is no address|not https",
+        "answered 302|is not an address|not https",
     ),
     "a redirect to http": (answer("Location: http://127.0.0.2:9/a", status="302 Found", body=b""), "is not https"),
     "a redirect to a port of text": (
         answer("Location: https://a:b/c", status="307 X", body=b""),
-        "is no address|broke",
+        "is not an address|broke",
     ),
     "a redirect to half an address": (
         answer("Location: https://[a/c", status="302 X", body=b""),
-        "is no address|broke",
+        "is not an address|broke",
     ),
 }
 
