@@ -115,12 +115,15 @@ def test_a_mixed_session_holds_no_more_at_its_end(long_server):
     chance, number = random.Random(2), 0
     for number in range(20):
         mixed(long_server, chance, number)
+    long_server.post("/probe/comfyui-only")
     long_server.get("/probe/collected")
     before, held = long_server.resident(), long_server.held()
     until = time.monotonic() + max(12.0, 60 * effort.MINUTES)
     while time.monotonic() < until:
         number += 1
         mixed(long_server, chance, number)
+        if number % 50 == 0:
+            long_server.post("/probe/comfyui-only")
     told = long_server.get("/probe/collected")
     assert told["alive"]["ResidualComputer"] == told["alive"]["SamplingState"] == 0
     grown = long_server.resident() - before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 from aiohttp import web
+from comfy_execution.caching import LRUCache
 from server import PromptServer
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
@@ -33,6 +34,20 @@ async def tell_collected(request: web.Request) -> web.Response:
     """Return the same after a collection: what is held, not what waits for the collector."""
     gc.collect()
     return await tell(request)
+
+
+@PromptServer.instance.routes.post("/probe/comfyui-only")
+async def drop_what_comfyui_keeps(request: web.Request) -> web.Response:
+    """Drop what ComfyUI itself never drops: its history, and the times of use of nodes whose results it does not have.
+
+    A node of a cancelled prompt is noted as used, by a key that describes all nodes before it, and
+    `LRUCache.clean_unused` drops notes of cached results alone: 30 kB a prompt.
+    """
+    PromptServer.instance.prompt_queue.wipe_history()
+    for cache in (one for one in gc.get_objects() if isinstance(one, LRUCache)):
+        for key in cache.used_generation.keys() - cache.cache.keys():
+            cache.used_generation.pop(key, None)
+    return web.json_response({})
 
 
 @PromptServer.instance.routes.get("/probe/bound/{size}")
