@@ -48,5 +48,8 @@ def map_folders_beside(folder: Path) -> Iterator[Path]:
     except OSError:  # a folder that can be entered but not listed
         return
     for other in others:
-        if (holds_maps(other.name) or (is_target and other.name.lower() in SOURCES)) and other.is_dir():
+        if (holds_maps(other.name) or (is_target and other.name.lower() in SOURCES)) and (
+            # A link to nothing is named as a folder that can't be read.
+            other.is_dir() or other.is_symlink()
+        ):
             yield other

@@ -14,6 +14,38 @@ PICTURES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff")
 OTHERS = ("exr", "hdr", "npy", "npz", "pfm", "pgm", "ppm", "mat", "pt", "gif", "avif", "heic", "jxl", "jp2", "svg")
 
 
+@dataclass(frozen=True)
+class Unread:
+    """Files that are data, but that are not read.
+
+    Attributes:
+        suffixes: Their suffixes.
+        reason: What they are, and what to do.
+    """
+
+    suffixes: tuple[str, ...]
+    reason: str
+
+
+# Other files, such as notes, are no data. Scripts keep their caches as .npz and .npy beside pictures.
+UNREAD = (
+    Unread(
+        ("gz", "tgz", "xz", "txz", "bz2", "tbz", "zst", "lz4", "zip", "7z", "rar"),
+        "a compressed file, which is not read: repack shards as .tar without compression, or unpack it",
+    ),
+    Unread(
+        ("gif", "apng", "avif", "heic", "heif", "jxl", "jp2", "jfif", "jpe", "svg", "psd", "tga", "ico"),
+        "a picture in a format that is not read: save it as .png or .jpg",
+    ),
+    Unread(
+        ("exr", "hdr", "pfm", "pgm", "ppm", "pnm", "dng", "cr2", "cr3", "nef", "arw", "raf"),
+        "a picture in a format that is not read: save it as .png or .jpg",
+    ),
+    Unread(("mp4", "mov", "mkv", "avi", "webm"), "a video, which is not read: save its frames as pictures"),
+    Unread(("arrow",), "an .arrow file, which is not read: save pictures as files, or as .parquet"),
+)
+
+
 class SampleError(ValueError):
     """A sample is unusable; the others are not affected."""
 

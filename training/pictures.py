@@ -30,6 +30,8 @@ _PICTURE_DAMAGE = (
     struct.error,
     zlib.error,
 )
+# Pillow's modes with an alpha channel.
+ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,16 @@ DEPTHS = (
 )
 
 
-def decode(name: str, data: bytes) -> Tensor:
+def decode(name: str, data: bytes, *, on_white: bool = False) -> Tensor:
     """Read a picture.
 
     Args:
         name: Name in messages.
         data: Bytes of the file.
+        on_white: Put transparent pictures on white; otherwise alpha is dropped, as condition maps need it.
 
     Returns:
-        (1, 3, H, W) in [0, 1], upright; gray is repeated, alpha dropped.
+        (1, 3, H, W) in [0, 1], upright; gray is repeated.
 
     Raises:
         SampleError: The file is damaged or not a picture, or its values are outside the format's range.
@@ -74,13 +77,24 @@ def decode(name: str, data: bytes) -> Tensor:
             # Decodes the whole picture and applies the camera's rotation.
             picture = ImageOps.exif_transpose(file)
             depth = next((row for row in DEPTHS if picture.mode.startswith(row.mode)), None)
-            values = np.asarray(picture if depth else picture.convert("RGB"), dtype=np.float32)
+            values = np.asarray(picture if depth else _opaque(picture, on_white=on_white), dtype=np.float32)
     except (*_PICTURE_DAMAGE, Image.DecompressionBombError) as error:
         raise SampleError(f"{name} is no picture that can be read ({_reason(data, error)})") from error
     if depth is None:
         return torch.from_numpy(values.copy()).movedim(-1, 0)[None] / 255
     _check_range(name, values, depth)
     return (torch.from_numpy(values.copy()) / depth.white).clamp(0, 1).expand(3, -1, -1)[None]
+
+
+def _opaque(picture: Image.Image, *, on_white: bool) -> Image.Image:
+    """Return a picture in RGB."""
+    if on_white and ("transparency" in picture.info or picture.mode in ALPHA):
+        with_alpha = picture.convert("RGBA")
+        # Whole opaque pictures keep their exact values.
+        if with_alpha.getextrema()[-1] != (255, 255):
+            white = Image.new("RGBA", picture.size, "white")
+            return Image.alpha_composite(white, with_alpha).convert("RGB")
+    return picture.convert("RGB")
 
 
 def _check_range(name: str, values: NDArray[np.float32], depth: Depth) -> None:
@@ -110,7 +124,7 @@ def read_picture(part: FilePart, sizes: Sequence[PixelSize]) -> tuple[Tensor, Pi
     Raises:
         SampleError: The picture can't be read.
     """
-    picture = decode(part.name, part.read())
+    picture = decode(part.name, part.read(), on_white=True)
     size = (picture.shape[-2], picture.shape[-1])
     return fit_to(picture, bucket_for(size, sizes), "crop").clamp(0, 1), size
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from .grouping import IN_FOLDERS, IN_SHARDS, SHARD, Gathering
 from .layouts import holds_maps, map_folders_beside, source_folders, split_at_maps
-from .naming import Elsewhere, Names
-from .parts import OTHERS, PICTURES, FilePart, Listing, Sample, SampleError, Skipped, Written
-from .tables import PACKED, TABLES, Row, read_table
+from .parts import FilePart, Listing, Sample, SampleError, Skipped
 from .walk import HIDDEN, Walk
 
 __all__ = [
     "IN_FOLDERS",
     "IN_SHARDS",
+    "SHARD",
     "FilePart",
     "Listing",
     "Sample",
@@ -28,33 +28,8 @@ __all__ = [
     "gather",
     "list_folder",
 ]
-CAPTIONS = ("txt", "caption", "json")
-# In folders, names may contain dots. In webdataset's shards, text between two dots is a field of the sample.
-IN_FOLDERS = re.compile(r"(?P<stem>.+?)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
-IN_SHARDS = re.compile(r"(?P<stem>[^.]+)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
 # Folder name under which maps from a neighbouring folder are listed.
 _CONDITIONS_FOLDER = "conditions"
-# Longest quote of a table's file name in a message.
-LONGEST = 200
-# Names of kohya's folders: the number of repeats and the subject.
-REPEATED = re.compile(r"\d+_.+")
-
-
-@dataclass
-class Group:
-    """Files with the same name.
-
-    Attributes:
-        pictures: Candidates for the picture.
-        captions: Captions by suffix; empty for a table's caption.
-        conditions: Candidates for the condition map.
-        above: Number of folders above the folder of maps that one of the files is in.
-    """
-
-    pictures: list[FilePart] = field(default_factory=list)
-    captions: dict[str, FilePart | Written] = field(default_factory=dict)
-    conditions: list[FilePart] = field(default_factory=list)
-    above: int | None = None
 
 
 def gather(parts: Iterable[FilePart], prefix: str = "", pattern: re.Pattern[str] = IN_FOLDERS) -> Listing:
@@ -78,142 +53,6 @@ def gather(parts: Iterable[FilePart], prefix: str = "", pattern: re.Pattern[str]
     return gathering.listing(prefix)
 
 
-@dataclass
-class Gathering:
-    """Groups files into samples.
-
-    Attributes:
-        pattern: Pattern of file names.
-        sources: Folders ``source`` with maps.
-        groups: Groups by name.
-        files: Pictures and maps by path, with their group's name.
-        tables: Tables of captions and maps.
-        skipped: Unusable files.
-    """
-
-    pattern: re.Pattern[str]
-    sources: frozenset[PurePosixPath]
-    groups: dict[str, Group] = field(default_factory=dict)
-    files: dict[str, tuple[FilePart, str]] = field(default_factory=dict)
-    tables: list[FilePart] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-    def add(self, part: FilePart, path: PurePosixPath) -> None:
-        """Add a file to its group."""
-        match = self.pattern.fullmatch(path.name)
-        if match is None:
-            return
-        suffix, above = match["suffix"].lower(), split_at_maps(path, self.sources)
-        folders = path.parts[:-1] if above is None else (*path.parts[:above], *path.parts[above + 1 : -1])
-        marked = above is not None or bool(match["mark"])
-        if suffix in TABLES:
-            self.tables.append(part)
-        elif suffix in PACKED:
-            self.skipped.append(Skipped(part.name, f"a .{suffix} file, which is not read: save pictures as files"))
-        elif suffix in (*PICTURES, *(OTHERS if marked else CAPTIONS)):
-            name = "/".join((*folders, match["stem"]))
-            group = self.groups.setdefault(name, Group())
-            group.above = group.above if above is None else above
-            if suffix in CAPTIONS:
-                group.captions.setdefault(suffix, part)
-                return
-            self.files[part.name] = part, name
-            (group.conditions if marked else group.pictures).append(part)
-
-    def read_tables(self) -> None:
-        """Assign captions and maps from tables to pictures."""
-        for name, group in list(self.groups.items()):
-            table = group.captions.get("json")
-            if isinstance(table, FilePart) and not group.pictures and not group.conditions and read_table(table)[0]:
-                self.tables.append(table)
-                del self.groups[name]
-        if not self.tables:
-            return
-        pictures = (part.name for group in self.groups.values() for part in group.pictures)
-        names = Names(self.files, pictures)
-        for table in self.tables:
-            rows, skipped = read_table(table)
-            self.skipped += skipped
-            for row in rows:
-                self._apply(row, PurePosixPath(table.name).parent, names)
-
-    def _apply(self, row: Row, folder: PurePosixPath, names: Names) -> None:
-        part, name = self.files.get(names.find(folder, row.picture) or "", (None, ""))
-        group = self.groups.get(name)
-        if part is None or group is None or part not in group.pictures:
-            self.skipped.append(Skipped(row.where, f"no picture {row.picture[:LONGEST]}"))
-            return
-        group.pictures.sort(key=lambda other: other is not part)
-        if row.caption and group.captions.setdefault("", Written(row.where, row.caption)).name != row.where:
-            self.skipped.append(Skipped(row.where, f"another caption of {part.name} is used"))
-        if row.condition:
-            self._apply_map(row, group, self.files.get(names.find(folder, row.condition) or ""))
-
-    def _apply_map(self, row: Row, group: Group, found: tuple[FilePart, str] | None) -> None:
-        if found is None:
-            # Skip the sample instead of annotating it: the table names a map.
-            self.skipped.append(Skipped(row.where, f"no condition map {str(row.condition)[:LONGEST]}"))
-            group.pictures.clear()
-            group.captions.clear()
-            return
-        part, owner = found
-        other = self.groups.get(owner, group)
-        if other is not group:
-            other.pictures = [one for one in other.pictures if one is not part]
-            other.conditions = [one for one in other.conditions if one is not part]
-        group.conditions = [part, *(one for one in group.conditions if one is not part)]
-
-    def assign_neighbouring_maps(self) -> None:
-        """Assign maps in a neighbouring folder to pictures: ``conditions/cat`` to ``images/cat``."""
-        homeless = {
-            name: group
-            for name, group in self.groups.items()
-            if group.conditions and not group.pictures and group.above is not None
-        }
-        if not homeless:
-            return
-        elsewhere = Elsewhere(name for name, group in self.groups.items() if group.pictures)
-        for name, group in homeless.items():
-            found = elsewhere.with_a_folder(name, group.above or 0)
-            if len(found) == 1:
-                self.groups[found[0]].conditions += group.conditions
-            elif found:
-                reason = f"a condition map for {found[0]} or for {found[1]}"
-                self.skipped += [Skipped(part.name, reason) for part in group.conditions]
-            if found:
-                group.conditions.clear()
-
-    def listing(self, prefix: str) -> Listing:
-        """Return the samples and the skipped files."""
-        groups = {name: group for name, group in self.groups.items() if group != Group(above=group.above)}
-        told = {name for name, group in groups.items() if group.pictures and group.captions}
-        elsewhere = Elsewhere(told if any(not group.captions for group in groups.values()) else ())
-        listings = [_sample(name, group, prefix, elsewhere) for name, group in groups.items()]
-        return Listing.joined([*listings, Listing((), tuple(self.skipped))])
-
-
-def _sample(name: str, group: Group, prefix: str, elsewhere: Elsewhere) -> Listing:
-    if not group.pictures:
-        found = "caption" if group.captions else "condition map"
-        return Listing((), (Skipped(prefix + name, f"a {found} without a picture"),))
-    more = (*group.pictures[1:], *group.conditions[1:])
-    skipped = tuple(Skipped(part.name, f"another file of the sample {prefix + name} is used") for part in more)
-    caption = next((group.captions[suffix] for suffix in (*CAPTIONS, "") if suffix in group.captions), None)
-    condition = next(iter(group.conditions), None)
-    lacking = _lacking(name, elsewhere) if caption is None else ""
-    return Listing((Sample(prefix + name, group.pictures[0], caption, condition, lacking),), skipped)
-
-
-def _lacking(name: str, elsewhere: Elsewhere) -> str:
-    """Return a hint for a picture without a caption."""
-    others = elsewhere.in_another_folder(name)
-    if others:
-        return f"; if it is the condition map of {others[0]}, call its folder conditions"
-    if REPEATED.fullmatch(PurePosixPath(name).parent.name):
-        return "; the name of a folder, as kohya's scripts take it, is none"
-    return ""
-
-
 def list_folder(folder: Path) -> Listing:
     """List the samples of a folder and its subfolders, following links.
 
@@ -225,10 +64,13 @@ def list_folder(folder: Path) -> Listing:
     """
     walk = Walk(folder, holds_maps).run()
     parts = walk.parts
-    if not any(split_at_maps(PurePosixPath(part.name), frozenset()) is not None for part in parts):
-        for other in map_folders_beside(folder):
-            there = Walk(other, holds_maps).run()
-            walk.skipped += there.skipped
-            parts += [replace(part, name=f"{_CONDITIONS_FOLDER}/{part.name}") for part in there.parts]
+    inside = any(split_at_maps(PurePosixPath(part.name), frozenset()) is not None for part in parts)
+    for other in map_folders_beside(folder):
+        if inside:
+            walk.skipped.append(Skipped(str(other), "a folder of condition maps; those inside the data set are used"))
+            continue
+        there = Walk(other, holds_maps).run()
+        walk.skipped += there.skipped
+        parts += [replace(part, name=f"{_CONDITIONS_FOLDER}/{part.name}") for part in there.parts]
     listing = gather(parts)
     return Listing(listing.samples, (*walk.skipped, *listing.skipped))

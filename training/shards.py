@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .errors import TrainingError
 from .patterns import expand
-from .samples import IN_SHARDS, FilePart, Listing, Skipped, gather, list_folder
+from .samples import IN_SHARDS, SHARD, FilePart, Listing, Skipped, gather, list_folder
 
-SUFFIX = ".tar"
+SUFFIX = f".{SHARD}"
 
 
 def list_data(places: Sequence[str]) -> Listing:
@@ -30,9 +30,9 @@ def list_data(places: Sequence[str]) -> Listing:
 
 def _list(place: Path) -> Listing:
     if place.is_dir():
-        shards = sorted(path for path in place.iterdir() if path.suffix == SUFFIX and path.is_file())
+        shards = sorted(path for path in place.iterdir() if path.suffix.lower() == SUFFIX and path.is_file())
         return Listing.joined([list_folder(place), *map(list_shard, shards)])
-    if place.suffix == SUFFIX and place.is_file():
+    if place.suffix.lower() == SUFFIX and place.is_file():
         return list_shard(place)
     found = "a file that is not a .tar" if place.is_file() else "nothing there"
     raise TrainingError(
@@ -57,7 +57,8 @@ def list_shard(path: Path) -> Listing:
     skipped: list[Skipped] = []
     try:
         with tarfile.open(path, "r:") as tar:
-            parts.extend(_members(tar, path))
+            for member in _members(tar, path):
+                (parts if isinstance(member, FilePart) else skipped).append(member)  # type: ignore[arg-type]
             if _ends_early(tar, path):
                 skipped.append(Skipped(path.name, f"damaged after {parts[-1].name if parts else 'its beginning'}"))
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
@@ -66,11 +67,14 @@ def list_shard(path: Path) -> Listing:
     return Listing(listing.samples, (*listing.skipped, *skipped))
 
 
-def _members(tar: tarfile.TarFile, path: Path) -> Iterator[FilePart]:
+def _members(tar: tarfile.TarFile, path: Path) -> Iterator[FilePart | Skipped]:
     changed = path.stat().st_mtime_ns
     for member in tar:
         # Links, devices and sparse files have no bytes of their own.
-        if member.isreg() and member.sparse is None:
+        own = member.isreg() and member.sparse is None
+        if not own and not member.isdir():
+            yield Skipped(f"{path.name}, {member.name}", "a link or a special file: store the file itself in the shard")
+        if own:
             yield FilePart(member.name.removeprefix("./"), path, member.size, member.offset_data, changed)
 
 

@@ -79,5 +79,6 @@ class Walk:
         elif entry.is_file():
             stat = entry.stat()
             self.parts.append(FilePart(name, self.root / name, stat.st_size, 0, stat.st_mtime_ns))
-        elif entry.is_symlink() and not Path(entry.path).exists():
-            self.skipped.append(Skipped(name, "a link to nothing"))
+        else:
+            gone = entry.is_symlink() and not Path(entry.path).exists()
+            self.skipped.append(Skipped(name, "a link to nothing" if gone else "neither a file nor a folder"))
