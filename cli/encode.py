@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from ..adapter_models.adapter import T2IAdapter
 from ..common.containers import UNREADABLE
 from ..nodes import host
 from ..nodes.training.frozen_denoiser import prompt_rows
+from ..nodes.training.size_rows import size_rows
 from ..training.buckets import bucket_sizes
 from ..training.errors import TrainingError
+from ..training.framing import Framing
 from ..training.loss import Prompts
 from ..training.recipe import AS_WRITTEN, Recipe, Wording
 from .annotate import annotator, preset_named
@@ -63,6 +66,15 @@ class LoadedCheckpoint:
                 says="The checkpoint's text encoder does not fit its UNet.",
             ) from error
         return rows
+
+    def size_rows(self, framing: Framing) -> Prompts:
+        """Encode a picture's original size and crop; see :func:`.nodes.training.size_rows.size_rows`."""
+        rows: Prompts = size_rows(self.model, self._empty, framing)
+        return rows
+
+    @cached_property
+    def _empty(self) -> Any:
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(""))
 
 
 def find_checkpoint(name: str) -> Path:
@@ -140,7 +152,15 @@ def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) 
     sizes = bucket_sizes(options.resolution)
     wording = AS_WRITTEN if options.prompt_weights else LITERAL
     return Recipe(
-        sizes, config.image_channels, adapter.bgr, checkpoint.latents, checkpoint.prompt, annotate, info, wording
+        sizes,
+        config.image_channels,
+        adapter.bgr,
+        checkpoint.latents,
+        checkpoint.prompt,
+        annotate,
+        info,
+        wording,
+        checkpoint.size_rows,
     )
 
 

@@ -22,7 +22,9 @@ from .buckets import PixelSize
 from .checkpoints import write_whole
 from .distributed import Processes
 from .errors import CheckpointError
-from .pictures import read_condition, read_picture
+from .framing import Framing
+from .pictures import read_pair
+from .prompts import join_rows
 from .recipe import Recipe
 from .rows import ROW_DAMAGE, read_facts
 from .samples import Listing, Sample, SampleError, Skipped
@@ -30,8 +32,10 @@ from .samples import Listing, Sample, SampleError, Skipped
 # Samples per file: few enough to hold their pictures in memory together.
 SAMPLES = 32
 PATTERN = "examples_*.safetensors"
-# Names of tensors in a file; all others belong to the prompt, under the denoiser's names.
+# Names of tensors in a file; all others belong to the prompts, under the denoiser's names, a row for each caption.
 LATENTS, IMAGE = "picture.latents", "picture.condition"
+# Prefix of the names of prompts whose last columns tell sizes; entries of earlier versions lack them.
+TOLD_SIZES = "sizes."
 
 
 @dataclass(eq=False)
@@ -42,14 +46,16 @@ class Draft:
         name: Name of the sample.
         picture: (1, 3, H, W), the size of its bucket.
         condition: Its own condition image, or None.
-        caption: Its caption, as passed to the text encoder.
+        captions: Its captions, as passed to the text encoder.
+        framing: Its original size and crop.
         tensors: Results so far, by name.
     """
 
     name: str
     picture: Tensor
     condition: Tensor | None
-    caption: str
+    captions: tuple[str, ...]
+    framing: Framing
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -69,7 +75,9 @@ def make_file(path: Path, samples: Sequence[Sample], recipe: Recipe) -> None:
     for draft in drafts:
         draft.tensors[LATENTS] = recipe.latents(draft.picture).float().cpu()
     for draft in drafts:
-        rows = recipe.prompt(draft.caption, draft.tensors[LATENTS])
+        prompts = [recipe.prompt(caption, draft.tensors[LATENTS]) for caption in draft.captions]
+        rows = {name: join_rows([prompt[name] for prompt in prompts]) for name in prompts[0]}
+        rows |= {f"{TOLD_SIZES}{name}": tensor for name, tensor in recipe.size_rows(draft.framing).items()}
         draft.tensors |= {name: tensor.float().cpu() for name, tensor in rows.items()}
     for draft in drafts:
         image = recipe.annotate(draft.picture) if draft.condition is None else draft.condition
@@ -101,15 +109,15 @@ def _read(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Draft], list[
     content = hashlib.blake2b(digest_size=16)
     for sample in samples:
         try:
-            caption = recipe.wording.write(sample.prompt())
-            picture, size = read_picture(sample.picture, recipe.sizes)
-            condition = read_condition(sample, size, (picture.shape[-2], picture.shape[-1]))
+            captions = tuple(map(recipe.wording.write, sample.prompts()))
+            picture, condition, framing = read_pair(sample, recipe.sizes)
         except SampleError as error:
             skipped.append(Skipped(sample.name, str(error)))
             continue
-        drafts.append(Draft(sample.name, picture, condition, caption))
+        drafts.append(Draft(sample.name, picture, condition, captions, framing))
         # The contents of the files, not their paths or times.
-        content.update(repr([sample.name, caption, condition is None]).encode())
+        caption_or_all = captions[0] if len(captions) == 1 else captions
+        content.update(repr([sample.name, caption_or_all, condition is None]).encode())
         for tensor in (picture, condition):
             if tensor is not None:
                 content.update(to_bytes(tensor).numpy().tobytes())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..annotators.images import from_bytes
 from .buckets import Order, PixelSize
-from .cache import IMAGE, LATENTS, CacheFile
+from .cache import IMAGE, LATENTS, TOLD_SIZES, CacheFile
 from .errors import CheckpointError, TrainingError
-from .in_memory_dataset import Draw, draw_batch
+from .in_memory_dataset import Draw, draw_batch, seeded
 from .loss import Batch, Prompts
-from .prompts import join_rows, same_length
+from .prompts import choose_rows, join_rows, same_length, with_sizes
 from .recipe import Recipe
 from .rows import ROW_DAMAGE, read_row
 from .samples import Skipped
@@ -61,15 +62,37 @@ class CachedSet:
         bucket, places = self._order.batch(draw, number)
         size, members = list(self._buckets.items())[bucket]
         rows = [_row(*members[place]) for place in places[draw.share]]
-        prompts = {name: join_rows([row[name] for row in rows]) for name in rows[0] if name not in (LATENTS, IMAGE)}
+        chances = torch.rand(draw.batch_size, generator=seeded(draw.seed, "captions", number))[draw.share].tolist()
+        prompts, sizes = _prompts(rows, chances)
         prompts, empty = same_length(prompts, self._empty[size])
         latents = torch.cat([row[LATENTS] for row in rows])
         images = from_bytes(torch.cat([row[IMAGE] for row in rows]), latents)
-        return draw_batch(draw, number, (latents, images, prompts), empty)
+        batch = draw_batch(draw, number, (latents, images, prompts), empty)
+        # Dropped prompts keep the sizes of their pictures.
+        return replace(batch, prompts=with_sizes(batch.prompts, sizes))
 
     def fingerprint(self) -> str:
         """Return a digest of the examples."""
         return self._fingerprint
+
+
+def _prompts(rows: Sequence[Mapping[str, Tensor]], chances: Sequence[float]) -> tuple[Prompts, Prompts]:
+    """Return one prompt of each row, and the columns that tell its sizes, by the names of the prompts' tensors."""
+    names = [name for name in rows[0] if name not in (LATENTS, IMAGE) and not name.startswith(TOLD_SIZES)]
+    drawn = [
+        choose_rows({name: row[name] for name in names}, chance) for row, chance in zip(rows, chances, strict=True)
+    ]
+    prompts = {name: join_rows([row[name] for row in drawn]) for name in names}
+    # A row of an earlier version's entry has told the size of the bucket; its own columns say so.
+    sized = {name for row in rows for name in row if name.startswith(TOLD_SIZES)}
+    width = {name: next(row[name].shape[1] for row in rows if name in row) for name in sized}
+    sizes = {
+        name.removeprefix(TOLD_SIZES): torch.cat(
+            [row.get(name, row[name.removeprefix(TOLD_SIZES)][:1, -width[name] :]) for row in rows]
+        )
+        for name in sized
+    }
+    return prompts, sizes
 
 
 def _row(file: CacheFile, number: int) -> dict[str, Tensor]:

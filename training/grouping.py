@@ -110,7 +110,7 @@ class Gathering:
             self.skipped.append(Skipped(row.where, f"no picture {row.picture[:LONGEST]}"))
             return
         group.pictures.sort(key=lambda other: other is not part)
-        if row.caption and group.captions.setdefault("", Written(row.where, row.caption)).name != row.where:
+        if row.caption and group.captions.setdefault("", Written(row.where, (row.caption,))).name != row.where:
             self.skipped.append(Skipped(row.where, f"another caption of {part.name} is used"))
         if row.condition:
             self._apply_map(row, group, self.files.get(names.find(folder, row.condition) or ""))

@@ -92,20 +92,20 @@ class FilePart:
 
 @dataclass(frozen=True)
 class Written:
-    """A caption from a table.
+    """Captions from a table, or from the user.
 
     Attributes:
         name: Name in messages.
-        text: The caption.
+        texts: The captions; at least one.
     """
 
     name: str
-    text: str
+    texts: tuple[str, ...]
 
     @property
     def stamp(self) -> Stamp:
-        """A value that changes when the caption does."""
-        data = self.text.encode("utf-8", "surrogatepass")
+        """A value that changes when the captions do."""
+        data = "\0".join(self.texts).encode("utf-8", "surrogatepass")
         return self.name, len(data), 0, int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
@@ -119,6 +119,7 @@ class Sample:
         caption: The caption; None if missing.
         condition: The condition map; None if missing.
         lacking: Hint for the user if the caption is missing.
+        mirrored: The example shows the picture and its map mirrored, left to right.
     """
 
     name: str
@@ -126,14 +127,20 @@ class Sample:
     caption: FilePart | Written | None
     condition: FilePart | None
     lacking: str = ""
+    mirrored: bool = False
 
     @property
-    def stamp(self) -> list[Stamp | None]:
+    def stamp(self) -> list[Stamp | str | None]:
         """A value that changes when any of the files is replaced."""
-        return [None if part is None else part.stamp for part in (self.picture, self.caption, self.condition)]
+        parts = (self.picture, self.caption, self.condition)
+        return [*(None if part is None else part.stamp for part in parts), *(["mirrored"] if self.mirrored else [])]
 
     def prompt(self) -> str:
-        """Read the caption.
+        """Read the caption, the first one of several; see :meth:`prompts`."""
+        return self.prompts()[0]
+
+    def prompts(self) -> tuple[str, ...]:
+        """Read the captions, of which training draws one each time it uses the picture.
 
         Raises:
             SampleError: The caption is missing or not text.
@@ -141,7 +148,7 @@ class Sample:
         if self.caption is None:
             raise SampleError(f"no caption (.txt, .caption or .json){self.lacking}")
         if isinstance(self.caption, Written):
-            return self.caption.text.strip()
+            return tuple(text.strip() for text in self.caption.texts)
         try:
             text = self.caption.read().decode("utf-8-sig")
             if PurePosixPath(self.caption.name).suffix.lower() == ".json":
@@ -150,9 +157,10 @@ class Sample:
             raise SampleError(f"{self.caption.name} is not UTF-8") from error
         except (ValueError, LookupError, TypeError) as error:
             raise SampleError(f"{self.caption.name} is not JSON with a caption") from error
-        if not isinstance(text, str):
+        texts = text if isinstance(text, list) and text else [text]
+        if not all(isinstance(text, str) for text in texts):
             raise SampleError(f"{self.caption.name} has a caption that is not text")
-        return text.strip()
+        return tuple(text.strip() for text in texts)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..adapter_models.hint import fit_to
 from .buckets import PixelSize, bucket_for
+from .framing import Framing, framing_of
 from .samples import FilePart, Sample, SampleError
 
 # Errors that Pillow raises on damaged files, depending on their format.
@@ -127,6 +128,28 @@ def read_picture(part: FilePart, sizes: Sequence[PixelSize]) -> tuple[Tensor, Pi
     picture = decode(part.name, part.read(), on_white=True)
     size = (picture.shape[-2], picture.shape[-1])
     return fit_to(picture, bucket_for(size, sizes), "crop").clamp(0, 1), size
+
+
+def read_pair(sample: Sample, sizes: Sequence[PixelSize]) -> tuple[Tensor, Tensor | None, Framing]:
+    """Read a sample's picture and condition map, cropped alike, and mirrored if the sample is.
+
+    Args:
+        sample: The sample.
+        sizes: Sizes of the buckets.
+
+    Returns:
+        Picture and map, each (1, 3, *bucket) in [0, 1], the map None if the sample has none; and the crop.
+
+    Raises:
+        SampleError: One can't be read, or their sizes differ.
+    """
+    picture, size = read_picture(sample.picture, sizes)
+    framing = framing_of(size, (picture.shape[-2], picture.shape[-1]))
+    condition = read_condition(sample, size, framing.target)
+    if sample.mirrored:
+        # The crop is in the middle, so its corner stays.
+        picture, condition = picture.flip(-1), None if condition is None else condition.flip(-1)
+    return picture, condition, framing
 
 
 def read_condition(sample: Sample, size: PixelSize, bucket: PixelSize) -> Tensor | None:

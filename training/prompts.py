@@ -24,6 +24,27 @@ def join_rows(rows: Sequence[Tensor]) -> Tensor:
     return torch.cat([_repeated(row, tokens) for row in rows])
 
 
+def choose_rows(prompts: Mapping[str, Tensor], chance: float) -> dict[str, Tensor]:
+    """Return one of a picture's prompts.
+
+    Args:
+        prompts: One row of each tensor for each caption.
+        chance: In [0, 1); equal ranges of it choose each prompt.
+    """
+    return {name: rows[(place := int(chance * rows.shape[0])) : place + 1] for name, rows in prompts.items()}
+
+
+def with_sizes(prompts: Mapping[str, Tensor], sizes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace the last columns of prompts by those that tell sizes.
+
+    Args:
+        prompts: (B, width) by name, and others.
+        sizes: (B, columns) by the same names, for some of them.
+    """
+    told = {name: torch.cat([prompts[name][:, : -rows.shape[1]], rows], 1) for name, rows in sizes.items()}
+    return {**prompts, **told}
+
+
 def same_length(
     prompts: Mapping[str, Tensor], empty: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from .buckets import PixelSize
+from .framing import Framing
 from .loss import Prompts
 from .samples import Sample
 
@@ -52,6 +53,7 @@ class Recipe:
         annotate: Picture -> condition image (1, 3, H, W), for samples without a map.
         info: JSON values that determine the results of these functions.
         wording: How captions become prompts.
+        size_rows: Framing -> the last columns (1, width) of prompt tensors that tell the picture's sizes, by name.
     """
 
     sizes: tuple[PixelSize, ...]
@@ -62,6 +64,7 @@ class Recipe:
     annotate: Callable[[Tensor], Tensor]
     info: Mapping[str, Any]
     wording: Wording = AS_WRITTEN
+    size_rows: Callable[[Framing], Prompts] = lambda framing: {}
 
     def key(self, samples: Sequence[Sample]) -> str:
         """Return a digest of the recipe and of the samples' names, sizes and times."""
