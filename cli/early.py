@@ -30,7 +30,7 @@ def check_paths(arguments: Sequence[str]) -> None:
             raise PackError(
                 f"--data, {place}",
                 "nothing there",
-                "a folder of pictures, or tar shards (.tar, not compressed) such as shards/{000..123}.tar",
+                "a folder of pictures, parquet files, or uncompressed tar shards such as shards/{000..123}.tar",
                 "Correct the path.",
                 says=f"The data set {place} does not exist.",
             )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from .columns import Row
 from .layouts import split_at_maps
 from .naming import Elsewhere, Names
 from .parts import OTHERS, PICTURES, UNREAD, FilePart, Listing, Sample, Skipped, Written
-from .tables import PACKED, TABLES, Row, read_table
+from .tables import MAYBE, TABLES, TableReader
 
 SHARD = "tar"
 CAPTIONS = ("txt", "caption", "json")
 # In folders, names may contain dots. In webdataset's shards, text between two dots is a field of the sample.
 IN_FOLDERS = re.compile(r"(?P<stem>.+?)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
 IN_SHARDS = re.compile(r"(?P<stem>[^.]+)(?P<mark>\.cond|\.condition)?\.(?P<suffix>[^.]+)", re.IGNORECASE)
+# Up to this number, missing pictures of a table are named one by one.
+FEW = 10
 # Longest quote of a table's file name in a message.
 LONGEST = 200
 # Names of kohya's folders: the number of repeats and the subject.
@@ -31,12 +35,19 @@ class Group:
         captions: Captions by suffix; empty for a table's caption.
         conditions: Candidates for the condition map.
         above: Number of folders above the folder of maps that one of the files is in.
+        lacking: Hint for the user if the caption is missing.
     """
 
     pictures: list[FilePart] = field(default_factory=list)
     captions: dict[str, FilePart | Written] = field(default_factory=dict)
     conditions: list[FilePart] = field(default_factory=list)
     above: int | None = None
+    lacking: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no file is left in it."""
+        return not (self.pictures or self.captions or self.conditions)
 
 
 @dataclass
@@ -48,12 +59,14 @@ class Gathering:
         sources: Folders ``source`` with maps.
         groups: Groups by name.
         files: Pictures and maps by path, with their group's name.
+        reader: Reads tables.
         tables: Tables of captions and maps.
         skipped: Unusable files.
     """
 
     pattern: re.Pattern[str]
     sources: frozenset[PurePosixPath]
+    reader: TableReader = field(default_factory=TableReader)
     groups: dict[str, Group] = field(default_factory=dict)
     files: dict[str, tuple[FilePart, str]] = field(default_factory=dict)
     tables: list[FilePart] = field(default_factory=list)
@@ -72,8 +85,6 @@ class Gathering:
         marked = above is not None or bool(match["mark"])
         if suffix in TABLES:
             self.tables.append(part)
-        elif suffix in PACKED:
-            self.skipped.append(Skipped(part.name, f"a .{suffix} file, which is not read: save pictures as files"))
         elif suffix in (*PICTURES, *(OTHERS if marked else CAPTIONS)):
             name = "/".join((*folders, match["stem"]))
             group = self.groups.setdefault(name, Group())
@@ -88,32 +99,50 @@ class Gathering:
 
     def read_tables(self) -> None:
         """Assign captions and maps from tables to pictures."""
+        tables = [(part, *self.reader.read(part)) for part in self.tables]
         for name, group in list(self.groups.items()):
-            table = group.captions.get("json")
-            if isinstance(table, FilePart) and not group.pictures and not group.conditions and read_table(table)[0]:
-                self.tables.append(table)
-                del self.groups[name]
-        if not self.tables:
+            part = group.captions.get(MAYBE)
+            if isinstance(part, FilePart) and not group.pictures and not group.conditions:
+                rows, skipped = self.reader.read(part)
+                if rows or skipped:
+                    tables.append((part, rows, skipped))
+                    del self.groups[name]
+        if not tables:
             return
-        pictures = (part.name for group in self.groups.values() for part in group.pictures)
-        names = Names(self.files, pictures)
-        for table in self.tables:
-            rows, skipped = read_table(table)
+        names = Names(self.files, (part.name for group in self.groups.values() for part in group.pictures))
+        for table, rows, skipped in tables:
             self.skipped += skipped
-            for row in rows:
-                self._apply(row, PurePosixPath(table.name).parent, names)
+            missing = [row for row in rows if not self._apply(row, table, names)]
+            self.skipped += _missing(table, missing, len(rows))
 
-    def _apply(self, row: Row, folder: PurePosixPath, names: Names) -> None:
-        part, name = self.files.get(names.find(folder, row.picture) or "", (None, ""))
-        group = self.groups.get(name)
-        if part is None or group is None or part not in group.pictures:
-            self.skipped.append(Skipped(row.where, f"no picture {row.picture[:LONGEST]}"))
-            return
+    def _apply(self, row: Row, table: FilePart, names: Names) -> bool:
+        """Assign a row's caption and map to its picture; return whether there is one."""
+        folder = PurePosixPath(table.name).parent
+        found = self._find(row, table, names)
+        if found is None:
+            return False
+        part, group = found
         group.pictures.sort(key=lambda other: other is not part)
-        if row.caption and group.captions.setdefault("", Written(row.where, (row.caption,))).name != row.where:
+        group.lacking = row.lacking
+        if row.captions and group.captions.setdefault("", Written(row.where, row.captions)).name != row.where:
             self.skipped.append(Skipped(row.where, f"another caption of {part.name} is used"))
-        if row.condition:
+        if isinstance(row.condition, FilePart):
+            group.conditions.append(row.condition)
+        elif row.condition:
             self._apply_map(row, group, self.files.get(names.find(folder, row.condition) or ""))
+        return True
+
+    def _find(self, row: Row, table: FilePart, names: Names) -> tuple[FilePart, Group] | None:
+        """Return a row's picture and its group, a new one for a picture in the table."""
+        path = PurePosixPath(table.name)
+        if isinstance(row.picture, FilePart):
+            group = self.groups.setdefault(f"{path.with_suffix('')}/{row.picture.offset:07}", Group())
+            group.pictures.append(row.picture)
+            return row.picture, group
+        paths = (names.find(path.parent, str(PurePosixPath(place, row.picture))) for place in row.folders)
+        part, name = self.files.get(next(filter(None, paths), ""), (None, ""))
+        owner = self.groups.get(name)
+        return None if part is None or owner is None or part not in owner.pictures else (part, owner)
 
     def _apply_map(self, row: Row, group: Group, found: tuple[FilePart, str] | None) -> None:
         if found is None:
@@ -151,11 +180,22 @@ class Gathering:
 
     def listing(self, prefix: str) -> Listing:
         """Return the samples and the skipped files."""
-        groups = {name: group for name, group in self.groups.items() if group != Group(above=group.above)}
+        groups = {name: group for name, group in self.groups.items() if not group.is_empty}
         told = {name for name, group in groups.items() if group.pictures and group.captions}
         elsewhere = Elsewhere(told if any(not group.captions for group in groups.values()) else ())
         listings = [_sample(name, group, prefix, elsewhere) for name, group in groups.items()]
         return Listing.joined([*listings, Listing((), tuple(self.skipped))])
+
+
+def _missing(table: FilePart, rows: Sequence[Row], count: int) -> list[Skipped]:
+    """Return what is said of a table's rows whose pictures are not there."""
+    if len(rows) == count > FEW:
+        return [Skipped(table.name, f"none of the {count} pictures that it names is there, such as {_quoted(rows[0])}")]
+    return [Skipped(row.where, f"no picture {_quoted(row)}") for row in rows]
+
+
+def _quoted(row: Row) -> str:
+    return str(row.picture)[:LONGEST]
 
 
 def _unread(part: FilePart, path: PurePosixPath) -> list[Skipped]:
@@ -175,7 +215,7 @@ def _sample(name: str, group: Group, prefix: str, elsewhere: Elsewhere) -> Listi
     skipped = tuple(Skipped(part.name, f"another file of the sample {prefix + name} is used") for part in more)
     caption = next((group.captions[suffix] for suffix in (*CAPTIONS, "") if suffix in group.captions), None)
     condition = next(iter(group.conditions), None)
-    lacking = _lacking(name, elsewhere) if caption is None else ""
+    lacking = (group.lacking or _lacking(name, elsewhere)) if caption is None else ""
     return Listing((Sample(prefix + name, group.pictures[0], caption, condition, lacking),), skipped)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 Stamp = tuple[str, int, int, int]
 PICTURES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff")
@@ -150,14 +151,14 @@ class Sample:
         if isinstance(self.caption, Written):
             return tuple(text.strip() for text in self.caption.texts)
         try:
-            text = self.caption.read().decode("utf-8-sig")
+            found: Any = self.caption.read().decode("utf-8-sig")
             if PurePosixPath(self.caption.name).suffix.lower() == ".json":
-                text = json.loads(text)["caption"]
+                found = json.loads(found)["caption"]
         except UnicodeDecodeError as error:
             raise SampleError(f"{self.caption.name} is not UTF-8") from error
         except (ValueError, LookupError, TypeError) as error:
             raise SampleError(f"{self.caption.name} is not JSON with a caption") from error
-        texts = text if isinstance(text, list) and text else [text]
+        texts = found if isinstance(found, list) and found else [found]
         if not all(isinstance(text, str) for text in texts):
             raise SampleError(f"{self.caption.name} has a caption that is not text")
         return tuple(text.strip() for text in texts)

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from .coco import captions_beside
 from .grouping import IN_FOLDERS, IN_SHARDS, SHARD, Gathering
 from .layouts import holds_maps, map_folders_beside, source_folders, split_at_maps
 from .parts import FilePart, Listing, Sample, SampleError, Skipped
+from .tables import TableReader
 from .walk import HIDDEN, Walk
 
 __all__ = [
@@ -32,20 +34,26 @@ __all__ = [
 _CONDITIONS_FOLDER = "conditions"
 
 
-def gather(parts: Iterable[FilePart], prefix: str = "", pattern: re.Pattern[str] = IN_FOLDERS) -> Listing:
+def gather(
+    parts: Iterable[FilePart],
+    prefix: str = "",
+    pattern: re.Pattern[str] = IN_FOLDERS,
+    reader: TableReader | None = None,
+) -> Listing:
     """Group files by name.
 
     Args:
         parts: Files with names relative to the data set's root.
         prefix: Prefix of the samples' names.
         pattern: Pattern of file names.
+        reader: Reads the tables; by default those of all formats.
 
     Returns:
         The samples in the order of their first file.
     """
     paths = ((part, PurePosixPath(part.name)) for part in parts)
     visible = [both for both in paths if not any(piece.startswith(HIDDEN) for piece in both[1].parts)]
-    gathering = Gathering(pattern, source_folders(path for _, path in visible))
+    gathering = Gathering(pattern, source_folders(path for _, path in visible), reader or TableReader())
     for part, path in visible:
         gathering.add(part, path)
     gathering.read_tables()
@@ -53,11 +61,12 @@ def gather(parts: Iterable[FilePart], prefix: str = "", pattern: re.Pattern[str]
     return gathering.listing(prefix)
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path, reader: TableReader | None = None) -> Listing:
     """List the samples of a folder and its subfolders, following links.
 
     Args:
         folder: Folder of pictures; condition maps may also be in a folder such as ``conditions`` beside it.
+        reader: Reads the tables; by default those of all formats.
 
     Returns:
         The samples, sorted by name.
@@ -72,5 +81,8 @@ def list_folder(folder: Path) -> Listing:
         there = Walk(other, holds_maps).run()
         walk.skipped += there.skipped
         parts += [replace(part, name=f"{_CONDITIONS_FOLDER}/{part.name}") for part in there.parts]
-    listing = gather(parts)
+    for path in captions_beside(folder):
+        stat = path.stat()
+        parts.append(FilePart(path.name, path, stat.st_size, 0, stat.st_mtime_ns))
+    listing = gather(parts, reader=reader)
     return Listing(listing.samples, (*walk.skipped, *listing.skipped))

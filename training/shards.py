@@ -9,46 +9,63 @@ from pathlib import Path
 from .errors import TrainingError
 from .patterns import expand
 from .samples import IN_SHARDS, SHARD, FilePart, Listing, Skipped, gather, list_folder
+from .tables import ANY_FORMAT, TableReader
 
 SUFFIX = f".{SHARD}"
+PARQUET = ".parquet"
 
 
-def list_data(places: Sequence[str]) -> Listing:
+def list_data(places: Sequence[str], told: str = ANY_FORMAT) -> Listing:
     """List the samples of folders and shards.
 
     Args:
-        places: Folders of pictures or shards, single shards, and patterns of shards.
+        places: Folders of pictures or shards, single shards or parquet files, and patterns of them.
+        told: The only format of tables to read, a name of :data:`.tables.TABLE_FORMATS`; by default all.
 
     Returns:
         All samples in the order of the places.
 
     Raises:
-        TrainingError: A place does not exist, or is neither a folder nor a tar file.
+        TrainingError: A place does not exist, or is none of these; or no table is in the given format.
     """
-    return Listing.joined(_list(Path(name).expanduser()) for place in places for name in expand(place))
+    reader = TableReader(told)
+    listing = Listing.joined(_list(Path(name).expanduser(), reader) for place in places for name in expand(place))
+    if told != ANY_FORMAT and not reader.used:
+        raise TrainingError(
+            "data_format",
+            f"no table in the format {told}{f' ({listing.skipped[0]})' if listing.skipped else ''}",
+            "a data set in this format",
+            "Choose another data_format, or omit it: the command then recognises each file.",
+            says=f"The data set has no table in the format {told}.",
+        )
+    return listing
 
 
-def _list(place: Path) -> Listing:
+def _list(place: Path, reader: TableReader) -> Listing:
     if place.is_dir():
         shards = sorted(path for path in place.iterdir() if path.suffix.lower() == SUFFIX and path.is_file())
-        return Listing.joined([list_folder(place), *map(list_shard, shards)])
+        return Listing.joined([list_folder(place, reader), *(list_shard(shard, reader) for shard in shards)])
     if place.suffix.lower() == SUFFIX and place.is_file():
-        return list_shard(place)
-    found = "a file that is not a .tar" if place.is_file() else "nothing there"
+        return list_shard(place, reader)
+    if place.suffix.lower() == PARQUET and place.is_file():
+        stat = place.stat()
+        return gather([FilePart(place.name, place, stat.st_size, 0, stat.st_mtime_ns)], reader=reader)
+    found = "a file that is not a .tar or .parquet" if place.is_file() else "nothing there"
     raise TrainingError(
         f"data, {place}",
         found,
-        "a folder of pictures, or tar shards (.tar, not compressed) such as shards/{000..123}.tar",
+        "a folder of pictures, parquet files, or tar shards (.tar, not compressed) such as shards/{000..123}.tar",
         "Correct the path, or repack the shards without compression.",
-        says=f"The data set {place} is not a folder or a tar file.",
+        says=f"The data set {place} is not a folder, a tar file or a parquet file.",
     )
 
 
-def list_shard(path: Path) -> Listing:
+def list_shard(path: Path, reader: TableReader | None = None) -> Listing:
     """List the samples of a tar file from its headers.
 
     Args:
         path: An uncompressed tar file whose members are in the order of their samples.
+        reader: Reads the tables; by default those of all formats.
 
     Returns:
         The samples, named after the shard; only those before the damage if it is damaged.
@@ -63,7 +80,7 @@ def list_shard(path: Path) -> Listing:
                 skipped.append(Skipped(path.name, f"damaged after {parts[-1].name if parts else 'its beginning'}"))
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         skipped.append(Skipped(path.name, f"damaged after {parts[-1].name if parts else 'its beginning'} ({error})"))
-    listing = gather(parts, f"{path.stem}/", IN_SHARDS)
+    listing = gather(parts, f"{path.stem}/", IN_SHARDS, reader)
     return Listing(listing.samples, (*listing.skipped, *skipped))
 
 

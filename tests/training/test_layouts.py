@@ -181,11 +181,6 @@ def test_a_table_that_names_a_map_which_is_not_there_leaves_the_sample_out(tmp_p
     assert named(listing) == {"metadata.jsonl, line 1": "no condition map m/a.png"}
 
 
-def test_tables_that_can_not_be_read_are_named(tmp_path):
-    listing = list_folder(datasets.folder(tmp_path, {"a.png": b"", "train-00000.parquet": b""}))
-    assert "a .parquet file, which is not read" in named(listing)["train-00000.parquet"]
-
-
 def test_links_to_folders_are_followed(tmp_path):
     datasets.folder(tmp_path / "elsewhere", {"maps/a.png": b"m", "more/b.png": b"q", "c.png": b"r"})
     root = datasets.folder(tmp_path / "data", {"a.png": b"p", "a.txt": b"c"})
