@@ -28,6 +28,10 @@ SMALLEST_SCALE = 2.0**-10
 FUSED = ("cpu", "cuda")
 # The moving average follows faster during the first steps, so that short runs move away from their start.
 EMA_BEGINS = 10
+# What happens after a step: called in every process with (steps made, loss of the step), after a checkpoint that is due
+# at this step. It reads the rest from the trainer, whose state is consistent, and may raise to stop the run. If one
+# process works longer than the others, all of them call ``processes.wait()`` afterwards.
+AfterStep = Callable[[int, float], None]
 
 
 class Trainer:
@@ -229,15 +233,15 @@ def fit(
     trainer: Trainer,
     save: Callable[[], None],
     save_every: int = 0,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_step: AfterStep = lambda step, loss: None,
 ) -> None:
     """Train from the trainer's current step to the settings' last one.
 
     Args:
-        trainer: The trainer; its state is consistent whenever ``on_step`` is called.
+        trainer: The trainer.
         save: Writes a checkpoint; also called after the last step.
         save_every: Steps between checkpoints; 0 saves only at the end.
-        on_step: Called after each step with (steps made, loss); it may raise to stop.
+        on_step: Called after each step.
     """
     while trainer.step < trainer.settings.steps:
         loss = trainer.advance()

@@ -18,7 +18,7 @@ from .distributed import ALONE, Processes
 from .errors import TrainingError
 from .in_memory_dataset import Examples
 from .locks import RunLock
-from .loop import Trainer, fit
+from .loop import AfterStep, Trainer, fit
 from .loss import Denoiser
 from .runs import begin_run
 from .settings import Settings
@@ -139,16 +139,21 @@ class TrainingSession:
             note = json.dumps(dict(self.plan.choices), indent=2, default=str).encode()
             write_whole(self.plan.folder / self.plan.record, lambda file: file.write(note))
 
-    def run(self, on_step: Callable[[int, float], None]) -> None:
+    def run(self, *after_step: AfterStep) -> None:
         """Train from the current step to the last, with a checkpoint at the plan's intervals and at the end.
 
         Args:
-            on_step: Called after each step with (steps done, loss); it may raise to stop the run.
+            after_step: Called after each step, in this order; one that may stop the run comes last.
 
         Raises:
             TrainingError: Training diverged.
             CheckpointError: A checkpoint can't be written.
         """
+
+        def on_step(step: int, loss: float) -> None:
+            for call in after_step:
+                call(step, loss)
+
         fit(self.trainer, self.save, self.plan.save_every, on_step)
 
     def save(self) -> None:
