@@ -77,7 +77,7 @@ class Trainer:
         scaled = settings.computes_in.scaled or denoiser.half
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
-        self._origin = {
+        self.origin = {
             "adapter": adapter_fingerprint(adapter),
             "data": data.fingerprint(),
             "denoiser": denoiser.identity,
@@ -89,6 +89,10 @@ class Trainer:
         """Number of steps made."""
         return len(self.losses)
 
+    def fingerprint(self) -> str:
+        """Return a digest of the weights, and of their moving average if there is one."""
+        return joint_fingerprint([*self.parameters, *self.average])
+
     def advance(self) -> float:
         """Make one optimiser step.
 
@@ -97,6 +101,7 @@ class Trainer:
 
         Raises:
             TrainingError: The loss or a gradient is NaN or infinite. The weights are those before the step.
+            LostProcessError: Another process has ended, or does not answer in time.
         """
         count = self.settings.gradient_accumulation
         total = torch.zeros((), device=self.device)
@@ -169,7 +174,7 @@ class Trainer:
         """Return the state to resume from. It has no random generator: batches follow from the seed and the step."""
         return {
             "version": STATE_VERSION,
-            "origin": self._origin,
+            "origin": self.origin,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -186,7 +191,7 @@ class Trainer:
         Raises:
             CheckpointError: The state is damaged or belongs to another run. The trainer is unchanged.
         """
-        check_same_run(state, self._origin, self.settings.steps)
+        check_same_run(state, self.origin, self.settings.steps)
         own = self.state_dict()
         check_weights(state, own)
         self.network.load_state_dict(state["network"])
