@@ -1,4 +1,4 @@
-"""The trainer: AdamW on an adapter over a frozen denoiser; a resumed run equals an uninterrupted one bit for bit."""
+"""The trainer: it fits an adapter to a frozen denoiser; a resumed run equals an uninterrupted one bit for bit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .errors import TrainingError
 from .in_memory_dataset import Examples
 from .loss import Denoiser, adapter_loss
 from .memory_savers import lean_convolutions, recomputing
+from .optimizers import make_optimizer, optimizer_named, remembered
+from .schedules import LearningRate
 from .settings import Settings
 from .states import SCALE, STATE_VERSION, TRACKER, check_same_run, check_weights
 
 # Below this scale no finite gradient overflows fp16, so skipped steps have another cause.
 SMALLEST_SCALE = 2.0**-10
-# Devices with torch's fused AdamW.
-FUSED = ("cpu", "cuda")
 # The moving average follows faster during the first steps, so that short runs move away from their start.
 EMA_BEGINS = 10
 # What happens after a step: called in every process with (steps made, loss of the step), after a checkpoint that is due
@@ -68,12 +68,8 @@ class Trainer:
         self.network.to(device).train().requires_grad_(True)
         self.parameters = list(self.network.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters] if settings.ema else []
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=device.type in FUSED,
-        )
+        self._optimizer_kind = optimizer_named(settings.optimizer)
+        self._begin_optimizer()
         scaled = settings.computes_in.scaled or denoiser.half
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
@@ -83,6 +79,18 @@ class Trainer:
             "denoiser": denoiser.identity,
             **settings.lasting,
         }
+
+    def _begin_optimizer(self) -> None:
+        settings = self.settings
+        self.optimiser = make_optimizer(
+            self._optimizer_kind, self.parameters, settings.learning_rate, settings.weight_decay
+        )
+        self._rate = LearningRate(self.optimiser, settings.lr_scheduler, settings.lr_warmup_steps, settings.steps)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step, or of the first one before it."""
+        return float(self.optimiser.param_groups[0]["lr"])
 
     @property
     def step(self) -> int:
@@ -103,6 +111,7 @@ class Trainer:
             TrainingError: The loss or a gradient is NaN or infinite. The weights are those before the step.
             LostProcessError: Another process has ended, or does not answer in time.
         """
+        self._rate.begin(self.step)
         count = self.settings.gradient_accumulation
         total = torch.zeros((), device=self.device)
         gradients: list[Tensor] = []
@@ -193,11 +202,13 @@ class Trainer:
         """
         check_same_run(state, self.origin, self.settings.steps)
         own = self.state_dict()
-        check_weights(state, own)
+        check_weights(state, own, self.parameters, self.settings.optimizer)
         self.network.load_state_dict(state["network"])
-        # Take only the moments; the current settings, equal to the run's, determine the rest.
-        memory = {"state": state["optimiser"]["state"], "param_groups": own["optimiser"]["param_groups"]}
-        self.optimiser.load_state_dict(memory)
+        # Take only its memory; the current settings, equal to the run's, determine the rest.
+        self._begin_optimizer()
+        groups = self.optimiser.state_dict()["param_groups"]
+        groups[0] |= remembered(state["optimiser"], self._optimizer_kind)
+        self.optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": groups})
         if own["scaler"]:
             self.scaler.load_state_dict({**own["scaler"], **{name: state["scaler"][name] for name in (SCALE, TRACKER)}})
         for mine, theirs in zip(self.average, state["average"], strict=True):

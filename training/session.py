@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .in_memory_dataset import Examples
 from .locks import RunLock
 from .loop import AfterStep, Trainer, fit
 from .loss import Denoiser
+from .optimizers import optimizer_class, optimizer_named
 from .runs import begin_run
 from .settings import Settings
 from .states import check_parts, check_same_run
@@ -66,11 +67,12 @@ class TrainingSession:
         processes: The processes that train together; the first one writes the files.
 
     Raises:
-        TrainingError: A setting is out of range.
+        TrainingError: A setting is out of range, or the optimizer's package is missing.
     """
 
     def __init__(self, plan: RunPlan, factory: AdapterFactory, processes: Processes = ALONE) -> None:
         plan.settings.check()
+        optimizer_class(optimizer_named(plan.settings.optimizer))
         self.plan, self.factory, self.processes = plan, factory, processes
         self._lock = RunLock(plan.folder)
         self._trainer: Trainer | None = None
@@ -197,5 +199,5 @@ class TrainingSession:
             raise TrainingError(
                 "session", "no step", "at least one step", "Call run() first.", says="The session has not trained yet."
             )
-        record = json.dumps({**asdict(trainer.settings), "steps": trainer.step, "loss": trainer.losses[-1]})
+        record = json.dumps({**trainer.settings.record, "steps": trainer.step, "loss": trainer.losses[-1]})
         return self.factory.build(adapter, trainer.weights(), self.plan.folder.name, record)
