@@ -12,6 +12,7 @@ from ..adapter_models.errors import AdapterError
 from ..annotators.errors import AnnotatorError
 from ..training.distributed import join
 from . import comfyui
+from .launcher import adopt_precision, is_launched
 from .messages import in_options
 from .options import parse
 
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The words after the program's name.
 
     Returns:
-        0 when the adapter is finished, 1 after an error that is logged, 130 when the user has stopped the run.
+        0 when the adapter is finished, 1 after an error that is logged, 130 when the user has stopped the run; 0 then
+        too if a launcher has started this process, because it would report a failure and end the other processes.
     """
     parser = argparse.ArgumentParser(prog="cli", description="Commands of the T2I-Adapter pack.")
     parser.add_argument("command", choices=COMMANDS, help="train: train an adapter; train --help lists its options")
@@ -40,7 +42,9 @@ def train_command(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger(__name__.rpartition(".")[0]).setLevel(logging.INFO)
+    launched = is_launched(os.environ)
     try:
+        options, note = adopt_precision(options, os.environ)
         cpu = comfyui.wants_cpu(options.cpu, os.environ)
         folder = comfyui.find(options.comfyui, os.environ, _PACK)
         # Before ComfyUI: this chooses the GPU of the process, which ComfyUI then uses.
@@ -49,12 +53,14 @@ def train_command(arguments: Sequence[str]) -> int:
         # Not before: it imports ComfyUI.
         from . import run
 
+        run.tell_once(processes, note)
         try:
             run.train_run(options, processes)
         except run.StoppedError as stopped:
-            _log.info("%s. Repeat the command to resume.", stopped)
-            return INTERRUPTED
-        processes.leave()
+            run.tell_once(processes, f"{stopped}. Repeat the command to resume.")
+            return 0 if launched else INTERRUPTED
+        finally:
+            processes.leave()
     except (AdapterError, AnnotatorError) as error:
         _log.error("%s", in_options(error))
         return 1

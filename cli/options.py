@@ -119,14 +119,14 @@ class Options:
     ] = 1
     learning_rate: Annotated[float, Option(_TRAINING, "default 1e-5, as in the paper")] = 1e-5
     precision: Annotated[
-        str,
+        str | None,
         Option(
             _TRAINING,
             "precision that the adapter computes in; fp32 (default) is the safest, bf16 is faster on newer GPUs, fp16 "
-            "on older ones",
+            "on older ones; accelerate launch --mixed_precision sets it too",
             choices=tuple(row.name for row in PRECISIONS),
         ),
-    ] = PRECISIONS[0].name
+    ] = None
     gradient_checkpointing: Annotated[
         bool, Option(_TRAINING, "use much less memory and a third more time, for the same result")
     ] = False
@@ -182,8 +182,9 @@ class Options:
         Args:
             processes: Number of processes; each has a batch of its own.
         """
-        own = {field.name: getattr(self, field.name) for field in fields(Settings) if hasattr(self, field.name)}
-        return Settings(**{**own, "batch_size": self.batch_size * processes})
+        chosen = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return Settings(**{**given, "batch_size": self.batch_size * processes})
 
 
 # Options by the names of their fields, which are also the libraries' parameters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..nodes.loading import adapters
 from ..nodes.train import CreateT2IAdapter
 from ..nodes.training.adapter_files import OTHER, write_adapter
 from ..nodes.training.run import FACTORY, RUNS, started, training_sites
-from ..training.cache import CacheFile, prepare_cache
+from ..training.cache import CacheFile, own_samples, prepare_cache
 from ..training.cached_dataset import CachedSet, nothing_to_learn
 from ..training.checkpoints import write_whole
 from ..training.distributed import Processes
@@ -31,6 +32,7 @@ from ..training.session import RunPlan, TrainingSession
 from ..training.shards import list_data
 from .annotate import preset_named
 from .encode import LoadedCheckpoint, read_checkpoint, recipe
+from .launcher import is_launched
 from .options import Options
 from .stopping import Stopping
 
@@ -88,11 +90,11 @@ def _run(session: TrainingSession, options: Options, listing: Listing) -> None:
     data = _examples(session, options, listing, checkpoint, adapter)
     with started(session, checkpoint.model, adapter, data, sites):
         if session.trainer.step:
-            _tell(processes, f"Resuming after step {session.trainer.step}.")
+            tell_once(processes, f"Resuming after step {session.trainer.step}.")
         _train(session)
     if processes.first:
         path = write_adapter(session.result(), folder / options.name, options.format, FILE_DTYPES[options.dtype])
-        _tell(processes, f"Finished: {path}")
+        tell_once(processes, f"Finished: {path}")
 
 
 def starting_adapter(options: Options, model: Any) -> T2IAdapter:
@@ -145,18 +147,19 @@ def _examples(
 ) -> CachedSet:
     folder, processes = session.plan.folder, session.processes
     how = recipe(options, checkpoint, adapter)
-    share = -(-len(listing.samples) // processes.count)
-    with tqdm(total=share, desc="Preparing", unit="sample", disable=not processes.first) as bar:
+    with tqdm(
+        total=own_samples(listing, processes), desc="Preparing", unit="sample", disable=not processes.first
+    ) as bar:
         files = prepare_cache(
             listing, how, folder / CACHE, processes, bar.update, lambda fingerprint: session.check(data=fingerprint)
         )
     left_out = _report(folder, listing, files) if processes.first else 0
     data = CachedSet(files, how)
     sizes = ", ".join(f"{count} of {width}×{height}" for (height, width), count in data.sizes.items())
-    _tell(processes, f"Sizes: {sizes}.")
+    tell_once(processes, f"Sizes: {sizes}.")
     own, preset = sum(file.own for file in files), preset_named(options.annotator, adapter)
     drawn = f"{len(data) - own} drawn{f' by {preset.condition}' if preset else ''}"
-    _tell(processes, f"{len(data)} examples: {own} with their own maps, {drawn}, {left_out} left out")
+    tell_once(processes, f"{len(data)} examples: {own} with their own maps, {drawn}, {left_out} left out")
     return data
 
 
@@ -177,7 +180,7 @@ def _train(session: TrainingSession) -> None:
     trainer, processes, folder = session.trainer, session.processes, session.plan.folder
     steps = trainer.settings.steps
     with (
-        Stopping() as stopping,
+        Stopping(relayed=is_launched(os.environ)) as stopping,
         tqdm(total=steps, initial=trainer.step, desc="Training", disable=not processes.first) as bar,
     ):
 
@@ -188,11 +191,14 @@ def _train(session: TrainingSession) -> None:
             # All processes stop together: one that continued alone would wait for the others forever.
             if processes.any(stopping.asked, trainer.device) and step < steps:
                 session.save()
+                # A launcher ends all processes as soon as one of them ends.
+                processes.wait()
                 raise StoppedError(f"stopped after step {step}; {folder} holds a checkpoint and the adapter so far")
 
         session.run(on_step)
 
 
-def _tell(processes: Processes, text: str) -> None:
-    if processes.first:
+def tell_once(processes: Processes, text: str) -> None:
+    """Log a line for the user once, not in each process; an empty one is left out."""
+    if processes.first and text:
         _log.info("%s", text)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
+# Seconds in which a launcher sends a Ctrl-C again that the terminal has sent to every process.
+_RELAY = 3.0
 # Windows has no SIGHUP.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -18,11 +21,15 @@ class Stopping:
     """A context that records signals to end; a second Ctrl-C ends the process at once.
 
     Attributes:
+        relayed: Whether a launcher sends each signal again.
         asked: Whether a signal has arrived.
+        since: When the first one arrived, in seconds.
         before: Handlers of the signals before this context.
     """
 
+    relayed: bool = False
     asked: bool = False
+    since: float = 0.0
     before: Mapping[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Stopping:
@@ -39,7 +46,9 @@ class Stopping:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         # Launchers send SIGTERM right after a Ctrl-C that every process has received: it is not a second request.
-        if self.asked and number == signal.SIGINT:
+        again = not self.relayed or time.monotonic() > self.since + _RELAY
+        if self.asked and number == signal.SIGINT and again:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt
-        self.asked = True
+        if not self.asked:
+            self.asked, self.since = True, time.monotonic()

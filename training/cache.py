@@ -156,6 +156,12 @@ def open_file(path: Path) -> CacheFile | None:
         return None
 
 
+def own_samples(listing: Listing, processes: Processes) -> int:
+    """Return the number of samples that this process prepares."""
+    firsts = range(0, len(listing.samples), SAMPLES)[processes.index :: processes.count]
+    return sum(len(listing.samples[first : first + SAMPLES]) for first in firsts)
+
+
 def prepare_cache(
     listing: Listing,
     recipe: Recipe,

@@ -11,3 +11,7 @@ class TrainingError(AdapterError):
 
 class CheckpointError(TrainingError):
     """A checkpoint can't be written, read or resumed."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the run has ended, or does not answer."""

@@ -1,4 +1,4 @@
-"""The trainer: AdamW on an adapter over a frozen denoiser; a resumed run equals an uninterrupted one bit for bit."""
+"""The trainer: it fits an adapter to a frozen denoiser; a resumed run equals an uninterrupted one bit for bit."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from .errors import TrainingError
 from .in_memory_dataset import Examples
 from .loss import Denoiser, adapter_loss
 from .memory_savers import lean_convolutions, recomputing
+from .optimizers import make_optimizer, optimizer_named, remembered
+from .schedules import LearningRate
 from .settings import Settings
 from .states import SCALE, STATE_VERSION, TRACKER, check_same_run, check_weights
 
 # Below this scale no finite gradient overflows fp16, so skipped steps have another cause.
 SMALLEST_SCALE = 2.0**-10
-# Devices with torch's fused AdamW.
-FUSED = ("cpu", "cuda")
 # The moving average follows faster during the first steps, so that short runs move away from their start.
 EMA_BEGINS = 10
+# What happens after a step: called in every process with (steps made, loss of the step), after a checkpoint that is due
+# at this step. It reads the rest from the trainer, whose state is consistent, and may raise to stop the run. If one
+# process works longer than the others, all of them call ``processes.wait()`` afterwards.
+AfterStep = Callable[[int, float], None]
 
 
 class Trainer:
@@ -64,26 +68,38 @@ class Trainer:
         self.network.to(device).train().requires_grad_(True)
         self.parameters = list(self.network.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters] if settings.ema else []
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=device.type in FUSED,
-        )
+        self._optimizer_kind = optimizer_named(settings.optimizer)
+        self._begin_optimizer()
         scaled = settings.computes_in.scaled or denoiser.half
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
-        self._origin = {
+        self.origin = {
             "adapter": adapter_fingerprint(adapter),
             "data": data.fingerprint(),
             "denoiser": denoiser.identity,
             **settings.lasting,
         }
 
+    def _begin_optimizer(self) -> None:
+        settings = self.settings
+        self.optimiser = make_optimizer(
+            self._optimizer_kind, self.parameters, settings.learning_rate, settings.weight_decay
+        )
+        self._rate = LearningRate(self.optimiser, settings.lr_scheduler, settings.lr_warmup_steps, settings.steps)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step, or of the first one before it."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
     @property
     def step(self) -> int:
         """Number of steps made."""
         return len(self.losses)
+
+    def fingerprint(self) -> str:
+        """Return a digest of the weights, and of their moving average if there is one."""
+        return joint_fingerprint([*self.parameters, *self.average])
 
     def advance(self) -> float:
         """Make one optimiser step.
@@ -93,7 +109,9 @@ class Trainer:
 
         Raises:
             TrainingError: The loss or a gradient is NaN or infinite. The weights are those before the step.
+            LostProcessError: Another process has ended, or does not answer in time.
         """
+        self._rate.begin(self.step)
         count = self.settings.gradient_accumulation
         total = torch.zeros((), device=self.device)
         gradients: list[Tensor] = []
@@ -165,7 +183,7 @@ class Trainer:
         """Return the state to resume from. It has no random generator: batches follow from the seed and the step."""
         return {
             "version": STATE_VERSION,
-            "origin": self._origin,
+            "origin": self.origin,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -182,13 +200,15 @@ class Trainer:
         Raises:
             CheckpointError: The state is damaged or belongs to another run. The trainer is unchanged.
         """
-        check_same_run(state, self._origin, self.settings.steps)
+        check_same_run(state, self.origin, self.settings.steps)
         own = self.state_dict()
-        check_weights(state, own)
+        check_weights(state, own, self.parameters, self.settings.optimizer)
         self.network.load_state_dict(state["network"])
-        # Take only the moments; the current settings, equal to the run's, determine the rest.
-        memory = {"state": state["optimiser"]["state"], "param_groups": own["optimiser"]["param_groups"]}
-        self.optimiser.load_state_dict(memory)
+        # Take only its memory; the current settings, equal to the run's, determine the rest.
+        self._begin_optimizer()
+        groups = self.optimiser.state_dict()["param_groups"]
+        groups[0] |= remembered(state["optimiser"], self._optimizer_kind)
+        self.optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": groups})
         if own["scaler"]:
             self.scaler.load_state_dict({**own["scaler"], **{name: state["scaler"][name] for name in (SCALE, TRACKER)}})
         for mine, theirs in zip(self.average, state["average"], strict=True):
@@ -229,15 +249,15 @@ def fit(
     trainer: Trainer,
     save: Callable[[], None],
     save_every: int = 0,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_step: AfterStep = lambda step, loss: None,
 ) -> None:
     """Train from the trainer's current step to the settings' last one.
 
     Args:
-        trainer: The trainer; its state is consistent whenever ``on_step`` is called.
+        trainer: The trainer.
         save: Writes a checkpoint; also called after the last step.
         save_every: Steps between checkpoints; 0 saves only at the end.
-        on_step: Called after each step with (steps made, loss); it may raise to stop.
+        on_step: Called after each step.
     """
     while trainer.step < trainer.settings.steps:
         loss = trainer.advance()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from .checkpoints import load_state, peek_state, save_state, write_whole
+from .checkpoints import STATE_FILE, load_state, peek_state, save_state, write_whole
 from .distributed import ALONE, Processes
-from .errors import TrainingError
+from .errors import LostProcessError, TrainingError
 from .in_memory_dataset import Examples
 from .locks import RunLock
-from .loop import Trainer, fit
+from .loop import AfterStep, Trainer, fit
 from .loss import Denoiser
+from .optimizers import optimizer_class, optimizer_named
 from .runs import begin_run
 from .settings import Settings
-from .states import check_same_run
+from .states import check_parts, check_same_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +67,18 @@ class TrainingSession:
         processes: The processes that train together; the first one writes the files.
 
     Raises:
-        TrainingError: A setting is out of range.
+        TrainingError: A setting is out of range, or the optimizer's package is missing.
     """
 
     def __init__(self, plan: RunPlan, factory: AdapterFactory, processes: Processes = ALONE) -> None:
         plan.settings.check()
+        optimizer_class(optimizer_named(plan.settings.optimizer))
         self.plan, self.factory, self.processes = plan, factory, processes
         self._lock = RunLock(plan.folder)
         self._trainer: Trainer | None = None
         self._adapter: T2IAdapter | None = None
+        # The step of the last checkpoint; 0 if there is none.
+        self._saved = 0
 
     @property
     def trainer(self) -> Trainer:
@@ -91,18 +95,30 @@ class TrainingSession:
         Raises:
             CheckpointError: Another process trains this run, the folder can't be written to, or its checkpoint is
                 damaged or belongs to another run.
+            TrainingError: The processes were started with different settings, or see different checkpoints.
         """
         with contextlib.ExitStack() as after_an_error:
             if self.processes.first:
                 self._lock.acquire()
                 after_an_error.callback(self._lock.release)
                 begin_run(self.plan.folder, self.plan.settings.steps)
-            self.check(**self.plan.settings.lasting)
+            settings = self.plan.settings
+            # Before the settings are compared with the checkpoint's, so that every process says the same.
+            self.processes.agree({"step": self._made(), "steps": settings.steps, **settings.lasting})
+            self.check(**settings.lasting)
             after_an_error.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+    def _made(self) -> int:
+        """Return the number of steps that the folder's checkpoint has made."""
+        state = peek_state(self.plan.folder)
+        if state is None:
+            return 0
+        check_parts(state)
+        return len(state["losses"])
 
     def check(self, **facts: object) -> None:
         """Compare facts about the run with those that its checkpoint began with.
@@ -128,31 +144,45 @@ class TrainingSession:
 
         Raises:
             CheckpointError: The checkpoint belongs to another run, or a file can't be written.
-            TrainingError: The settings don't fit the data or the number of processes.
+            TrainingError: The settings don't fit the data or the number of processes, or the processes start from
+                different weights or data.
         """
         state = load_state(self.plan.folder)
         trainer = Trainer(adapter.network, data, denoiser, self.plan.settings, device, self.processes)
         if state is not None:
             trainer.load_state_dict(state)
-        self._trainer, self._adapter = trainer, adapter
+        self.processes.agree({"step": trainer.step, "weights": trainer.fingerprint(), **trainer.origin})
+        self._trainer, self._adapter, self._saved = trainer, adapter, trainer.step
         if self.processes.first:
             note = json.dumps(dict(self.plan.choices), indent=2, default=str).encode()
             write_whole(self.plan.folder / self.plan.record, lambda file: file.write(note))
 
-    def run(self, on_step: Callable[[int, float], None]) -> None:
+    def run(self, *after_step: AfterStep) -> None:
         """Train from the current step to the last, with a checkpoint at the plan's intervals and at the end.
 
         Args:
-            on_step: Called after each step with (steps done, loss); it may raise to stop the run.
+            after_step: Called after each step, in this order; one that may stop the run comes last.
 
         Raises:
             TrainingError: Training diverged.
             CheckpointError: A checkpoint can't be written.
+            LostProcessError: Another process has ended, or does not answer in time; names the last checkpoint.
         """
-        fit(self.trainer, self.save, self.plan.save_every, on_step)
+
+        def on_step(step: int, loss: float) -> None:
+            for call in after_step:
+                call(step, loss)
+
+        try:
+            fit(self.trainer, self.save, self.plan.save_every, on_step)
+        except LostProcessError as lost:
+            last = f"{self.plan.folder / STATE_FILE}, made after step {self._saved}" if self._saved else "none yet"
+            fix = f"{lost.fix} The last checkpoint: {last}. Start the run again to resume from it."
+            raise LostProcessError(lost.where, lost.got, lost.expected, fix, says=lost.says) from lost
 
     def save(self) -> None:
         """Write a checkpoint, and the adapter trained so far beside it."""
+        self._saved = self.trainer.step
         if self.processes.first:
             self.save_state()
             name = f"{self.plan.folder.name}_step_{self.trainer.step:08}"
@@ -169,5 +199,5 @@ class TrainingSession:
             raise TrainingError(
                 "session", "no step", "at least one step", "Call run() first.", says="The session has not trained yet."
             )
-        record = json.dumps({**asdict(trainer.settings), "steps": trainer.step, "loss": trainer.losses[-1]})
+        record = json.dumps({**trainer.settings.record, "steps": trainer.step, "loss": trainer.losses[-1]})
         return self.factory.build(adapter, trainer.weights(), self.plan.folder.name, record)

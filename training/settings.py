@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 
 from .errors import TrainingError
 from .in_memory_dataset import Draw
+from .optimizers import OPTIMIZERS
+from .schedules import LR_SCHEDULES
 from .timesteps import TIMESTEP_SAMPLINGS
 
 
@@ -39,6 +41,10 @@ PRECISIONS = (
 FREE = ("steps", "gradient_checkpointing")
 
 
+# Settings that older versions of the pack did not have: what their runs did.
+LATER: Mapping[str, object] = {"optimizer": "adamw", "lr_scheduler": "constant", "lr_warmup_steps": 0}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How an adapter is trained.
@@ -46,7 +52,7 @@ class Settings:
     Attributes:
         steps: Total number of optimiser steps.
         batch_size: Examples per forward, for all processes together.
-        learning_rate: Constant learning rate of AdamW; 1e-5 in the paper.
+        learning_rate: Learning rate after the warm-up; 1e-5 in the paper.
         timesteps: A name of :data:`.timesteps.TIMESTEP_SAMPLINGS`.
         prompt_dropout: Fraction of examples that get the empty prompt.
         condition_dropout: Fraction of examples that get a black condition image.
@@ -55,9 +61,12 @@ class Settings:
         precision: A name of :data:`PRECISIONS`.
         seed: Seed of all randomness.
         clip: Largest norm of the gradient; larger gradients are scaled down.
-        weight_decay: Weight decay of AdamW.
+        weight_decay: Weight decay of the optimizer.
         gradient_checkpointing: Recompute activations inside blocks during the backward pass instead of storing them.
             Changes memory and time, not the result.
+        optimizer: A name of :data:`.optimizers.OPTIMIZERS`.
+        lr_scheduler: A name of :data:`.schedules.LR_SCHEDULES`.
+        lr_warmup_steps: Steps in which the learning rate rises from 0.
     """
 
     steps: int
@@ -73,6 +82,9 @@ class Settings:
     clip: float = 1.0
     weight_decay: float = 0.01
     gradient_checkpointing: bool = False
+    optimizer: str = OPTIMIZERS[0].name
+    lr_scheduler: str = LR_SCHEDULES[0].name
+    lr_warmup_steps: int = 0
 
     @property
     def draw(self) -> Draw:
@@ -86,8 +98,18 @@ class Settings:
 
     @property
     def lasting(self) -> dict[str, object]:
-        """The settings that must not change when a run is resumed: all except :data:`FREE`."""
-        return {name: value for name, value in asdict(self).items() if name not in FREE}
+        """The settings that must not change when a run is resumed: all except :data:`FREE`.
+
+        The number of steps is one of them if the learning rate depends on it.
+        """
+        ends = any(row.ends for row in LR_SCHEDULES if row.name == self.lr_scheduler)
+        free = set(FREE) - ({"steps"} if ends else set())
+        return {name: value for name, value in asdict(self).items() if name not in free}
+
+    @property
+    def record(self) -> dict[str, object]:
+        """The settings for an adapter's file: without later ones that have their default."""
+        return {name: value for name, value in asdict(self).items() if LATER.get(name) != value}
 
     def check(self) -> None:
         """Check every setting.
@@ -106,6 +128,14 @@ class Settings:
                     f"Change {rule.name}.",
                     says=f"The setting {rule.name} must be {rule.expected}.",
                 )
+        if self.lr_warmup_steps >= self.steps:
+            raise TrainingError(
+                "lr_warmup_steps",
+                f"{self.lr_warmup_steps} of {self.steps} steps",
+                "fewer than steps",
+                "Lower lr_warmup_steps, or raise steps.",
+                says="The learning rate's warm-up is longer than the run.",
+            )
 
 
 @dataclass(frozen=True)
@@ -125,6 +155,10 @@ class Rule:
     expected: str
 
 
+def _among(name: str, names: Sequence[str]) -> Rule:
+    return Rule(name, str, lambda value: value in names, f"one of {', '.join(names)}")
+
+
 RULES = (
     Rule("steps", int, lambda n: n >= 1, "a whole number of at least 1"),
     Rule("batch_size", int, lambda n: n >= 1, "a whole number of at least 1"),
@@ -135,13 +169,11 @@ RULES = (
     Rule("ema", float, lambda x: 0 <= x < 1, "0 for none, or a decay below 1 such as 0.999"),
     Rule("seed", int, lambda n: True, "a whole number"),
     Rule("gradient_checkpointing", bool, lambda on: True, "on or off"),
+    Rule("lr_warmup_steps", int, lambda n: n >= 0, "a whole number of at least 0"),
+    _among("optimizer", [row.name for row in OPTIMIZERS]),
+    _among("lr_scheduler", [row.name for row in LR_SCHEDULES]),
     Rule("clip", float, lambda x: x > 0, "a norm above 0"),
     Rule("weight_decay", float, lambda x: 0 <= x < math.inf, "0 or more"),
-    Rule(
-        "timesteps",
-        str,
-        lambda name: name in [row.name for row in TIMESTEP_SAMPLINGS],
-        f"one of {', '.join(row.name for row in TIMESTEP_SAMPLINGS)}",
-    ),
+    _among("timesteps", [row.name for row in TIMESTEP_SAMPLINGS]),
     Rule("precision", str, lambda name: name in [row.name for row in PRECISIONS], "fp32, bf16 or fp16"),
 )

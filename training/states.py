@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .checkpoints import RESTORE, STATE_FILE
 from .errors import CheckpointError
+from .optimizers import OPTIMIZERS, optimizer_named, problems_of_memory, rehearsed_state
+from .settings import LATER
 
 # Layout of a state; increase it when older states can't be resumed.
 STATE_VERSION = 1
@@ -27,7 +29,7 @@ PARTS: tuple[tuple[str, type], ...] = (
 MOMENTS = ("exp_avg", "exp_avg_sq")
 SCALE, TRACKER = "scale", "_growth_tracker"
 _PLAIN = (str, int, float, bool, type(None))
-_LABELS = {"adapter": "adapter", "data": "data set", "denoiser": "diffusion model"}
+_LABELS = {"data": "data set", "denoiser": "diffusion model", "steps": "number of steps"}
 # How messages name a fact that is only known by its fingerprint.
 CHANGES = {
     "adapter": "another adapter",
@@ -77,8 +79,8 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
         CheckpointError: This is not a state, it began with other facts, or it has already made more steps.
     """
     check_parts(state)
-    began, made = state["origin"], len(state["losses"])
-    # Older versions of the pack noted fewer facts; those can't be compared.
+    # Older versions of the pack noted fewer facts; those without a default can't be compared.
+    began, made = {**LATER, **state["origin"]}, len(state["losses"])
     changed = [name for name, value in facts.items() if began.get(name, value) != value]
     if changed:
         now = ", ".join(CHANGES.get(name, f"{name} {facts[name]}") for name in changed)
@@ -100,12 +102,14 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
         )
 
 
-def check_weights(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], parameters: Sequence[Tensor], name: str) -> None:
     """Check that a state's numbers fit this adapter.
 
     Args:
         state: A state that :func:`check_parts` accepts.
         own: The state of the trainer that will take it.
+        parameters: The trainer's parameters, before their first step.
+        name: The trainer's optimizer.
 
     Raises:
         CheckpointError: Tensors are missing, have another shape or type, or have NaN or infinite values.
@@ -118,7 +122,7 @@ def check_weights(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         ),
         None,
     )
-    problem = problem or _of_optimiser(state["optimiser"].get("state"), weights)
+    problem = problem or _of_memory(state["optimiser"], weights, parameters, name)
     if problem is None and own["scaler"]:
         problem = _of_scaler(state["scaler"])
     if problem is not None:
@@ -144,7 +148,16 @@ def _fault(found: Any, expected: Tensor) -> str | None:
     return None if torch.isfinite(found).all() else "are NaN or infinite"
 
 
-def _of_optimiser(found: Any, weights: Sequence[Tensor]) -> str | None:
+def _of_memory(
+    found: Mapping[str, Any], weights: Sequence[Tensor], parameters: Sequence[Tensor], name: str
+) -> str | None:
+    if name == OPTIMIZERS[0].name:
+        return _of_adamw(found.get("state"), weights)
+    kind = optimizer_named(name)
+    return next(problems_of_memory(found, kind, rehearsed_state(kind, parameters)), None)
+
+
+def _of_adamw(found: Any, weights: Sequence[Tensor]) -> str | None:
     if not isinstance(found, Mapping) or (found and found.keys() != set(range(len(weights)))):
         return "the optimiser's memory is that of another adapter"
     for number, one in found.items():

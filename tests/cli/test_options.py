@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from t2i_adapter_pack.adapter_models.conditions import IMAGE_CONDITIONS
 from t2i_adapter_pack.cli import comfyui as starter
+from t2i_adapter_pack.cli.launcher import adopt_precision
 from t2i_adapter_pack.cli.options import MORE_ANNOTATORS, parse
 from t2i_adapter_pack.cli.stopping import Stopping
 from t2i_adapter_pack.training.errors import TrainingError
@@ -104,6 +105,36 @@ def test_a_signal_waits_for_the_step_and_a_second_ctrl_c_does_not(first):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_ctrl_c_that_a_launcher_relays_is_one_request(monkeypatch):
+    with Stopping(relayed=True) as stopping:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stopping.asked
+        monkeypatch.setattr("t2i_adapter_pack.cli.stopping._RELAY", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen", "precision", "said"),
+    [
+        ("no", [], "fp32", ""),
+        ("no", ["--precision", "bf16"], "bf16", ""),
+        ("bf16", [], "bf16", "Precision: bf16, as accelerate asks."),
+        ("bf16", ["--precision", "bf16"], "bf16", ""),
+        ("fp16", ["--precision", "fp32"], "fp32", "accelerate asks for fp16; --precision fp32 overrides it."),
+    ],
+)
+def test_the_launchers_precision_is_adopted_or_contradicted_aloud(asked, chosen, precision, said):
+    options, line = adopt_precision(parse([*LEAST, *chosen]), {"ACCELERATE_MIXED_PRECISION": asked})
+    assert (options.settings(1).precision, line) == (precision, said)
+
+
+def test_a_precision_that_training_lacks_is_refused():
+    with pytest.raises(TrainingError, match="Adapters can't be trained in fp8"):
+        adopt_precision(parse(LEAST), {"ACCELERATE_MIXED_PRECISION": "fp8"})
 
 
 @pytest.mark.host

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from t2i_adapter_pack.training.collectives import mean_in_pieces, pieces
 from t2i_adapter_pack.training.distributed import ALONE, Processes, join
 from t2i_adapter_pack.training.errors import TrainingError
 from t2i_adapter_pack.training.loop import Trainer, fit
@@ -63,15 +64,20 @@ def test_two_make_the_steps_of_one_with_twice_the_batch(settings):
     trainer(**{**settings, "steps": 9}).load_state_dict(together[0].state_dict())
 
 
-def test_two_processes_of_accelerate_make_the_steps_of_one(tmp_path):
-    """Over gloo, started as launchers do it."""
+def two_processes(*words):
+    """Two of share.py, started as launchers do it."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = str(one.getsockname()[1])
     common = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    words = [sys.executable, str(Path(__file__).with_name("share.py")), str(tmp_path / "losses.json")]
+    command = [sys.executable, str(Path(__file__).with_name("share.py")), *words]
     ranks = [{**common, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"} for rank in "01"]
-    processes = [subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True) for environ in ranks]
+    return [subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) for environ in ranks]
+
+
+def test_two_processes_of_accelerate_make_the_steps_of_one(tmp_path):
+    """Over gloo, started as launchers do it."""
+    processes = two_processes(str(tmp_path / "losses.json"))
     told = [process.communicate(timeout=280)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told
     together = json.loads((tmp_path / "losses.json").read_text())
@@ -79,6 +85,37 @@ def test_two_processes_of_accelerate_make_the_steps_of_one(tmp_path):
     fit(alone, lambda: None)
     assert together["count"] == 2
     assert together["losses"] == pytest.approx(alone.losses, abs=1e-4)
+
+
+@pytest.mark.signals
+def test_a_frozen_process_ends_the_run_in_time_and_the_last_checkpoint_is_named(tmp_path):
+    processes = two_processes(str(tmp_path), "freeze")
+    try:
+        said = processes[0].communicate(timeout=120)[1]
+    finally:
+        processes[1].kill()
+        processes[1].communicate()
+    assert processes[0].returncode == 1
+    assert said.endswith(
+        f"Another process of the run does not answer.\nprocesses: got no answer for 4 s; expected an answer from every "
+        f"process. Read what the other processes say. The last checkpoint: {tmp_path / 'run' / 'training_state.pt'}, "
+        f"made after step 2. Start the run again to resume from it.\n"
+    )
+
+
+def test_gradients_are_reduced_in_few_large_pieces():
+    tensors = [torch.full((3, 5), 1.0), torch.full((), 2.0), torch.full((40,), 3.0), torch.ones(2, dtype=torch.half)]
+    sums = []
+
+    def total(flat):
+        sums.append(flat.numel())
+        flat *= 2
+
+    means = mean_in_pieces(tensors, total, 2)
+    assert sums == [56, 2]
+    assert all(torch.equal(*pair) and pair[0].shape == pair[1].shape for pair in zip(means, tensors, strict=True))
+    assert [mean.dtype for mean in means] == [tensor.dtype for tensor in tensors]
+    assert list(pieces(tensors, 100)) == [[0, 1], [2], [3]]
 
 
 def test_a_batch_that_can_not_be_shared_is_refused():
