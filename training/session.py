@@ -20,6 +20,7 @@ from .in_memory_dataset import Examples
 from .locks import RunLock
 from .loop import AfterStep, Trainer, fit
 from .loss import Denoiser
+from .run_log import RunLog, StepClock, StepLog
 from .runs import begin_run
 from .settings import Settings
 from .states import check_same_run
@@ -75,6 +76,10 @@ class TrainingSession:
         self._lock = RunLock(plan.folder)
         self._trainer: Trainer | None = None
         self._adapter: T2IAdapter | None = None
+        # Called with what is known of each step, in the first process alone.
+        self.logs: list[StepLog] = []
+        # What is known of the step just made; functions called after a step may add to it.
+        self.values: dict[str, Any] = {}
 
     @property
     def trainer(self) -> Trainer:
@@ -138,23 +143,38 @@ class TrainingSession:
         if self.processes.first:
             note = json.dumps(dict(self.plan.choices), indent=2, default=str).encode()
             write_whole(self.plan.folder / self.plan.record, lambda file: file.write(note))
+            self.logs.append(RunLog(self.plan.folder, trainer.losses))
 
     def run(self, *after_step: AfterStep) -> None:
         """Train from the current step to the last, with a checkpoint at the plan's intervals and at the end.
+
+        Every step is logged, also the one after which the run is stopped.
 
         Args:
             after_step: Called after each step, in this order; one that may stop the run comes last.
 
         Raises:
             TrainingError: Training diverged.
-            CheckpointError: A checkpoint can't be written.
+            CheckpointError: A checkpoint or the log can't be written.
         """
+        clock = StepClock()
+
+        def save() -> None:
+            with clock.paused():
+                self.save()
 
         def on_step(step: int, loss: float) -> None:
-            for call in after_step:
-                call(step, loss)
+            rate = self.trainer.optimiser.param_groups[0]["lr"]
+            self.values = {"step": step, "loss": loss, "learning_rate": rate, "seconds": round(clock.seconds(), 4)}
+            try:
+                for call in after_step:
+                    call(step, loss)
+            finally:
+                for log in self.logs:
+                    log(self.values)
+            clock.start()
 
-        fit(self.trainer, self.save, self.plan.save_every, on_step)
+        fit(self.trainer, save, self.plan.save_every, on_step)
 
     def save(self) -> None:
         """Write a checkpoint, and the adapter trained so far beside it."""
