@@ -58,6 +58,7 @@ class Settings:
         weight_decay: Weight decay of AdamW.
         gradient_checkpointing: Recompute activations inside blocks during the backward pass instead of storing them.
             Changes memory and time, not the result.
+        held_out_share: Fraction of the examples that never train and measure the held-out loss; 0 for none.
     """
 
     steps: int
@@ -73,6 +74,7 @@ class Settings:
     clip: float = 1.0
     weight_decay: float = 0.01
     gradient_checkpointing: bool = False
+    held_out_share: float = 0.0
 
     @property
     def draw(self) -> Draw:
@@ -135,6 +137,7 @@ RULES = (
     Rule("ema", float, lambda x: 0 <= x < 1, "0 for none, or a decay below 1 such as 0.999"),
     Rule("seed", int, lambda n: True, "a whole number"),
     Rule("gradient_checkpointing", bool, lambda on: True, "on or off"),
+    Rule("held_out_share", float, lambda x: 0 <= x < 1, "0 for none, or a part below 1 such as 0.01"),
     Rule("clip", float, lambda x: x > 0, "a norm above 0"),
     Rule("weight_decay", float, lambda x: 0 <= x < math.inf, "0 or more"),
     Rule(
