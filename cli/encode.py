@@ -137,11 +137,15 @@ def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) 
         "annotator_file": None if file is None else file_digest(file),
     }
     config = adapter.network.config
-    sizes = bucket_sizes(options.resolution)
-    wording = AS_WRITTEN if options.prompt_weights else LITERAL
+    sizes, words = bucket_sizes(options.resolution), wording(options)
     return Recipe(
-        sizes, config.image_channels, adapter.bgr, checkpoint.latents, checkpoint.prompt, annotate, info, wording
+        sizes, config.image_channels, adapter.bgr, checkpoint.latents, checkpoint.prompt, annotate, info, words
     )
+
+
+def wording(options: Options) -> Wording:
+    """Return how captions become prompts."""
+    return AS_WRITTEN if options.prompt_weights else LITERAL
 
 
 def file_digest(path: Path) -> str:

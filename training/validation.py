@@ -60,11 +60,9 @@ def split_listing(listing: Listing, share: float) -> tuple[Listing, Listing]:
     """
     held_out = [is_held_out(sample.name, share) for sample in listing.samples]
     _check_split(held_out, share)
-    both = zip(listing.samples, held_out, strict=True)
-    parts: tuple[list, list] = ([], [])
-    for sample, held in both:
-        parts[held].append(sample)
-    return replace(listing, samples=tuple(parts[False])), Listing(tuple(parts[True]))
+    both = list(zip(listing.samples, held_out, strict=True))
+    own = replace(listing, samples=tuple(sample for sample, held in both if not held))
+    return own, Listing(tuple(sample for sample, held in both if held))
 
 
 def split_set(data: TrainingSet, share: float) -> tuple[TrainingSet, TrainingSet | None, int]:
@@ -133,8 +131,8 @@ def held_out_loss(trainer: Trainer, data: CountedExamples) -> float:
         with torch.no_grad():
             losses[0] += adapter_loss(trainer.features, trainer.denoiser, batch)
         losses[1] += 1
-    total, count = processes.mean([losses])[0].tolist()
-    return total / count
+    total, count = processes.mean([losses])[0]
+    return float(total / count)
 
 
 def _at_fixed_times(example: Batch, timesteps: str) -> Batch:

@@ -43,7 +43,7 @@ from .sampling import (
     scheduler_names,
     with_control_net,
 )
-from .training import literal_prompt, ready_to_train
+from .training import literal_prompt, ready_to_train, training_paused
 
 __all__ = [
     "ANNOTATOR_FOLDER",
@@ -81,6 +81,7 @@ __all__ = [
     "sampler_names",
     "scheduler_names",
     "tell",
+    "training_paused",
     "unet_outline",
     "warn",
     "warn_of_changes",
