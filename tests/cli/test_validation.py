@@ -71,7 +71,7 @@ def test_pictures_are_those_of_a_workflow_with_the_adapter_of_that_step(command,
     file = folder / "run_step_00000002.safetensors"
     adapter = adapters.wrap_adapter(file, file.name, None, bgr=None, dtype=None)
     image = torch.from_numpy(shown[None, :, :256].astype(np.float32)) / 255
-    prompts = (host.encode_prompt(clip, r"a \(red\) house"), host.encode_prompt(clip, ""))
+    prompts = (host.encode_prompt(clip, r"a \(red\) circle"), host.encode_prompt(clip, ""))
     for place, each in enumerate((model, ApplyT2IAdapter.execute(model, adapter, image)[0]), 1):
         picture = host.sample_picture(each, vae, prompts, (64, 256), 3, sampler)
         expected = (picture[0] * 255).round().byte().numpy()
@@ -151,7 +151,12 @@ def test_one_image_may_have_several_prompts_and_one_prompt_several_images(argume
 def test_tensorboard_gets_losses_and_pictures(command, tmp_path, hint):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    values = {"validation_image": hint, "validation_prompt": "a red circle", "validate_every": 2, "held_out_share": SHARE}
+    values = {
+        "validation_image": hint,
+        "validation_prompt": "a red circle",
+        "validate_every": 2,
+        "held_out_share": SHARE,
+    }
     assert command(**values, report_to="tensorboard") == 0
     shown = EventAccumulator(str(tmp_path / "runs" / "run" / "tensorboard"))
     shown.Reload()
