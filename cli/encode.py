@@ -149,8 +149,7 @@ def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) 
         "annotator_file": None if file is None else file_digest(file),
     }
     config = adapter.network.config
-    sizes = bucket_sizes(options.resolution)
-    wording = AS_WRITTEN if options.prompt_weights else LITERAL
+    sizes, words = bucket_sizes(options.resolution), wording(options)
     return Recipe(
         sizes,
         config.image_channels,
@@ -159,9 +158,14 @@ def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) 
         checkpoint.prompt,
         annotate,
         info,
-        wording,
+        words,
         checkpoint.size_rows,
     )
+
+
+def wording(options: Options) -> Wording:
+    """Return how captions become prompts."""
+    return AS_WRITTEN if options.prompt_weights else LITERAL
 
 
 def file_digest(path: Path) -> str:

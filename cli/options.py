@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ..adapter_models.conditions import IMAGE_CONDITIONS
 from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
 from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIMESTEP_SAMPLINGS
+from ..training.trackers import TRACKERS
 from .option_rows import Option, add_options, flag
 
 AUTO_ANNOTATOR = "auto"
@@ -20,7 +21,7 @@ AUTO_ANNOTATOR = "auto"
 MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
 # Headings of the help.
 _DATA, _ADAPTER, _TRAINING = "training data", "adapter", "training"
-_RANDOMNESS, _OUTPUT = "randomness", "output"
+_RANDOMNESS, _VALIDATION, _OUTPUT = "randomness", "validation", "output"
 _EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli train --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
@@ -148,6 +149,48 @@ class Options:
         float, Option(_RANDOMNESS, "fraction of pictures trained with a black map; default 0")
     ] = 0.0
     seed: Annotated[int, Option(_RANDOMNESS, "seed of the noise, the order and all random choices; default 0")] = 0
+    held_out_share: Annotated[
+        float,
+        Option(
+            _VALIDATION,
+            "fraction of the data set that never trains and measures the held-out loss; default 0. A sample's name "
+            "decides, so that the same samples are held out in every run",
+            metavar="SHARE",
+            least=0,
+        ),
+    ] = 0.0
+    validation_image: Annotated[
+        tuple[Path, ...],
+        Option(
+            _VALIDATION,
+            "condition images to make pictures with during training, without and with the adapter, in the folder "
+            "validation of the run",
+            metavar="FILE",
+        ),
+    ] = ()
+    validation_prompt: Annotated[
+        tuple[str, ...],
+        Option(
+            _VALIDATION,
+            "prompts of these pictures: one for each image, or one for all; one image may have several prompts",
+            metavar="PROMPT",
+        ),
+    ] = ()
+    validate_every: Annotated[
+        int,
+        Option(
+            _VALIDATION, "steps between validations; default 500; 0 validates only at the end", metavar="STEPS", least=0
+        ),
+    ] = 500
+    report_to: Annotated[
+        tuple[str, ...],
+        Option(
+            _VALIDATION,
+            "also report losses and pictures to tensorboard (files in the run's folder) or wandb (Weights & Biases); "
+            "needs accelerate and the package of that name. log.jsonl in the run's folder always has the losses",
+            choices=tuple(row.name for row in TRACKERS),
+        ),
+    ] = ()
     name: Annotated[str, Option(_OUTPUT, "name of the adapter and of the run's folder; default my_adapter")] = (
         "my_adapter"
     )
@@ -207,5 +250,6 @@ def parse(arguments: Sequence[str]) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options(parser, Options)
-    values = vars(parser.parse_args(list(arguments)))
-    return Options(**{**values, "data": tuple(values["data"])})
+    values: dict[str, Any] = vars(parser.parse_args(list(arguments)))
+    several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Options(**{**values, **several})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,22 @@ from ..training.cached_dataset import CachedSet, nothing_to_learn
 from ..training.checkpoints import write_whole
 from ..training.distributed import Processes
 from ..training.errors import TrainingError
-from ..training.loop import adapter_fingerprint
+from ..training.loop import AfterStep, adapter_fingerprint
+from ..training.recipe import Recipe
 from ..training.run_names import check_run_name
 from ..training.samples import Listing, Skipped
 from ..training.session import RunPlan, TrainingSession
 from ..training.shards import list_data
+from ..training.validation import HELD_OUT_LOSS, split_listing
 from .annotate import preset_named
 from .encode import LoadedCheckpoint, read_checkpoint, recipe
 from .launcher import is_launched
 from .options import Options
 from .stopping import Stopping
+from .validation import check_validation, picture_cases, progress_shown
 
 _log = logging.getLogger(__name__)
-CACHE = "cache"
+CACHE, HELD_OUT_CACHE = "cache", "cache/held_out"
 SKIPPED = "skipped.txt"
 # Number of skipped samples named on the screen; the file names all of them.
 NAMED = 10
@@ -62,6 +66,7 @@ def train_run(options: Options, processes: Processes) -> None:
     """
     settings = options.settings(processes.count)
     check_run_name(options.name)
+    check_validation(options)
     folder = (options.output or host.output_folder() / RUNS).expanduser().absolute() / options.name
     plan = RunPlan(
         folder=folder,
@@ -74,11 +79,12 @@ def train_run(options: Options, processes: Processes) -> None:
     listing = list_data(options.data)
     if not listing.samples:
         raise nothing_to_learn(listing.skipped)
+    listings = split_listing(listing, options.held_out_share)
     with session:
-        _run(session, options, listing)
+        _run(session, options, listings)
 
 
-def _run(session: TrainingSession, options: Options, listing: Listing) -> None:
+def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Listing]) -> None:
     """Prepare the examples, train in an open session, and write the finished adapter."""
     processes, folder = session.processes, session.plan.folder
     checkpoint = read_checkpoint(options.checkpoint)
@@ -87,11 +93,14 @@ def _run(session: TrainingSession, options: Options, listing: Listing) -> None:
     sites = training_sites(checkpoint.model, adapter)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)
-    data = _examples(session, options, listing, checkpoint, adapter)
-    with started(session, checkpoint.model, adapter, data, sites):
+    with torch.no_grad():
+        cases = picture_cases(options, checkpoint)
+        data, held_out = _examples(session, options, listings, checkpoint, adapter)
+    with started(session, checkpoint.model, adapter, data, sites) as loaded:
         if session.trainer.step:
             tell_once(processes, f"Resuming after step {session.trainer.step}.")
-        _train(session)
+        with progress_shown(session, options, loaded, checkpoint, (held_out, cases)) as validation:
+            _train(session, validation)
     if processes.first:
         path = write_adapter(session.result(), folder / options.name, options.format, FILE_DTYPES[options.dtype])
         tell_once(processes, f"Finished: {path}")
@@ -141,26 +150,45 @@ def _load(option: str, file: Path) -> T2IAdapter:
     return loaded
 
 
-@torch.no_grad()
 def _examples(
-    session: TrainingSession, options: Options, listing: Listing, checkpoint: LoadedCheckpoint, adapter: T2IAdapter
-) -> CachedSet:
+    session: TrainingSession,
+    options: Options,
+    listings: tuple[Listing, Listing],
+    checkpoint: LoadedCheckpoint,
+    adapter: T2IAdapter,
+) -> tuple[CachedSet, CachedSet | None]:
+    """Prepare the examples to train on, and the held-out ones if there are any."""
     folder, processes = session.plan.folder, session.processes
     how = recipe(options, checkpoint, adapter)
-    with tqdm(
-        total=own_samples(listing, processes), desc="Preparing", unit="sample", disable=not processes.first
-    ) as bar:
-        files = prepare_cache(
-            listing, how, folder / CACHE, processes, bar.update, lambda fingerprint: session.check(data=fingerprint)
-        )
-    left_out = _report(folder, listing, files) if processes.first else 0
+    own, other = listings
+    files = _prepared(session, own, how, folder / CACHE)
+    held_out = _prepared(session, other, how, folder / HELD_OUT_CACHE) if other.samples else []
+    left_out = _report(folder, own, [*files, *held_out]) if processes.first else 0
     data = CachedSet(files, how)
     sizes = ", ".join(f"{count} of {width}×{height}" for (height, width), count in data.sizes.items())
     tell_once(processes, f"Sizes: {sizes}.")
-    own, preset = sum(file.own for file in files), preset_named(options.annotator, adapter)
-    drawn = f"{len(data) - own} drawn{f' by {preset.condition}' if preset else ''}"
-    tell_once(processes, f"{len(data)} examples: {own} with their own maps, {drawn}, {left_out} left out")
-    return data
+    maps, preset = sum(file.own for file in files), preset_named(options.annotator, adapter)
+    drawn = f"{len(data) - maps} drawn{f' by {preset.condition}' if preset else ''}"
+    tell_once(processes, f"{len(data)} examples: {maps} with their own maps, {drawn}, {left_out} left out")
+    if not held_out:
+        return data, None
+    measured = CachedSet(held_out, how)
+    tell_once(processes, f"{len(measured)} more examples are held out.")
+    return data, measured
+
+
+def _prepared(session: TrainingSession, listing: Listing, how: Recipe, cache: Path) -> list[CacheFile]:
+    """Prepare examples with a progress bar."""
+    processes = session.processes
+    # The run's checkpoint knows the examples that it trains on.
+    accept = _accepted if cache.name != CACHE else lambda fingerprint: session.check(data=fingerprint)
+    total = own_samples(listing, processes)
+    with tqdm(total=total, desc="Preparing", unit="sample", disable=not processes.first) as bar:
+        return prepare_cache(listing, how, cache, processes, bar.update, accept)
+
+
+def _accepted(_fingerprint: str) -> None:
+    """Accept any held-out examples: they change nothing of the run."""
 
 
 def _report(folder: Path, listing: Listing, files: list[CacheFile]) -> int:
@@ -175,10 +203,10 @@ def _report(folder: Path, listing: Listing, files: list[CacheFile]) -> int:
     return len(skipped)
 
 
-def _train(session: TrainingSession) -> None:
+def _train(session: TrainingSession, validation: Sequence[AfterStep]) -> None:
     """Run a session with a progress bar, until it ends or a signal stops it."""
     trainer, processes, folder = session.trainer, session.processes, session.plan.folder
-    steps = trainer.settings.steps
+    steps, numbers = trainer.settings.steps, dict[str, str]()
     with (
         Stopping(relayed=is_launched(os.environ)) as stopping,
         tqdm(total=steps, initial=trainer.step, desc="Training", disable=not processes.first) as bar,
@@ -186,7 +214,10 @@ def _train(session: TrainingSession) -> None:
 
         def on_step(step: int, loss: float) -> None:
             recent = trainer.losses[-SHOWN:]
-            bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
+            numbers["loss"] = f"{sum(recent) / len(recent):.4f}"
+            if HELD_OUT_LOSS in session.values:
+                numbers["held_out"] = f"{session.values[HELD_OUT_LOSS]:.4f}"
+            bar.set_postfix(numbers, refresh=False)
             bar.update()
             # All processes stop together: one that continued alone would wait for the others forever.
             if processes.any(stopping.asked, trainer.device) and step < steps:
@@ -195,7 +226,7 @@ def _train(session: TrainingSession) -> None:
                 processes.wait()
                 raise StoppedError(f"stopped after step {step}; {folder} holds a checkpoint and the adapter so far")
 
-        session.run(on_step)
+        session.run(*validation, on_step)
 
 
 def tell_once(processes: Processes, text: str) -> None:

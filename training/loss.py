@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, autocast, nn
 from torch.nn import functional
 
-from ..adapter_models.networks import Adapter
-
+# Condition images (B, image channels, H, W) -> features: an adapter's network.
+Features = Callable[[Tensor], list[Tensor]]
 # Prompt tensors by the denoiser's names, one row per prompt.
 Prompts = Mapping[str, Tensor]
 # (noisy latents, timesteps, prompts, features of the adapter) -> prediction.
@@ -97,7 +97,7 @@ class Batch:
         return Batch(latents, images, prompts, noise, timesteps)
 
 
-def adapter_loss(network: Adapter, denoiser: Denoiser, batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
+def adapter_loss(network: Features, denoiser: Denoiser, batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
     """Return the mean squared error of the prediction.
 
     Args:

@@ -21,6 +21,7 @@ from .locks import RunLock
 from .loop import AfterStep, Trainer, fit
 from .loss import Denoiser
 from .optimizers import optimizer_class, optimizer_named
+from .run_log import RunLog, StepClock, StepLog
 from .runs import begin_run
 from .settings import Settings
 from .states import check_parts, check_same_run
@@ -79,6 +80,10 @@ class TrainingSession:
         self._adapter: T2IAdapter | None = None
         # The step of the last checkpoint; 0 if there is none.
         self._saved = 0
+        # Called with what is known of each step, in the first process alone.
+        self.logs: list[StepLog] = []
+        # What is known of the step just made; functions called after a step may add to it.
+        self.values: dict[str, Any] = {}
 
     @property
     def trainer(self) -> Trainer:
@@ -156,25 +161,40 @@ class TrainingSession:
         if self.processes.first:
             note = json.dumps(dict(self.plan.choices), indent=2, default=str).encode()
             write_whole(self.plan.folder / self.plan.record, lambda file: file.write(note))
+            self.logs.append(RunLog(self.plan.folder, trainer.losses))
 
     def run(self, *after_step: AfterStep) -> None:
         """Train from the current step to the last, with a checkpoint at the plan's intervals and at the end.
+
+        Every step is logged, also the one after which the run is stopped.
 
         Args:
             after_step: Called after each step, in this order; one that may stop the run comes last.
 
         Raises:
             TrainingError: Training diverged.
-            CheckpointError: A checkpoint can't be written.
+            CheckpointError: A checkpoint or the log can't be written.
             LostProcessError: Another process has ended, or does not answer in time; names the last checkpoint.
         """
+        clock = StepClock()
+
+        def save() -> None:
+            with clock.paused():
+                self.save()
 
         def on_step(step: int, loss: float) -> None:
-            for call in after_step:
-                call(step, loss)
+            rate = self.trainer.optimiser.param_groups[0]["lr"]
+            self.values = {"step": step, "loss": loss, "learning_rate": rate, "seconds": round(clock.seconds(), 4)}
+            try:
+                for call in after_step:
+                    call(step, loss)
+            finally:
+                for log in self.logs:
+                    log(self.values)
+            clock.start()
 
         try:
-            fit(self.trainer, self.save, self.plan.save_every, on_step)
+            fit(self.trainer, save, self.plan.save_every, on_step)
         except LostProcessError as lost:
             last = f"{self.plan.folder / STATE_FILE}, made after step {self._saved}" if self._saved else "none yet"
             fix = f"{lost.fix} The last checkpoint: {last}. Start the run again to resume from it."

@@ -67,6 +67,7 @@ class Settings:
         optimizer: A name of :data:`.optimizers.OPTIMIZERS`.
         lr_scheduler: A name of :data:`.schedules.LR_SCHEDULES`.
         lr_warmup_steps: Steps in which the learning rate rises from 0.
+        held_out_share: Fraction of the examples that never train and measure the held-out loss; 0 for none.
     """
 
     steps: int
@@ -85,6 +86,7 @@ class Settings:
     optimizer: str = OPTIMIZERS[0].name
     lr_scheduler: str = LR_SCHEDULES[0].name
     lr_warmup_steps: int = 0
+    held_out_share: float = 0.0
 
     @property
     def draw(self) -> Draw:
@@ -172,6 +174,7 @@ RULES = (
     Rule("lr_warmup_steps", int, lambda n: n >= 0, "a whole number of at least 0"),
     _among("optimizer", [row.name for row in OPTIMIZERS]),
     _among("lr_scheduler", [row.name for row in LR_SCHEDULES]),
+    Rule("held_out_share", float, lambda x: 0 <= x < 1, "0 for none, or a part below 1 such as 0.01"),
     Rule("clip", float, lambda x: x > 0, "a norm above 0"),
     Rule("weight_decay", float, lambda x: 0 <= x < math.inf, "0 or more"),
     _among("timesteps", [row.name for row in TIMESTEP_SAMPLINGS]),

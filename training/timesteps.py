@@ -51,8 +51,17 @@ def sample_timesteps(name: str, count: int, generator: torch.Generator) -> Tenso
     Raises:
         TrainingError: The name is unknown.
     """
+    return _timesteps(name, torch.rand(count, generator=generator, dtype=torch.float64))
+
+
+def spread_timesteps(name: str, count: int, generator: torch.Generator) -> Tensor:
+    """Draw one timestep from each of several equally likely parts of a distribution; see :func:`sample_timesteps`."""
+    places = torch.arange(count) + torch.rand(count, generator=generator, dtype=torch.float64)
+    return _timesteps(name, places / count)
+
+
+def _timesteps(name: str, uniform: Tensor) -> Tensor:
     check_choice("timesteps", name, (row.name for row in TIMESTEP_SAMPLINGS), error=TrainingError)
     row = next(row for row in TIMESTEP_SAMPLINGS if row.name == name)
-    uniform = torch.rand(count, generator=generator, dtype=torch.float64)
     # u = 0 gives 1000, which is past the last timestep.
     return (row.curve(uniform) * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)

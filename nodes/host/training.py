@@ -38,12 +38,31 @@ def ready_to_train(model: Any) -> Iterator[Any]:
     with torch.inference_mode(False):
         # A dynamic clone streams weights through memory that the backward pass still needs.
         clone = model.clone(disable_dynamic=True)
-        comfy.model_management.load_models_gpu([clone], memory_required=ALL_MEMORY, force_full_load=True)
+        _load_whole(clone)
         comfy.model_management.in_training = True
         try:
             yield clone
         finally:
             comfy.model_management.in_training = False
+
+
+def _load_whole(model: Any) -> None:
+    comfy.model_management.load_models_gpu([model], memory_required=ALL_MEMORY, force_full_load=True)
+
+
+@contextlib.contextmanager
+def training_paused(loaded: Any) -> Iterator[None]:
+    """Let samplers and VAEs use the device and a MODEL in training, and load the MODEL whole again afterwards.
+
+    Args:
+        loaded: From :func:`ready_to_train`. Its weights may be inference tensors afterwards, without gradients.
+    """
+    comfy.model_management.in_training = False
+    # ComfyUI's samplers set the seed of torch's own generators.
+    with torch.random.fork_rng([loaded.load_device] if loaded.load_device.type == "cuda" else []):
+        yield
+    _load_whole(loaded)
+    comfy.model_management.in_training = True
 
 
 def check_loads_whole(model: Any) -> None:

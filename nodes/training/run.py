@@ -21,7 +21,7 @@ from .. import host
 from ..sampling.base_model import version_of
 from .adapter_files import trained_adapter, write_adapter
 from .examples import Materials, check_model, node_examples
-from .frozen_denoiser import frozen_denoiser
+from .frozen_denoiser import frozen_denoiser, keep_for_gradients
 from .preview import progress_callback
 
 # Folder of all runs, in the output folder.
@@ -120,3 +120,15 @@ def started(
     with host.ready_to_train(model) as loaded:
         session.start(adapter, data, frozen_denoiser(loaded, sites), loaded.load_device)
         yield loaded
+
+
+@contextlib.contextmanager
+def paused(loaded: Any) -> Iterator[None]:
+    """Let samplers use a MODEL in training; the run does not notice.
+
+    Args:
+        loaded: The MODEL from :func:`started`.
+    """
+    with host.training_paused(loaded):
+        yield
+    keep_for_gradients(loaded.model)

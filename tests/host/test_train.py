@@ -125,7 +125,7 @@ def test_checkpoints_are_adapters_to_load(sd, output):
     trained = train(sd, adapter, save_every=2)[0]
     files = sorted(path.name for path in (output / "t2i_adapters" / "run").iterdir())
     steps = ["run_step_00000002.safetensors", "run_step_00000004.safetensors"]
-    assert files == [*steps, "settings.json", "training_state.pt"]
+    assert files == sorted([*steps, "settings.json", "log.jsonl", "training_state.pt"])
     network, info = load_adapter_file(output / "t2i_adapters" / "run" / steps[1])
     assert all(torch.equal(tensor, weights(trained)[name]) for name, tensor in network.state_dict().items())
     assert info.condition.name == "canny"

@@ -70,7 +70,7 @@ def test_from_pictures_to_a_picture(comfy_server):
     assert list(output.glob("trained_*.png"))
     files = {path.name for path in (output / "t2i_adapters" / "lesson").iterdir()}
     steps = {"lesson_step_00000002.safetensors", "lesson_step_00000003.safetensors"}
-    assert files == {*steps, "settings.json", "training_state.pt"}
+    assert files == {*steps, "settings.json", "log.jsonl", "training_state.pt"}
 
 
 def test_a_longer_run_goes_on_and_another_is_refused_in_our_words(comfy_server):

@@ -131,7 +131,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(sd, output, monkeypatch,
         with pytest.raises(CheckpointError, match="got no space left on the disk"):
             train(sd, adapter, save_every=2)
     files = {path.name for path in (output / "t2i_adapters" / "run").iterdir()}
-    assert files == {"run_step_00000002.safetensors", "settings.json", "training_state.pt"}
+    assert files == {"run_step_00000002.safetensors", "settings.json", "log.jsonl", "training_state.pt"}
     assert equal(train(sd, adapter, save_every=2)[0], whole)
 
 
