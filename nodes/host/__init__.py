@@ -1,7 +1,7 @@
 """The seam: the only package that imports ComfyUI's modules.
 
-Five files by subject: files, models, memory, page, training. The contract concerns all of them and stays apart:
-``interfaces`` is its table, and ``contract`` checks the table at every start.
+Six files by subject: files, models, memory, page, sampling, training. The contract concerns all of them and stays
+apart: ``interfaces`` is its table, and ``contract`` checks the table at every start.
 """
 
 from __future__ import annotations
@@ -34,6 +34,15 @@ from .models import (
     wrapper_hooks,
 )
 from .page import blocked, progress, running_node, tell, warn
+from .sampling import (
+    SamplerSettings,
+    encode_prompt,
+    load_control_net,
+    sample_picture,
+    sampler_names,
+    scheduler_names,
+    with_control_net,
+)
 from .training import literal_prompt, ready_to_train
 
 __all__ = [
@@ -42,16 +51,19 @@ __all__ = [
     "OPERATIONS",
     "Cancelled",
     "CoreT2IAdapter",
+    "SamplerSettings",
     "WrappersMP",
     "annotator_folders",
     "annotator_names",
     "annotator_path",
     "base_outline",
     "blocked",
+    "encode_prompt",
     "folders_of_other_packs",
     "intermediate_device",
     "latent_decoder",
     "literal_prompt",
+    "load_control_net",
     "load_model_clip_vae",
     "load_models",
     "load_patcher",
@@ -65,10 +77,14 @@ __all__ = [
     "ready_to_train",
     "register_annotators",
     "running_node",
+    "sample_picture",
+    "sampler_names",
+    "scheduler_names",
     "tell",
     "unet_outline",
     "warn",
     "warn_of_changes",
+    "with_control_net",
     "wrap_network",
     "wrapper_hooks",
 ]

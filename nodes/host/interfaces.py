@@ -20,6 +20,7 @@ _MEMORY = "Loading and offloading adapters"
 _CANCEL = "Cancelling annotators and training"
 _TRAINING = "Train T2I-Adapter"
 _COMMAND = "The training command"
+_PICTURES = "Pictures made by the command"
 _FILES = "Finding adapters and annotators"
 _SAVING = "Saving adapters"
 _PREVIEWS = "The previews of Train T2I-Adapter"
@@ -106,6 +107,13 @@ _MODELS = (
     Interface("comfy.sd:CLIP.encode_from_tokens_scheduled", _COMMAND, "_"),
     Interface("comfy.sd:VAE.encode", _COMMAND, "_"),
     Interface("comfy.cli_args:args", _COMMAND, members="cpu"),
+    Interface("comfy.sd:VAE.decode", _PICTURES, "_"),
+    Interface("comfy.sample:prepare_noise", _PICTURES, "_, _"),
+    Interface("comfy.sample:sample", _PICTURES, "_, _, _, _, _, _, _, _, _, *, disable_pbar, seed"),
+    Interface("comfy.samplers:KSampler", _PICTURES, members="SAMPLERS, SCHEDULERS"),
+    Interface("comfy.controlnet:load_controlnet", _PICTURES, "_"),
+    Interface("ControlNet with copy and set_cond_hint(image, strength, percents, vae)", _PICTURES),
+    Interface("prompt with control and control_apply_to_uncond", _PICTURES),
 )  # fmt: skip
 _MANAGEMENT = (
     Interface("comfy.ops:manual_cast", _MEMORY, members="Conv2d, ConvTranspose2d, Linear, LayerNorm"),

@@ -123,6 +123,31 @@ def a_checkpoint_encodes() -> None:
     assert latents.shape[-2:] == LATENT
 
 
+@covers("comfy.sd:VAE.decode", *rows("comfy.sample", "prepare_noise", "sample"), "comfy.samplers:KSampler",
+        "comfy.controlnet:load_controlnet", "ControlNet with copy and set_cond_hint(image, strength, percents, vae)",
+        "prompt with control and control_apply_to_uncond")  # fmt: skip
+def pictures_are_sampled_without_a_workflow() -> None:
+    import comfy.controlnet
+    import comfy.sample
+    import comfy.samplers
+
+    assert "ddim" in comfy.samplers.KSampler.SAMPLERS
+    assert "normal" in comfy.samplers.KSampler.SCHEDULERS
+    assert comfy.controlnet.load_controlnet(str(CHECKPOINT)) is None
+    image = tiny.hint(64, 128).movedim(-1, 1)
+    control = tiny.real_control_net().copy().set_cond_hint(image, 0.5, (0.0, 1.0), None)
+    assert (control.strength, control.cond_hint_original) == (0.5, image)
+    latent = torch.zeros(1, 4, *LATENT)
+    noise = comfy.sample.prepare_noise(latent, 3)
+    drawn = []
+    for values in ({}, {"control": control, "control_apply_to_uncond": False}):
+        prompts = tiny.conditioning(1, **values), tiny.conditioning(2, **values)
+        settings = (1, 2.0, "ddim", "normal")
+        drawn.append(comfy.sample.sample(model(), noise, *settings, *prompts, latent, disable_pbar=True, seed=3))
+    assert drawn[0].shape == latent.shape
+    assert not torch.equal(*drawn)
+
+
 @covers(*rows(API, "ComfyExtension.on_load", "ComfyExtension.get_node_list", "io", "io.ComfyNode", "io.Hidden",
               "io.Schema", "io.NodeOutput", "io.Custom", "io.DynamicCombo.Option", "ui.PreviewImage",
               *(f"io.{kind}.Input" for kind in (
