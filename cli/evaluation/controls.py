@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -133,6 +134,5 @@ def class_columns(sums: Tensor) -> list[FigureColumn]:
     """
     numbers = (sums[CLASS_COUNT : 2 * CLASS_COUNT] > 0).nonzero().flatten() + 1
     return [
-        FigureColumn(LABELS[number - 1], figure=lambda parts, number=number: class_iou_of(parts, number))
-        for number in numbers.tolist()
+        FigureColumn(LABELS[number - 1], figure=partial(class_iou_of, number=number)) for number in numbers.tolist()
     ]
