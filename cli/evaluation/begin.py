@@ -50,7 +50,7 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     checkpoint = read_checkpoint(options.checkpoint)
     paths = [path.expanduser() for path in (options.adapter, *options.compare)]
     guides = [load_guide(path, checkpoint.model) for path in paths]
-    condition = condition_of(options, guides[0])
+    condition = chosen_condition(options, guides[0])
     inputs, judges = measured_inputs(options, condition, checkpoint, results / name)
     device = checkpoint.model.load_device
     if options.clip_model is not None:
@@ -75,7 +75,7 @@ def sampler_settings(options: EvaluationOptions) -> host.SamplerSettings:
     return host.SamplerSettings(options.sampler, options.scheduler, options.steps, options.cfg)
 
 
-def condition_of(options: EvaluationOptions, guide: Guide) -> str:
+def chosen_condition(options: EvaluationOptions, guide: Guide) -> str:
     """Return the condition: the user's choice, else what the adapter's file says.
 
     Raises:

@@ -25,8 +25,7 @@ from .inputs import EvaluationInput
 from .options import EvaluationOptions
 
 _log = logging.getLogger(__name__)
-REAL, ROUND_TRIP, NO_ADAPTER = "real pictures", "real pictures through the VAE", "no adapter"
-Prompts = tuple[list[Any], list[Any]]
+REAL, ROUND_TRIP, NO_ADAPTER = "real pictures", "real, through the VAE", "no adapter"
 
 
 @dataclass(frozen=True)

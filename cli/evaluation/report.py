@@ -76,7 +76,7 @@ def _cell(figure: Any, digits: int) -> str:
 
 def _notes(result: Mapping[str, Any], explained: Sequence[str]) -> str:
     lines = [*explained, "In brackets: 95 % intervals by bootstrap over the samples. ↓: less is better. The real "
-             "pictures are the ceiling; those through the VAE show what it loses."]  # fmt: skip
+             "pictures are the ceiling; through the VAE they show what it loses."]  # fmt: skip
     if any(FID in row for row in result["rows"].values()):
         few = (
             f" Fewer than {ENOUGH_FOR_FID} pictures make FID unreliable." if result["samples"] < ENOUGH_FOR_FID else ""

@@ -28,7 +28,7 @@ from .sheets import write_sheet
 from .storing import picture_key, read_planes, write_json, write_picture
 
 _log = logging.getLogger(__name__)
-PICTURES = "pictures"
+PICTURE_FOLDER = "pictures"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Evaluation:
             # An annotator without weights is found now, not after hours of drawing.
             self.judges[0].score(mine[0], mine[0].picture())
         for row in self.rows:
-            self._draw(row, mine)
+            if row.label != REAL:
+                self._draw(row, mine)
         for row in self.rows:
             self._judge(row, mine)
         self.processes.wait()
@@ -95,8 +96,10 @@ class Evaluation:
         return tqdm(work, desc=what, unit="picture", disable=not self.processes.first)
 
     def file_of(self, row: Contender, one: EvaluationInput) -> Path:
-        """Return the file of a picture."""
-        return self.folder / PICTURES / row.folder / one.file
+        """Return the file of a picture; real ones are among the inputs."""
+        if row.label == REAL:
+            return one.folder / "real" / one.file
+        return self.folder / PICTURE_FOLDER / row.folder / one.file
 
     def _report(self) -> None:
         found = [one for index in range(len(self.samples)) if (one := self.inputs.load(index)) is not None]

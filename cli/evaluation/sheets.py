@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ...training.checkpoints import write_whole
 
@@ -34,7 +34,6 @@ def write_sheet(path: Path, headings: Sequence[str], rows: Sequence[Sequence[Pat
         pen.text((left, 4), lines, fill=_INK, font=font, spacing=1)
         for row, files in enumerate(rows):
             with Image.open(files[column]) as picture:
-                cell = picture.convert("RGB")
-                cell.thumbnail((_CELL, _CELL))
+                cell = ImageOps.contain(picture.convert("RGB"), (_CELL, _CELL))
                 sheet.paste(cell, (left, _HEAD + row * (_CELL + _GAP)))
     write_whole(path, lambda file: sheet.save(file, "JPEG", quality=_QUALITY))
