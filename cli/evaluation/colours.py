@@ -57,9 +57,9 @@ def palette_agreement(asked: Tensor, picture: Tensor) -> dict[str, list[float]]:
         picture: The picture itself, of the same size.
 
     Returns:
-        ``ΔE``: the mean CIEDE2000 difference between the palette and the picture's own, by the annotator of the colour
-        adapters with cells of the same side, and 1; ``palette L1``: the mean absolute difference of the cells' means,
-        and 1.
+        ``Delta E``: the mean CIEDE2000 difference between the palette and the picture's own, by the annotator of the
+        colour adapters with cells of the same side, and 1; ``palette L1``: the mean absolute difference of the cells'
+        means, and 1.
     """
     side = cell_of(asked)
     found = palette(picture, side)
@@ -67,7 +67,7 @@ def palette_agreement(asked: Tensor, picture: Tensor) -> dict[str, list[float]]:
     first, second = (lab_of(image[0, :, ::side, ::side].flatten(1).T) for image in (asked, found))
     cells = (-(-asked.shape[-2] // side), -(-asked.shape[-1] // side))
     return {
-        "ΔE": [float(delta_e(first, second).mean()), 1.0],
+        "Delta E": [float(delta_e(first, second).mean()), 1.0],
         "palette L1": [float(palette_l1(picture, asked, cells)), 1.0],
     }
 

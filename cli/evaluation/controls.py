@@ -103,10 +103,10 @@ CONTROL_MEASURES = (
     ),
     ControlMeasure(
         ("color",),
-        (FigureColumn("ΔE", -1, digits=2), FigureColumn("palette L1", -1)),
+        (FigureColumn("Delta E", -1, digits=2), FigureColumn("palette L1", -1)),
         lambda asked, picture, _: palette_agreement(asked, picture),
-        "*ΔE*: CIEDE2000 difference between the map's cells and the picture's, mean over cells and pictures. *Palette "
-        "L1*: mean absolute difference of the cells' mean colours in [0, 1].",
+        "*Delta E*: CIEDE2000 difference between the map's cells and the picture's, mean over cells and pictures. "
+        "*Palette L1*: mean absolute difference of the cells' mean colours in [0, 1].",
     ),
     ControlMeasure(
         ("recolor",),

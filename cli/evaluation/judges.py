@@ -118,11 +118,15 @@ def clip_judge(folder: Path, device: torch.device) -> PictureJudge:
             says="The CLIP model can't be loaded.",
         ) from error
 
+    # Not every tokenizer's files tell it.
+    longest = model.config.text_config.max_position_embeddings
+
     @torch.inference_mode()
     def score(one: EvaluationInput, picture: Tensor) -> Parts:
         pixels = (picture[0].movedim(0, -1) * 255).round().byte().numpy()
         inputs = processor(
-            text=[one.caption], images=[pixels], return_tensors="pt", padding=True, truncation=True,
+            text=[one.caption], images=[pixels], return_tensors="pt", padding=True,
+            max_length=longest, truncation=True,
             input_data_format="channels_last",
         )  # fmt: skip
         answer = model(**inputs.to(device))

@@ -10,6 +10,8 @@ from .controls import FigureColumn
 from .quality import ENOUGH_FOR_FID, FID, KID
 
 FIXED_SHEET, WORST_SHEET = "fixed.jpg", "worst.jpg"
+# Marks columns where less is better. Written as a name: Windows reads source files in another encoding.
+_DOWN = "\N{DOWNWARDS ARROW}"
 _DISTANCES = (FigureColumn(FID, -1, digits=2), FigureColumn(KID, -1, digits=5))
 
 
@@ -52,7 +54,7 @@ def report_page(result: Mapping[str, Any], columns: Sequence[FigureColumn], expl
 
 
 def _table(corner: str, rows: Mapping[str, Any], columns: Sequence[FigureColumn], *, arrows: bool = True) -> str:
-    names = [f"{column.name}{' ↓' if arrows and column.better < 0 else ''}" for column in columns]
+    names = [f"{column.name}{f' {_DOWN}' if arrows and column.better < 0 else ''}" for column in columns]
     lines = [f"| {corner} | {' | '.join(names)} |", "|---" * (len(columns) + 1) + "|"]
     for label, figures in rows.items():
         cells = (_cell(figures.get(column.name), column.digits) for column in columns)
@@ -75,8 +77,11 @@ def _cell(figure: Any, digits: int) -> str:
 
 
 def _notes(result: Mapping[str, Any], explained: Sequence[str]) -> str:
-    lines = [*explained, "In brackets: 95 % intervals by bootstrap over the samples. ↓: less is better. The real "
-             "pictures are the ceiling; through the VAE they show what it loses."]  # fmt: skip
+    lines = [
+        *explained,
+        f"In brackets: 95 % intervals by bootstrap over the samples. {_DOWN}: less is better.",
+        "The real pictures are the ceiling; through the VAE they show what it loses.",
+    ]
     if any(FID in row for row in result["rows"].values()):
         few = (
             f" Fewer than {ENOUGH_FOR_FID} pictures make FID unreliable." if result["samples"] < ENOUGH_FOR_FID else ""

@@ -67,7 +67,7 @@ def test_palettes_are_measured_as_the_fidelity_benchmark_does(evaluate, tmp_path
         # The maps went through a file of bytes.
         found = [rows[row]["palette L1"][name] for name in ("value", "low", "high")]
         assert found == pytest.approx([wanted.value, wanted.low, wanted.high], abs=1 / 255)
-    values = [rows[name]["ΔE"]["value"] for name in rows]
+    values = [rows[name]["Delta E"]["value"] for name in rows]
     assert values[0] < values[1] < values[3] < values[2]
     page = (tmp_path / "out" / "run" / "report.md").read_text()
     assert f"| t2iadapter_color_miniature | {values[3]:.2f} [" in page

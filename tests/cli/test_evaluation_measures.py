@@ -156,8 +156,8 @@ def test_a_palette_agrees_with_its_own_picture(side):
     picture = noise(1, 3, 128, 192)
     asked = palette(picture, side)
     assert colours.cell_of(asked) == side
-    assert colours.palette_agreement(asked, picture)["ΔE"] == [pytest.approx(0.0, abs=1e-9), 1.0]
-    assert colours.palette_agreement(asked, 1 - picture)["ΔE"][0] > 3
+    assert colours.palette_agreement(asked, picture)["Delta E"] == [pytest.approx(0.0, abs=1e-9), 1.0]
+    assert colours.palette_agreement(asked, 1 - picture)["Delta E"][0] > 3
 
 
 def test_a_map_without_cells_counts_as_trained():
