@@ -219,6 +219,11 @@ def missing_feature(name: str) -> str | None:
     return f"this ComfyUI has no {name} ({feature.part})"
 
 
+def missing_package(name: str) -> str | None:
+    """Say that an optional package is not installed, or None."""
+    return None if importlib.util.find_spec(name) else f"the package {name} is not installed"
+
+
 # What can't run everywhere: by its marker, with that marker's arguments, what says why it can't run here.
 NEEDS: dict[str, Callable[..., str | None]] = {
     "gpu": missing_gpu,
@@ -226,6 +231,7 @@ NEEDS: dict[str, Callable[..., str | None]] = {
     "browser": missing_browser,
     "signals": missing_signals,
     "needs": missing_feature,
+    "package": missing_package,
 }
 WORKSHOP = "workshop"
 MISSING = pytest.StashKey[Counter[str]]()

@@ -55,7 +55,9 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     device = checkpoint.model.load_device
     if options.clip_model is not None:
         judges.append(clip_judge(options.clip_model.expanduser(), device))
-    inception = None if options.inception is None else load_inception(options.inception, results, device)
+    # The first process alone compares sets of pictures.
+    wanted = options.inception if processes.first else None
+    inception = None if wanted is None else load_inception(wanted, results, device)
     negative = host.encode_prompt(checkpoint.clip, options.negative)
     wording = AS_WRITTEN if options.prompt_weights else LITERAL
     studio = Studio(checkpoint, how, wording, negative, options.strength)

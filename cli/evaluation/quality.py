@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,9 @@ def load_inception(chosen: str, downloads: Path, device: torch.device) -> Incept
             says="The Inception weights were not found.",
         )
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        network = InceptionV3W(str(file.parent), download=fetch).to(device).eval()
+        if fetch and not file.is_file():
+            _fetch(file)
+        network = InceptionV3W(str(file.parent), download=False).to(device).eval()
     except (OSError, RuntimeError, ValueError) as error:
         raise EvaluationError(
             f"--inception, {file}",
@@ -88,6 +90,16 @@ def load_inception(chosen: str, downloads: Path, device: torch.device) -> Incept
             says="The Inception weights can't be loaded.",
         ) from error
     return InceptionNetwork(network, device)
+
+
+def _fetch(file: Path) -> None:
+    """Let clean-fid download the weights; the file is complete or not there."""
+    from cleanfid.downloads_helper import check_download_inception
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        check_download_inception(folder)
+        Path(folder, file.name).replace(file)
 
 
 def set_distances(features: Any, real: Any) -> dict[str, float]:
