@@ -29,12 +29,22 @@ _MORE = (
 
 
 def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Tensor], Tensor]:
-    """Return a function that makes condition images.
+    """Return a function that makes condition images; see :func:`run_preset`.
 
     Args:
         name: A condition, or a name of :data:`_MORE`; ``auto`` for the adapter's condition.
         file: The annotator's weights; None to look in models/annotators.
         adapter: The adapter to train.
+    """
+    return run_preset(preset_named(name, adapter), file)
+
+
+def run_preset(preset: AnnotatorPreset | None, file: Path | None) -> Callable[[Tensor], Tensor]:
+    """Return a function that makes condition images.
+
+    Args:
+        preset: The annotator and its settings; None where nobody knows.
+        file: The annotator's weights; None to look in models/annotators.
 
     Returns:
         Picture (1, 3, H, W) in [0, 1] -> its condition image. Raises AnnotatorError if weights are missing, and
@@ -51,7 +61,6 @@ def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Te
             "Correct the path.",
             says=f"The annotator's weights {file} do not exist.",
         )
-    preset = preset_named(name, adapter)
     # Networks live as long as somebody holds this.
     owner = LOADED_NETWORKS.owner(_OWNER)
 
@@ -76,5 +85,10 @@ def preset_named(name: str, adapter: T2IAdapter) -> AnnotatorPreset | None:
     """Return how pictures are annotated, as adapters of this family were trained; None where nobody knows."""
     info = adapter.info
     wanted = (info.condition.name if info.condition else "") if name == AUTO_ANNOTATOR else name
-    rows = [row for row in (*ANNOTATOR_PRESETS, *_MORE) if row.condition == wanted]
-    return next((row for family in (info.family or "", "") for row in rows if row.family == family), None)
+    return find_preset(wanted, info.family or "")
+
+
+def find_preset(name: str, family: str) -> AnnotatorPreset | None:
+    """Return the annotator of a condition, or one of :data:`_MORE`, for adapters of a family; None without one."""
+    rows = [row for row in (*ANNOTATOR_PRESETS, *_MORE) if row.condition == name]
+    return next((row for each in (family, "") for row in rows if row.family == each), None)

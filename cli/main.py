@@ -12,6 +12,7 @@ from ..adapter_models.errors import AdapterError
 from ..annotators.errors import AnnotatorError
 from ..training.distributed import join
 from . import comfyui
+from .evaluation.options import parse_evaluation
 from .launcher import adopt_precision, is_launched
 from .messages import in_options
 from .options import parse
@@ -29,11 +30,15 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The words after the program's name.
 
     Returns:
-        0 when the adapter is finished, 1 after an error that is logged, 130 when the user has stopped the run; 0 then
+        0 when the result is finished, 1 after an error that is logged, 130 when the user has stopped the run; 0 then
         too if a launcher has started this process, because it would report a failure and end the other processes.
     """
     parser = argparse.ArgumentParser(prog="cli", description="Commands of the T2I-Adapter pack.")
-    parser.add_argument("command", choices=COMMANDS, help="train: train an adapter; train --help lists its options")
+    parser.add_argument(
+        "command",
+        choices=COMMANDS,
+        help="train: train an adapter; evaluate: measure adapters; --help after either lists its options",
+    )
     return COMMANDS[parser.parse_args(arguments[:1]).command](arguments[1:])
 
 
@@ -70,4 +75,28 @@ def train_command(arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train_command}
+def evaluate_command(arguments: Sequence[str]) -> int:
+    """Evaluate as the arguments say; see :func:`main` for the status."""
+    options = parse_evaluation(arguments)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger(__name__.rpartition(".")[0]).setLevel(logging.INFO)
+    try:
+        cpu = comfyui.wants_cpu(options.cpu, os.environ)
+        folder = comfyui.find(options.comfyui, os.environ, _PACK)
+        processes = join(cpu)
+        comfyui.use(folder, cpu)
+        # Not before: it imports ComfyUI.
+        from .evaluation.begin import evaluate_run
+
+        evaluate_run(options, processes)
+        processes.leave()
+    except (AdapterError, AnnotatorError) as error:
+        _log.error("%s", in_options(error))
+        return 1
+    except KeyboardInterrupt:
+        _log.error("Interrupted. Repeat the command to continue with what is done.")
+        return INTERRUPTED
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train_command, "evaluate": evaluate_command}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import types
@@ -45,3 +46,9 @@ def load_pack() -> None:
         package = types.ModuleType(PACK)
         package.__path__ = [str(Path(__file__).resolve().parents[2])]
         sys.modules[PACK] = package
+
+
+def measures(name: str) -> types.ModuleType:
+    """Return a file of the evaluation command's measures, such as ``colours``."""
+    load_pack()
+    return importlib.import_module(f"{PACK}.cli.evaluation.{name}")

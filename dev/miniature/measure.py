@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from .conditions import CELLS
+from .host import measures
 from .scenes import HELD_OUT, KINDS, RGB, SIZE, SLOTS, Scenes, distance, distances, draw_scenes, labels, paint
 
 PRESENT = 64  # pixels from which a colour counts as present: a tenth of the smallest shape
@@ -37,34 +38,27 @@ def nearest(images: torch.Tensor) -> torch.Tensor:
     return torch.cdist(images[..., :3].flatten(1, 2).float(), table).argmin(dim=2).view(images.shape[:3])
 
 
-def _iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    both = (first & second).flatten(1).sum(dim=1)
-    return both / (first | second).flatten(1).sum(dim=1).clamp(min=1)
-
-
 def silhouette_iou(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
     """Return the overlap of the foreground with the scene's shapes; (B,)."""
     shown = nearest(images) != scenes.background[:, None, None]
-    return _iou(shown, labels(distances(scenes, images.shape[1])) > 0)
+    return measures("overlap").mask_iou(shown, labels(distances(scenes, images.shape[1])) > 0)
 
 
 def shape_iou(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:
     """Return the overlap of each shape's colour with its visible part, mean over the scene's shapes; (B,)."""
     shown, front = nearest(images), labels(distances(scenes, images.shape[1]))
+    mask_iou = measures("overlap").mask_iou
     total = torch.zeros(len(scenes), device=images.device)
     for slot in range(SLOTS):
-        overlap = _iou(shown == scenes.colour[:, slot, None, None], front == slot + 1)
+        overlap = mask_iou(shown == scenes.colour[:, slot, None, None], front == slot + 1)
         total += torch.where(slot < scenes.count, overlap, 0.0)
     return total / scenes.count
 
 
 def palette_l1(images: torch.Tensor, scenes: Scenes, cells: int = CELLS) -> torch.Tensor:
     """Mean absolute difference of the means of `cells` × `cells` blocks; (B,)."""
-    mean, wanted = (
-        functional.adaptive_avg_pool2d(picture[..., :3].permute(0, 3, 1, 2).float(), cells)
-        for picture in (images, truth(scenes))
-    )
-    return (mean - wanted).abs().flatten(1).mean(dim=1)
+    picture, wanted = (each[..., :3].permute(0, 3, 1, 2).float() for each in (images, truth(scenes)))
+    return measures("colours").palette_l1(picture, wanted, (cells, cells))
 
 
 def colours_present(images: torch.Tensor, scenes: Scenes) -> torch.Tensor:

@@ -1,26 +1,15 @@
-"""Intervals by bootstrap, and the Fréchet distance."""
+"""The Fréchet distance; intervals by bootstrap are those of the evaluation command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-RESAMPLES = 2000
-LEVEL = 0.95
-SEED = 1
-CHUNK = 100
+from ....cli.evaluation.statistics import Estimate, corrected, draws, mean_of
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+__all__ = ["Estimate", "Moments", "corrected", "draws", "frechet", "mean_of", "moments"]
 
 
 @dataclass(frozen=True)
@@ -29,40 +18,6 @@ class Moments:
 
     mean: Tensor
     covariance: Tensor
-
-
-def draws(count: int, resamples: int = RESAMPLES) -> Tensor:
-    """Draw the scenes of each resample; the same for every variant, so that differences are paired.
-
-    Returns:
-        Indices (resamples, count), long.
-    """
-    return torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(SEED))
-
-
-def mean_of(values: Tensor) -> Estimate:
-    """Estimate the mean of one figure per scene (N,), with the percentiles of its resamples."""
-    values = values.double()
-    again = values[draws(len(values))].mean(dim=1)
-    tail = (1 - LEVEL) / 2
-    low, high = torch.quantile(again, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return Estimate(float(values.mean()), low, high)
-
-
-def corrected(figure: Callable[[Tensor], Tensor], count: int) -> Estimate:
-    """Estimate a quantity that small samples bias, such as a distance, which is never below 0.
-
-    Resampling estimates the bias, which is subtracted, and the interval is reflected accordingly (basic bootstrap).
-
-    Args:
-        figure: (R, N) rows of scenes, with repetitions -> (R,).
-        count: N.
-    """
-    plain = float(figure(torch.arange(count)[None])[0])
-    again = torch.cat([figure(part) for part in draws(count).split(CHUNK)])
-    tail = (1 - LEVEL) / 2
-    low, high = torch.quantile(again, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return Estimate(2 * plain - float(again.mean()), 2 * plain - high, 2 * plain - low)
 
 
 def moments(features: Tensor) -> Moments:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from ..host import measures
 from .captions import captions
 from .conditions import CELLS
 from .judge import FILE, Judge, judged
@@ -67,8 +68,7 @@ def load_judge(file: Path) -> Judge:
 
 def palette_l1(picture: Tensor, wanted: Tensor) -> Tensor:
     """Return the mean absolute difference of the means of 8 × 8 blocks; pictures (B, 3, H, W) -> (B,)."""
-    mean, true = (functional.adaptive_avg_pool2d(each, CELLS) for each in (picture, wanted))
-    return (mean - true).abs().flatten(1).mean(1)
+    return measures("colours").palette_l1(picture, wanted, (CELLS, CELLS))
 
 
 def psnr(picture: Tensor, wanted: Tensor) -> Tensor:
