@@ -33,7 +33,7 @@ from .models import (
     unet_outline,
     wrapper_hooks,
 )
-from .page import blocked, progress, running_node, tell, warn
+from .page import blocked, progress, running_node, show, tell, warn
 from .training import literal_prompt, ready_to_train
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "ready_to_train",
     "register_annotators",
     "running_node",
+    "show",
     "tell",
     "unet_outline",
     "warn",
