@@ -35,10 +35,12 @@ def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
 
 def show(text: str, node_id: str | None) -> None:
     """Show a text on a node until the node runs again; an empty text removes the last one."""
+    if node_id is None:
+        return
     from server import PromptServer
 
     instance = getattr(PromptServer, "instance", None)  # absent when nodes run without the server
-    if instance is None or node_id is None:
+    if instance is None:
         return
     if text:
         instance.send_progress_text(text, node_id)
