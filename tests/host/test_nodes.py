@@ -361,6 +361,37 @@ def test_info_names_the_condition_of_a_published_file(nodes, tmp_path):
     assert "computes in torch.bfloat16" in text
 
 
+# Rare inputs, which Nodes 2.0 folds away; the classic page shows all.
+ADVANCED = {
+    "LoadT2IAdapter": {"color_order", "dtype"},
+    "T2IAdapterSchedule": {"unit"},
+    "T2IAnnotateCanny": {"resolution", "l2_gradient"},
+    "TrainT2IAdapter": {
+        *("timesteps", "prompt_dropout", "condition_dropout", "ema", "gradient_accumulation", "precision", "seed"),
+        *("save_every", "gradient_checkpointing"),
+    },
+}
+WIDGETS = ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "COMFY_DYNAMICCOMBO_V3")
+
+
+def widgets(inputs):
+    """The inputs that a page shows as widgets, with those of each dynamic choice's longest option."""
+    for row in inputs:
+        if row.get_io_type() in WIDGETS and not (row.extra_dict or {}).get("forceInput"):
+            yield row
+            yield from max((list(widgets(option.inputs)) for option in getattr(row, "options", ())
+                            if hasattr(option, "inputs")), key=len, default=[])  # fmt: skip
+
+
+def test_rare_inputs_are_advanced_and_six_widgets_at_most_show(nodes):
+    for name, node in nodes.items():
+        rows = list(widgets(node.GET_SCHEMA().inputs))
+        rare = {row.id for row in rows if row.advanced}
+        assert len(rows) - len(rare) <= 6, (name, [row.id for row in rows if not row.advanced])
+        assert ADVANCED.get(name, rare) == rare
+        assert "resolution" not in {row.id for row in rows} - rare
+
+
 # --- PreviewT2IAdapterFeatures ---------------------------------------------------------------------------------------
 
 
