@@ -1,6 +1,6 @@
 """T2I-Adapter for ComfyUI: sketches, depth maps, poses and palettes that pictures obey."""
 
-WEB_DIRECTORY = "./web"  # help pages; no JavaScript
+WEB_DIRECTORY = "./web"  # help pages, and one small script that keeps texts on nodes
 
 
 async def comfy_entrypoint():  # noqa: ANN201 - the type belongs to ComfyUI, which tools import this file without

@@ -27,6 +27,7 @@ class AppliedAdapter:
         mask: Where it acts, (M, H, W) in [0, 1]. Picture i of a batch uses mask i modulo M.
         weights: Factors of the strength, by level, side of the guidance and time.
         source: The tensor that ``hint`` is a view of; cached features live as long as it does.
+        origin: What a host remembers about where it was applied.
     """
 
     adapter: T2IAdapter
@@ -39,6 +40,7 @@ class AppliedAdapter:
     mask: Tensor | None = None
     weights: Weights = NEUTRAL
     source: Tensor | None = None
+    origin: object = None
 
     @property
     def by_picture(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..common.errors import PackError
+from . import host
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ ADVICE = (
 
 @contextlib.contextmanager
 def in_node(node: str, inputs: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Add node, input and advice to the errors of the libraries; also a decorator.
+    """Add node, input and advice to the errors of the libraries, and show their sentence on the node; also a decorator.
 
     An error that passes several of these gets the innermost node. Class, parts and traceback stay as they are.
 
@@ -76,6 +77,7 @@ def in_node(node: str, inputs: Mapping[str, Any] | None = None) -> Iterator[None
         yield
     except PackError as error:
         error.add_advice(advice_on(error, node, inputs or {}))
+        host.show(error.says or str(error), host.running_node() or None)
         raise
 
 

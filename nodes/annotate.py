@@ -46,6 +46,7 @@ class T2IAnnotateCanny(io.ComfyNode):
                 io.Boolean.Input(
                     "l2_gradient",
                     default=False,
+                    advanced=True,
                     tooltip="Measure changes by their true length: slanted edges count less than now. Off (default) "
                     "is as trained.",
                 ),

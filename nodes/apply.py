@@ -11,9 +11,10 @@ from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.applied import AppliedAdapter
 from ..adapter_models.hint import FITS, Fit
 from ..adapter_models.weights import NEUTRAL, Weights
+from . import host
 from .inputs import checked
 from .sampling import attach
-from .sampling.base_model import warn_of_version
+from .sampling.notices import ApplyNotice
 from .sampling.settings import check_settings, checked_hint, checked_mask
 from .sockets import T2IAdapterSocket, WeightsSocket
 
@@ -43,7 +44,6 @@ class ApplyT2IAdapter(io.ComfyNode):
             ],
             inputs=_inputs(),
             outputs=[io.Model.Output("model", tooltip="The model with the adapter, for a sampler or another adapter.")],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -64,7 +64,9 @@ class ApplyT2IAdapter(io.ComfyNode):
         hint = checked_hint(image)
         check_settings(fit, strength=strength, start_percent=start_percent, end_percent=end_percent)
         sites = attach.sites_in(model, adapter)
-        warn_of_version(model, adapter, cls.hidden.unique_id if cls.hidden else None)
+        mask = checked_mask(mask)
+        notice = ApplyNotice.of(model, adapter, hint, mask, host.running_node() or None)
+        notice.tell()
         if strength == 0.0:
             return io.NodeOutput(model)
         use = AppliedAdapter(
@@ -75,9 +77,10 @@ class ApplyT2IAdapter(io.ComfyNode):
             start_percent,
             end_percent,
             fit,
-            checked_mask(mask),
+            mask,
             weights or NEUTRAL,
             source=image,
+            origin=notice,
         )
         return io.NodeOutput(attach.apply_adapter(model, use))
 

@@ -7,9 +7,11 @@ from comfy_api.latest import io, ui
 
 from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.hint import check_hint
+from . import host
 from .inputs import checked
 from .loading.description import describe
-from .sampling.feature_maps import compute_features, heat_maps
+from .sampling.feature_maps import FAINT, compute_features, heat_maps, label_maps, responses
+from .sampling.hint_mistakes import image_mistake
 from .sockets import T2IAdapterSocket
 
 
@@ -51,8 +53,9 @@ class PreviewT2IAdapterFeatures(io.ComfyNode):
             node_id="PreviewT2IAdapterFeatures",
             display_name="Preview T2I-Adapter Features",
             category="T2I-Adapter",
-            description="Show the four feature maps that an adapter makes of a condition image, fine to coarse, as "
-            "heat maps: bright where it acts most. Black maps mean that the image is empty for this adapter.",
+            description="Show where an adapter responds to a condition image: how far each of its four feature maps, "
+            "fine to coarse, differs from those of a black image, on one scale. Black maps mean an image that is empty "
+            "for this adapter, and the node says so.",
             search_aliases=["adapter features", "feature maps", "heat map", "debug adapter", "adapter has no effect"],
             inputs=[
                 T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
@@ -74,5 +77,18 @@ class PreviewT2IAdapterFeatures(io.ComfyNode):
         """Compute the features and paint them."""
         hint = image.movedim(-1, 1) if image.ndim == 4 else image
         check_hint("Preview T2I-Adapter Features, image", hint)
-        maps = heat_maps(compute_features(adapter, hint[:1], (height, width)), (height, width))
-        return io.NodeOutput(maps, ui=ui.PreviewImage(maps, cls=cls))
+        size = (height, width)
+        empty = compute_features(adapter, torch.zeros_like(hint[:1, :, :1, :1]), size)
+        moved = responses(compute_features(adapter, hint[:1], size), empty)
+        _tell(adapter, hint[:1], faint=max(float(level.max()) for level in moved) < FAINT)
+        maps = heat_maps(moved, size)
+        return io.NodeOutput(maps, ui=ui.PreviewImage(label_maps(maps, moved), cls=cls))
+
+
+def _tell(adapter: T2IAdapter, hint: torch.Tensor, *, faint: bool) -> None:
+    """Say on the node what is wrong with an image; with ``faint``, that the adapter hardly responds to it."""
+    condition = adapter.info.condition
+    asked = f"is it {condition.expects}" if condition else "is it of the kind that the adapter was trained on"
+    text = image_mistake(adapter.info, hint) or (f"Nearly empty for this adapter: {asked}?" if faint else None)
+    if text is not None:
+        host.warn(text, host.running_node() or None)

@@ -95,11 +95,11 @@ def checked(execute: Callable[..., Any]) -> Callable[..., Any]:
     def run(cls: Any, *args: Any, **kwargs: Any) -> Any:
         given = signature.bind(cls, *args, **kwargs)
         schema = cls.define_schema()
-        for row in schema.inputs:
-            if row.id in given.arguments and not (row.optional and given.arguments[row.id] is None):
-                where = f"{schema.display_name}, {row.id}"
-                given.arguments[row.id] = read_input(where, row, given.arguments[row.id])
         with in_node(schema.display_name, given.arguments):
+            for row in schema.inputs:
+                if row.id in given.arguments and not (row.optional and given.arguments[row.id] is None):
+                    where = f"{schema.display_name}, {row.id}"
+                    given.arguments[row.id] = read_input(where, row, given.arguments[row.id])
             return execute(*given.args, **given.kwargs)
 
     return run

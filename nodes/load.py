@@ -53,6 +53,7 @@ class LoadT2IAdapter(io.ComfyNode):
                     "color_order",
                     options=list(COLOR_ORDERS),
                     default="auto",
+                    advanced=True,
                     tooltip="Channel order the adapter expects. auto (default): bgr for SDXL openpose adapters, "
                     "which were trained that way, and rgb for all others. The node tells you when only the file's name "
                     "says which one it is, or nothing does; choose rgb or bgr then.",
@@ -61,6 +62,7 @@ class LoadT2IAdapter(io.ComfyNode):
                     "dtype",
                     options=list(COMPUTE_DTYPES),
                     default="auto",
+                    advanced=True,
                     tooltip="Precision in which the adapter computes, once per picture. auto (default): that of the "
                     "diffusion model. fp32 costs little and cures black or grainy pictures; fp16 and bf16 halve the "
                     "memory.",

@@ -85,6 +85,7 @@ def _inputs() -> list[Any]:
             "dtype",
             options=list(FILE_DTYPES),
             default="fp32",
+            advanced=True,
             tooltip="Precision of the file. fp32 (default) is exact; fp16 and bf16 halve the size and hardly change "
             "the pictures.",
         ),

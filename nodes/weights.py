@@ -50,6 +50,7 @@ class T2IAdapterWeights(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "positive",
+                    advanced=True,
                     tooltip="Factor of the strength for the positive prompt, 0 to 10, default 1. 0: the adapter leaves "
                     "it alone.",
                     **side,
@@ -222,6 +223,7 @@ def _range_inputs() -> list[Any]:
             "unit",
             options=list(UNITS),
             default=UNITS[0],
+            advanced=True,
             tooltip="What the percents count. noise schedule (default): as other ComfyUI nodes. sampling "
             "steps: parts of this run, also of image to image with a low denoise.",
         ),

@@ -29,6 +29,7 @@ def resolution_input(advice: str = "") -> Any:
         min=0,
         max=8192,
         step=8,
+        advanced=True,
         tooltip="Short side in pixels at which to look at the picture: lower finds coarser shapes. The result has the "
         f"picture's size in any case. 0 (default): the picture's own size.{advice}",
     )

@@ -33,7 +33,7 @@ from .models import (
     unet_outline,
     wrapper_hooks,
 )
-from .page import blocked, progress, running_node, tell, warn
+from .page import blocked, progress, running_node, show, tell, warn
 from .sampling import (
     SamplerSettings,
     encode_prompt,
@@ -80,6 +80,7 @@ __all__ = [
     "sample_picture",
     "sampler_names",
     "scheduler_names",
+    "show",
     "tell",
     "training_paused",
     "unet_outline",

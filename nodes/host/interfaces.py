@@ -143,6 +143,7 @@ _PAGE = (
     Interface("comfy_execution.utils:get_executing_context", _MEMORY, ""),
     Interface("comfy_execution.utils:ExecutionContext", _MEMORY, members="node_id"),
     Interface("server:PromptServer.send_progress_text", _MESSAGES, "_, _"),
+    Interface("server:PromptServer.send_sync", _MESSAGES, "_, _"),
     Interface("latent_preview:get_previewer", _PREVIEWS, "_, _"),
     Interface("latent_preview:Latent2RGBPreviewer", _PREVIEWS, "_, _, _"),
     Interface("latent_preview:Latent2RGBPreviewer.decode_latent_to_preview", _PREVIEWS, "_"),

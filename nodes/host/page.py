@@ -13,6 +13,8 @@ import latent_preview
 from comfy_execution.utils import get_executing_context
 
 _logger = logging.getLogger(__name__)
+# The message that web/node_texts.js listens to.
+TEXT_EVENT = "t2i_adapter.text"
 
 
 def blocked(message: str) -> Any:
@@ -28,11 +30,22 @@ def warn(text: str, node_id: str | None) -> None:
 def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
     """Show a text on a node, and log it."""
     _logger.log(level, text)
+    show(text, node_id)
+
+
+def show(text: str, node_id: str | None) -> None:
+    """Show a text on a node until the node runs again; an empty text removes the last one."""
+    if node_id is None:
+        return
     from server import PromptServer
 
     instance = getattr(PromptServer, "instance", None)  # absent when nodes run without the server
-    if instance is not None and node_id is not None:
+    if instance is None:
+        return
+    if text:
         instance.send_progress_text(text, node_id)
+    # Newer pages remove progress texts when the job ends: web/node_texts.js puts them back.
+    instance.send_sync(TEXT_EVENT, {"node": node_id, "text": text})
 
 
 def progress(total: int = 1) -> Callable[..., None]:

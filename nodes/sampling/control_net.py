@@ -22,6 +22,7 @@ from .advanced_apply import AdvancedApply
 from .clock import Clock
 from .control_lists import as_control, merge
 from .control_run import ControlCall, ControlRun
+from .hint_mistakes import image_mistake
 from .keyframes import KeyframeClock
 from .options import adapter_options
 from .state import SamplingState
@@ -79,6 +80,9 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
     def set_cond_hint(self, cond_hint: Tensor, *args: Any, **kwargs: Any) -> T2IAdapterControl:
         """Set the condition image (B, C, H, W)."""
         check_hint(f"{_NODE}, image", cond_hint)
+        mistake = image_mistake(self.adapter.info, cond_hint)
+        if mistake is not None:
+            host.warn(mistake, host.running_node() or None)
         super().set_cond_hint(cond_hint, *args, **kwargs)
         return self
 

@@ -20,6 +20,7 @@ from ...adapter_models.targets import LatentSize, Target
 from ..advice import in_node
 from .control_lists import Control, as_control, inputs_of, merge
 from .handed import APPLY_NODE, Handed
+from .notices import tell_sizes
 from .offers import offering, taken_back
 from .options import (
     AdapterOptions,
@@ -62,6 +63,7 @@ class SamplingWrappers:
         sums = ResidualComputer(self.stack.uses, self.cell, int(noise_shape[0]), self.stack.combination)
         size = (int(noise_shape[-2]), int(noise_shape[-1]))
         sums.prepare(Target(size, model.load_device, model.model.get_dtype_inference()), self.load)
+        tell_sizes(self.stack.uses, (size[0] * self.cell, size[1] * self.cell))
         model_options = args[0] if args else kwargs.get("model_options")
         if model_options is not None:
             set_prepared(model_options, sums)

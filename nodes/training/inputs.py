@@ -20,9 +20,11 @@ def training_inputs() -> list[Any]:
 
 
 def seed_input(tooltip: str) -> Any:
-    """Return a seed input."""
+    """Return a seed input, which is advanced: few change it."""
     # No "control after generate": a run with another seed is another run, which can't be resumed.
-    return io.Int.Input("seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=False, tooltip=tooltip)
+    return io.Int.Input(
+        "seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=False, advanced=True, tooltip=tooltip
+    )
 
 
 def _materials() -> list[Any]:
@@ -71,6 +73,7 @@ def _schedule() -> list[Any]:
         ),
         io.Combo.Input(
             "timesteps",
+            advanced=True,
             options=[row.name for row in TIMESTEP_SAMPLINGS],
             default="cubic",
             tooltip="Timesteps to train on. cubic (default): mostly noisy ones, which decide the composition, as in "
@@ -84,12 +87,14 @@ def _chances() -> list[Any]:
     return [
         io.Float.Input(
             "prompt_dropout",
+            advanced=True,
             **part,
             tooltip="Fraction of examples trained without their prompt, 0 (default) to 1. 0.5 makes pictures follow "
             "the condition image even with a vague prompt. Needs empty.",
         ),
         io.Float.Input(
             "condition_dropout",
+            advanced=True,
             **part,
             tooltip="Fraction of examples trained with a black condition image, 0 (default) to 1. About 0.1 teaches "
             "the adapter to change nothing for an empty condition image.",
@@ -101,6 +106,7 @@ def _technique() -> list[Any]:
     return [
         io.Float.Input(
             "ema",
+            advanced=True,
             default=0.0,
             min=0.0,
             max=0.99999,
@@ -110,6 +116,7 @@ def _technique() -> list[Any]:
         ),
         io.Int.Input(
             "gradient_accumulation",
+            advanced=True,
             default=1,
             min=1,
             max=1024,
@@ -118,6 +125,7 @@ def _technique() -> list[Any]:
         ),
         io.Combo.Input(
             "precision",
+            advanced=True,
             options=[row.name for row in PRECISIONS],
             default="fp32",
             tooltip="Precision that the adapter computes in; its weights stay fp32. bf16 is faster on newer GPUs, fp16 "
@@ -131,6 +139,7 @@ def _files() -> list[Any]:
     return [
         io.Int.Input(
             "save_every",
+            advanced=True,
             default=500,
             min=0,
             max=10_000_000,
@@ -158,6 +167,7 @@ def _since_then() -> list[Any]:
     return [
         io.Boolean.Input(
             "gradient_checkpointing",
+            advanced=True,
             default=False,
             optional=True,
             tooltip="Uses much less memory and about a third more time; the result is the same. Off by default. May be "

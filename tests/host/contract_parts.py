@@ -84,7 +84,8 @@ def folders_are_found_by_name() -> None:
 
 @covers(*rows("comfy.utils", "ProgressBar", "ProgressBar.update_absolute"),
         *rows("comfy_execution.utils", "get_executing_context", "ExecutionContext"),
-        "comfy_execution.graph_utils:ExecutionBlocker", "server:PromptServer.send_progress_text")  # fmt: skip
+        "comfy_execution.graph_utils:ExecutionBlocker",
+        *rows("server", "PromptServer.send_progress_text", "PromptServer.send_sync"))  # fmt: skip
 def the_page_is_told() -> None:
     import comfy.utils
     from comfy_execution.graph_utils import ExecutionBlocker
@@ -103,6 +104,9 @@ def the_page_is_told() -> None:
     page = SimpleNamespace(send_sync=lambda *args: sent.append(args[1]), client_id=None)
     PromptServer.send_progress_text(page, "text", "7")
     assert sent[-1].endswith(b"7text")
+    loop = SimpleNamespace(call_soon_threadsafe=lambda put, message: put(message))
+    PromptServer.send_sync(SimpleNamespace(loop=loop, messages=SimpleNamespace(put_nowait=sent.append)), "event", {})
+    assert sent[-1] == ("event", {}, None)
 
 
 @covers(*rows("comfy.sd", "load_checkpoint_guess_config", "CLIP.tokenize", "CLIP.encode_from_tokens_scheduled",

@@ -361,6 +361,37 @@ def test_info_names_the_condition_of_a_published_file(nodes, tmp_path):
     assert "computes in torch.bfloat16" in text
 
 
+# Rare inputs, which Nodes 2.0 folds away; the classic page shows all.
+ADVANCED = {
+    "LoadT2IAdapter": {"color_order", "dtype"},
+    "T2IAdapterSchedule": {"unit"},
+    "T2IAnnotateCanny": {"resolution", "l2_gradient"},
+    "TrainT2IAdapter": {
+        *("timesteps", "prompt_dropout", "condition_dropout", "ema", "gradient_accumulation", "precision", "seed"),
+        *("save_every", "gradient_checkpointing"),
+    },
+}
+WIDGETS = ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "COMFY_DYNAMICCOMBO_V3")
+
+
+def widgets(inputs):
+    """The inputs that a page shows as widgets, with those of each dynamic choice's longest option."""
+    for row in inputs:
+        if row.get_io_type() in WIDGETS and not (row.extra_dict or {}).get("forceInput"):
+            yield row
+            yield from max((list(widgets(option.inputs)) for option in getattr(row, "options", ())
+                            if hasattr(option, "inputs")), key=len, default=[])  # fmt: skip
+
+
+def test_rare_inputs_are_advanced_and_six_widgets_at_most_show(nodes):
+    for name, node in nodes.items():
+        rows = list(widgets(node.GET_SCHEMA().inputs))
+        rare = {row.id for row in rows if row.advanced}
+        assert len(rows) - len(rare) <= 6, (name, [row.id for row in rows if not row.advanced])
+        assert ADVANCED.get(name, rare) == rare
+        assert "resolution" not in {row.id for row in rows} - rare
+
+
 # --- PreviewT2IAdapterFeatures ---------------------------------------------------------------------------------------
 
 
@@ -372,7 +403,8 @@ def test_preview_paints_the_four_maps(nodes, kind):
     assert maps.shape == (4, 128, 256, 3)
     assert maps.min() >= 0
     assert maps.max() <= 1
-    assert all(picture.max() == 1 and picture.std() > 0.01 for picture in maps)
+    assert maps.max() == 1
+    assert all(picture.std() > 0.01 for picture in maps)
     assert len(output.ui.as_dict()["images"]) == 4
 
 
@@ -387,8 +419,40 @@ def test_preview_shows_where_the_adapter_acts(nodes):
     fine = nodes["PreviewT2IAdapterFeatures"].execute(adapter, image, 128, 128)[0][0]
     assert fine[:, :64].max() == 0
     assert fine[:, 96:].mean() > 0.1
-    black = nodes["PreviewT2IAdapterFeatures"].execute(adapter, torch.zeros(1, 64, 64, 3), 128, 128)[0]
-    assert black.max() == 0
+
+
+def test_preview_of_an_empty_image_is_black_and_says_so(nodes, caplog):
+    """An adapter has features for black too; dividing each level by its own maximum made them bright."""
+    adapter = tiny.adapter(tiny.adapter_config(), name="t2iadapter_sketch_sd15v2.pth")
+    with torch.no_grad():
+        for name, parameter in adapter.network.named_parameters():
+            parameter.mul_(100 if name.endswith("bias") else 1)
+    faint = torch.zeros(1, 64, 64, 3)
+    faint[:, 32:34] = 0.06
+    for image, told in ((torch.zeros(1, 64, 64, 3), "black everywhere"), (faint, "Nearly empty for this adapter: is it "
+                        "white sketch lines on black?")):  # fmt: skip
+        caplog.clear()
+        maps = nodes["PreviewT2IAdapterFeatures"].execute(adapter, image, 128, 128)[0]
+        assert maps.mean() < 0.05
+        assert told in caplog.text
+    caplog.clear()
+    adapter = tiny.adapter(tiny.adapter_config(), name="t2iadapter_sketch_sd15v2.pth")
+    drawn = nodes["PreviewT2IAdapterFeatures"].execute(adapter, faint * 16, 128, 128)[0]
+    assert drawn.max() == 1
+    assert caplog.text == ""
+
+
+def test_preview_has_one_scale_and_labels_its_levels(nodes):
+    from t2i_adapter_pack.nodes.sampling.feature_maps import heat_maps, label_maps
+
+    moved = [torch.full((1, 1, 8 >> level, 8 >> level), 1.0 / 2**level) for level in range(4)]
+    maps = heat_maps(moved, (64, 128))
+    assert [float(picture.sum(-1).mean()) for picture in maps] == pytest.approx([3.0, 1.5, 0.75, 0.375])
+    labelled = label_maps(maps, moved)
+    assert torch.equal(labelled[:, :64], maps)
+    captions = labelled[:, 64:]
+    assert all(caption.max() == 1 for caption in captions)
+    assert len({caption.numpy().tobytes() for caption in captions}) == 4
 
 
 def test_preview_refuses_what_is_no_picture(nodes):

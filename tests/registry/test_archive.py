@@ -16,7 +16,7 @@ from t2i_adapter_pack.dev.tasks import archive, base_directory, links, paths, re
 # Files for ComfyUI and users; everything else in the root is for development.
 FILES = {"__init__.py", "pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md"}
 FOLDERS = {"common", "adapter_models", "annotators", "nodes", "training", "cli", "web", "locales", "example_workflows"}
-SUFFIXES = {".py", ".md", ".json", ".jpg", ".toml", ""}
+SUFFIXES = {".py", ".md", ".js", ".json", ".jpg", ".toml", ""}
 
 
 @pytest.fixture(scope="module")
