@@ -194,12 +194,6 @@ def missing_browser() -> str | None:
     return None if browser.find(os.environ) else browser.ADVICE
 
 
-def missing_tensorboard() -> str | None:
-    """Say that TensorBoard is missing, or None."""
-    there = importlib.util.find_spec("tensorboard") is not None
-    return None if there else "tensorboard: got no package tensorboard; expected it. `pip install tensorboard` to run."
-
-
 def missing_signals() -> str | None:
     """Say what is missing for tests that end a process by a signal, or None."""
     return "signals: got Windows, where a process is ended in other ways; expected POSIX." if os.name == "nt" else None
@@ -238,7 +232,6 @@ NEEDS: dict[str, Callable[..., str | None]] = {
     "devices": missing_devices,
     "browser": missing_browser,
     "signals": missing_signals,
-    "tensorboard": missing_tensorboard,
     "needs": missing_feature,
     "package": missing_package,
 }

@@ -147,7 +147,7 @@ def test_one_image_may_have_several_prompts_and_one_prompt_several_images(argume
     assert cases() == []
 
 
-@pytest.mark.tensorboard
+@pytest.mark.package("tensorboard")
 def test_tensorboard_gets_losses_and_pictures(command, tmp_path, hint):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -87,7 +87,7 @@ def test_nothing_is_needed_for_no_tracker(monkeypatch, tmp_path):
     assert open_trackers([], tmp_path, {}, 0) == []
 
 
-@pytest.mark.tensorboard
+@pytest.mark.package("tensorboard")
 def test_tensorboard_shows_the_run_once_after_a_resume(tmp_path):
     """Read by TensorBoard itself: the steps that are made again replace those reported before."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
