@@ -2,83 +2,166 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
+from ..annotators.catalogue import megabytes, published_for
+from ..annotators.errors import AnnotatorError
 from ..annotators.sketch import clean_sketch
+from ..nodes import host
 from ..nodes.annotation.lines import draw_lines
 from ..nodes.annotation.network_annotator import AnnotationJob
 from ..nodes.annotation.network_cache import LOADED_NETWORKS
 from ..nodes.annotation.pictures import to_planes
 from ..nodes.annotation.presets import ANNOTATOR_PRESETS, AnnotatorPreset, weightless
 from ..nodes.annotation.weight_files import AUTO as FOUND
+from ..nodes.annotation.weight_files import WeightsChoice
+from ..training.distributed import ALONE, Processes
 from ..training.errors import TrainingError
+from ..training.weight_digests import WeightDigests
 from .options import AUTO_ANNOTATOR
 
+_log = logging.getLogger(__name__)
+# Value of --annotator-file that fetches missing weights.
+FETCH = "download"
 _OWNER = "train"
 # Annotators besides those that the published adapters were trained with.
 _MORE = (
     AnnotatorPreset("clean-sketch", "", "T2I Clean Sketch", 0, weightless(clean_sketch)),
     AnnotatorPreset(
-        "soft-edge", "", "T2I Soft Edge, threshold 0.5", 0, lambda job, _: draw_lines(job, "soft edge", 0.5)
+        "soft-edge",
+        "",
+        "T2I Soft Edge, threshold 0.5",
+        0,
+        lambda job, _: draw_lines(job, "soft edge", 0.5),
+        files=published_for("soft edge"),
     ),
 )
 
 
-def annotator(name: str, file: Path | None, adapter: T2IAdapter) -> Callable[[Tensor], Tensor]:
-    """Return a function that makes condition images; see :func:`run_preset`.
+@dataclass(frozen=True)
+class CommandAnnotator:
+    """Makes condition images.
+
+    Attributes:
+        preset: The annotator and its settings.
+        file: The weights that the user named; None to look in models/annotators.
+        weights: The weights in use; None if the annotator needs none.
+        owner: Keeps the network loaded as long as this lives.
+    """
+
+    preset: AnnotatorPreset
+    file: Path | None
+    weights: Path | None
+    owner: object = field(default_factory=lambda: LOADED_NETWORKS.owner(_OWNER))
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Annotate pictures (B, 3, H, W) in [0, 1]; returns their condition images, alike."""
+        entry = FOUND if self.file is None else self.file.name
+        image = pictures.movedim(1, -1)
+        job = AnnotationJob(_OWNER, self.preset.means, image, self.preset.resolution, entry, self.file)
+        drawn: Tensor = to_planes(self.preset.make(job, False)[0])
+        return drawn
+
+    def facts(self, digests: WeightDigests) -> list[Any]:
+        """Return JSON values that determine the condition images."""
+        weights = None if self.weights is None else digests.whole(self.weights)
+        return [self.preset.condition, self.preset.means, self.preset.resolution, weights]
+
+
+def annotator(
+    name: str, file: Path | None, adapter: T2IAdapter, processes: Processes, *, needed: bool
+) -> CommandAnnotator | None:
+    """Return what makes condition images; its weights are found, or downloaded if the user asks for it.
 
     Args:
         name: A condition, or a name of :data:`_MORE`; ``auto`` for the adapter's condition.
-        file: The annotator's weights; None to look in models/annotators.
+        file: The annotator's weights; None to look in models/annotators; ``download`` to fetch missing ones.
         adapter: The adapter to train.
+        processes: The processes that train together; the first one downloads.
+        needed: Whether there are pictures without a map.
+
+    Returns:
+        The annotator; None if it is not needed.
+
+    Raises:
+        TrainingError: The file does not exist, weights are missing, or no annotator is known for the condition.
+        AnnotatorError: The download failed.
     """
-    return run_preset(preset_named(name, adapter), file)
+    _check_file(file)
+    return run_preset(preset_named(name, adapter), file, processes) if needed else None
 
 
-def run_preset(preset: AnnotatorPreset | None, file: Path | None) -> Callable[[Tensor], Tensor]:
-    """Return a function that makes condition images.
+def run_preset(preset: AnnotatorPreset | None, file: Path | None, processes: Processes = ALONE) -> CommandAnnotator:
+    """Return what makes condition images; see :func:`annotator`.
 
     Args:
         preset: The annotator and its settings; None where nobody knows.
-        file: The annotator's weights; None to look in models/annotators.
-
-    Returns:
-        Picture (1, 3, H, W) in [0, 1] -> its condition image. Raises AnnotatorError if weights are missing, and
-        TrainingError if no annotator is known for the condition.
-
-    Raises:
-        TrainingError: The file does not exist.
+        file: Its weights, as for :func:`annotator`.
+        processes: The processes that work together.
     """
-    if file is not None and not file.is_file():
+    fetch = _check_file(file)
+    if preset is None:
+        raise TrainingError(
+            "condition",
+            "pictures without a condition map, and no condition with a known annotator",
+            "a map for each picture, or an annotator",
+            "Put maps beside the pictures (cat.cond.png), or give --condition or --annotator.",
+            says="Some pictures have no condition map, and no annotator is chosen.",
+        )
+    if not preset.files:
+        return CommandAnnotator(preset, None, None)
+    if file is not None and not fetch:
+        return CommandAnnotator(preset, file, file)
+    if fetch and processes.first:
+        WeightsChoice(preset.files).find(preset.files[0].entry, _download_progress)
+    processes.wait()
+    return CommandAnnotator(preset, None, _weights_found(preset))
+
+
+def _check_file(file: Path | None) -> bool:
+    """Check that a file of weights exists; return whether it is to be fetched instead."""
+    if file is None or file.is_file():
+        return False
+    if str(file) == FETCH:
+        return True
+    raise TrainingError(
+        "annotator_file",
+        f"{file}, which is no file",
+        f"a file of weights, or {FETCH}",
+        "Correct the path.",
+        says=f"The annotator's weights {file} do not exist.",
+    )
+
+
+def _weights_found(preset: AnnotatorPreset) -> Path:
+    """Return the weights that the annotator takes by itself."""
+    try:
+        _, path = WeightsChoice(preset.files).find(FOUND, _download_progress)
+        return path
+    except AnnotatorError as error:
+        best = preset.files[0]
+        folder = host.annotator_folders()[0]
         raise TrainingError(
             "annotator_file",
-            f"{file}, which is no file",
-            "a file of weights",
-            "Correct the path.",
-            says=f"The annotator's weights {file} do not exist.",
-        )
-    # Networks live as long as somebody holds this.
-    owner = LOADED_NETWORKS.owner(_OWNER)
+            f"no {' or '.join(row.file for row in preset.files)}",
+            f"the annotator's weights in {folder}, or where another pack keeps them",
+            f"Give --annotator-file {FETCH} to fetch {best.file} ({megabytes(best.size)}, licence: {best.licence}), "
+            f"or put the file from {best.addresses[0]} into that folder; or put maps beside the pictures.",
+            says=f"Some pictures have no condition map, and the weights of the annotator '{preset.condition}' are not "
+            "on this computer.",
+        ) from error
 
-    def annotate(picture: Tensor, _: object = owner) -> Tensor:
-        if preset is None:
-            raise TrainingError(
-                "condition",
-                "pictures without a condition map, and no condition with a known annotator",
-                "a map for each picture, or an annotator",
-                "Put maps beside the pictures (cat.cond.png), or give --condition or --annotator.",
-                says="Some pictures have no condition map, and no annotator is chosen.",
-            )
-        image = picture.movedim(1, -1)
-        job = AnnotationJob(_OWNER, preset.means, image, preset.resolution, FOUND if file is None else file.name, file)
-        drawn: Tensor = to_planes(preset.make(job, False)[0])
-        return drawn
 
-    return annotate
+def _download_progress(done: int, total: int) -> None:
+    # Every 64 MB: a line for each megabyte would bury everything else.
+    if done == total or done % (64 << 20) < 1 << 20:
+        _log.info("Downloaded %s of %s.", megabytes(done), megabytes(total))
 
 
 def preset_named(name: str, adapter: T2IAdapter) -> AnnotatorPreset | None:

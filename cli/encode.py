@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +21,16 @@ from ..training.errors import TrainingError
 from ..training.framing import Framing
 from ..training.loss import Prompts
 from ..training.recipe import AS_WRITTEN, Recipe, Wording
-from .annotate import annotator, preset_named
+from ..training.weight_digests import WeightDigests
+from .annotate import CommandAnnotator
 from .options import Options
 
 _FOLDER = "checkpoints"
 LITERAL = Wording("literal", host.literal_prompt)
 # Bytes at both ends of a file that its digest covers; reading all of it would take long.
 _DIGESTED = 1 << 20
+# Prefixes of weights in a checkpoint that have no part in encoding.
+_DENOISERS = ("model.diffusion_model.", "model_ema.")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class LoadedCheckpoint:
     clip: Any
     vae: Any
 
-    def latents(self, picture: Tensor) -> Tensor:
-        """Encode a picture (1, 3, H, W) in [0, 1] as latents (1, C, h, w), at the denoiser's scale."""
-        scaled: Tensor = self.model.model.process_latent_in(self.vae.encode(picture.movedim(1, -1)))
+    def latents(self, pictures: Tensor) -> Tensor:
+        """Encode pictures (B, 3, H, W) in [0, 1] as latents (B, C, h, w), at the denoiser's scale."""
+        scaled: Tensor = self.model.model.process_latent_in(self.vae.encode(pictures.movedim(1, -1)))
         return scaled
 
     def prompt(self, caption: str, latents: Tensor) -> Prompts:
@@ -132,40 +134,50 @@ def read_checkpoint(name: str) -> LoadedCheckpoint:
     return LoadedCheckpoint(path, *parts)
 
 
-def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) -> Recipe:
+def recipe(
+    options: Options,
+    checkpoint: LoadedCheckpoint,
+    adapter: T2IAdapter,
+    annotate: CommandAnnotator | None,
+    digests: WeightDigests,
+) -> Recipe:
     """Return the recipe that turns samples into examples.
 
     Args:
         options: The user's choices.
         checkpoint: The checkpoint that encodes.
         adapter: The adapter to train.
+        annotate: Makes condition images; None if every picture has one.
+        digests: Digests of weight files.
     """
-    annotate: Callable[[Tensor], Tensor] = annotator(options.annotator, options.annotator_file, adapter)
-    preset = preset_named(options.annotator, adapter)
-    file = options.annotator_file
+    model = getattr(checkpoint.model, "model", None)
     info = {
-        "checkpoint": file_digest(checkpoint.path),
-        "annotator": None if preset is None else [preset.condition, preset.resolution],
-        "annotator_file": None if file is None else file_digest(file),
+        # The denoiser is named, not digested: only its type and the scale of its latents count.
+        "model": type(model).__name__,
+        "latents": type(getattr(model, "latent_format", None)).__name__,
+        "encoders": digests.without(checkpoint.path, _DENOISERS),
     }
-    config = adapter.network.config
-    sizes, words = bucket_sizes(options.resolution), wording(options)
     return Recipe(
-        sizes,
-        config.image_channels,
-        adapter.bgr,
-        checkpoint.latents,
-        checkpoint.prompt,
-        annotate,
-        info,
-        words,
-        checkpoint.size_rows,
+        sizes=bucket_sizes(options.resolution),
+        channels=adapter.network.config.image_channels,
+        bgr=adapter.bgr,
+        latents=checkpoint.latents,
+        prompt=checkpoint.prompt,
+        annotate=_no_map if annotate is None else annotate,
+        info=info,
+        wording=wording(options),
+        size_rows=checkpoint.size_rows,
+        annotator=None if annotate is None else annotate.facts(digests),
     )
 
 
 def wording(options: Options) -> Wording:
     """Return how captions become prompts."""
     return AS_WRITTEN if options.prompt_weights else LITERAL
+
+
+def _no_map(pictures: Tensor) -> Tensor:
+    raise AssertionError("every picture has a map")
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from ..training.distributed import join
 from . import comfyui
 from .evaluation.options import parse_evaluation
 from .launcher import adopt_precision, is_launched
-from .messages import in_options
+from .messages import in_options, tell_once
 from .options import parse
 
 _PACK = Path(__file__).absolute().parents[1]
@@ -58,11 +58,11 @@ def train_command(arguments: Sequence[str]) -> int:
         # Not before: it imports ComfyUI.
         from . import run
 
-        run.tell_once(processes, note)
+        tell_once(processes, note)
         try:
             run.train_run(options, processes)
         except run.StoppedError as stopped:
-            run.tell_once(processes, f"{stopped}. Repeat the command to resume.")
+            tell_once(processes, f"{stopped}. Repeat the command to resume.")
             return 0 if launched else INTERRUPTED
         finally:
             processes.leave()

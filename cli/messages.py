@@ -1,12 +1,15 @@
-"""Let the libraries' errors name the command's options instead of parameters."""
+"""Lines for the user: errors name the command's options instead of parameters, and one process speaks for all."""
 
 from __future__ import annotations
 
+import logging
 import re
 
 from ..common.errors import PackError
+from ..training.distributed import Processes
 from .options import FLAGS
 
+_log = logging.getLogger(__name__)
 # Names with an underscore; other names of parameters, such as steps, are also words. Quoted text is the user's.
 _QUOTED_OR_NAME = re.compile(r"'.*?'|\b[a-z]+(?:_[a-z]+)+\b(?!\.?\w|[/\\])", re.DOTALL)
 # The command uses the machinery of these nodes, whose errors name them and their inputs.
@@ -31,3 +34,9 @@ def in_options(error: PackError) -> str:
 
 def _translated(text: str) -> str:
     return _QUOTED_OR_NAME.sub(lambda match: _FLAGS.get(match[0], match[0]), text)
+
+
+def tell_once(processes: Processes, text: str) -> None:
+    """Log a line for the user once, not in each process; an empty one is left out."""
+    if processes.first and text:
+        _log.info("%s", text)

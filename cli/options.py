@@ -62,7 +62,12 @@ class Options:
         ),
     ] = AUTO_ANNOTATOR
     annotator_file: Annotated[
-        Path | None, Option(_DATA, "weights of the annotator; default: the matching file in models/annotators")
+        Path | None,
+        Option(
+            _DATA,
+            "weights of the annotator: a file, or 'download' to fetch missing ones; default: the matching file in "
+            "models/annotators",
+        ),
     ] = None
     prompt_weights: Annotated[
         bool,
@@ -80,6 +85,16 @@ class Options:
             "SDXL",
         ),
     ] = 512
+    cache: Annotated[
+        Path | None,
+        Option(
+            _DATA,
+            "folder of the prepared pictures, which runs and data sets share; default: cache beside the run's folder",
+        ),
+    ] = None
+    allow_new_data: Annotated[
+        bool, Option(_DATA, "let a run continue with other samples than it began with, such as a larger data set")
+    ] = False
     adapter: Annotated[Path | None, Option(_ADAPTER, "adapter file to train further; default: a new adapter")] = None
     start_from: Annotated[
         Path | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -21,30 +20,23 @@ from ..nodes.loading import adapters
 from ..nodes.train import CreateT2IAdapter
 from ..nodes.training.adapter_files import OTHER, write_adapter
 from ..nodes.training.run import FACTORY, RUNS, started, training_sites
-from ..training.cache import CacheFile, own_samples, prepare_cache
-from ..training.cached_dataset import CachedSet, nothing_to_learn
-from ..training.checkpoints import write_whole
+from ..training.cached_dataset import nothing_to_learn
 from ..training.distributed import Processes
 from ..training.errors import TrainingError
 from ..training.loop import AfterStep, adapter_fingerprint
-from ..training.recipe import Recipe
 from ..training.run_names import check_run_name
-from ..training.samples import Listing, Skipped
+from ..training.samples import Listing
 from ..training.session import RunPlan, TrainingSession
 from ..training.shards import list_data
 from ..training.validation import HELD_OUT_LOSS, split_listing
-from .annotate import preset_named
-from .encode import LoadedCheckpoint, read_checkpoint, recipe
+from .encode import read_checkpoint
 from .launcher import is_launched
+from .messages import tell_once
 from .options import Options
+from .preparation import new_data, prepare_examples
 from .stopping import Stopping
 from .validation import check_validation, picture_cases, progress_shown
 
-_log = logging.getLogger(__name__)
-CACHE, HELD_OUT_CACHE = "cache", "cache/held_out"
-SKIPPED = "skipped.txt"
-# Number of skipped samples named on the screen; the file names all of them.
-NAMED = 10
 # Number of steps whose mean loss is shown.
 SHOWN = 50
 
@@ -74,6 +66,7 @@ def train_run(options: Options, processes: Processes) -> None:
         save_every=options.save_every,
         record="options.json",
         choices=asdict(options),
+        allow_new_data=options.allow_new_data,
     )
     session = TrainingSession(plan, FACTORY, processes)
     listing = list_data(options.data)
@@ -95,10 +88,11 @@ def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Li
         diffusers_config(adapter.network.config)
     with torch.no_grad():
         cases = picture_cases(options, checkpoint)
-        data, held_out = _examples(session, options, listings, checkpoint, adapter)
+        data, held_out = prepare_examples(session, options, listings, checkpoint, adapter)
     with started(session, checkpoint.model, adapter, data, sites) as loaded:
         if session.trainer.step:
             tell_once(processes, f"Resuming after step {session.trainer.step}.")
+            tell_once(processes, new_data(session, len(data)))
         with progress_shown(session, options, loaded, checkpoint, (held_out, cases)) as validation:
             _train(session, validation)
     if processes.first:
@@ -150,59 +144,6 @@ def _load(option: str, file: Path) -> T2IAdapter:
     return loaded
 
 
-def _examples(
-    session: TrainingSession,
-    options: Options,
-    listings: tuple[Listing, Listing],
-    checkpoint: LoadedCheckpoint,
-    adapter: T2IAdapter,
-) -> tuple[CachedSet, CachedSet | None]:
-    """Prepare the examples to train on, and the held-out ones if there are any."""
-    folder, processes = session.plan.folder, session.processes
-    how = recipe(options, checkpoint, adapter)
-    own, other = listings
-    files = _prepared(session, own, how, folder / CACHE)
-    held_out = _prepared(session, other, how, folder / HELD_OUT_CACHE) if other.samples else []
-    left_out = _report(folder, own, [*files, *held_out]) if processes.first else 0
-    data = CachedSet(files, how)
-    sizes = ", ".join(f"{count} of {width}×{height}" for (height, width), count in data.sizes.items())
-    tell_once(processes, f"Sizes: {sizes}.")
-    maps, preset = sum(file.own for file in files), preset_named(options.annotator, adapter)
-    drawn = f"{len(data) - maps} drawn{f' by {preset.condition}' if preset else ''}"
-    tell_once(processes, f"{len(data)} examples: {maps} with their own maps, {drawn}, {left_out} left out")
-    if not held_out:
-        return data, None
-    measured = CachedSet(held_out, how)
-    tell_once(processes, f"{len(measured)} more examples are held out.")
-    return data, measured
-
-
-def _prepared(session: TrainingSession, listing: Listing, how: Recipe, cache: Path) -> list[CacheFile]:
-    """Prepare examples with a progress bar."""
-    processes = session.processes
-    # The run's checkpoint knows the examples that it trains on.
-    accept = _accepted if cache.name != CACHE else lambda fingerprint: session.check(data=fingerprint)
-    total = own_samples(listing, processes)
-    with tqdm(total=total, desc="Preparing", unit="sample", disable=not processes.first) as bar:
-        return prepare_cache(listing, how, cache, processes, bar.update, accept)
-
-
-def _accepted(_fingerprint: str) -> None:
-    """Accept any held-out examples: they change nothing of the run."""
-
-
-def _report(folder: Path, listing: Listing, files: list[CacheFile]) -> int:
-    """Log and write to a file which samples are skipped, and return their number."""
-    skipped: list[Skipped] = [*listing.skipped, *(one for file in files for one in file.skipped)]
-    text = "".join(f"{one}\n" for one in skipped).encode()
-    write_whole(folder / SKIPPED, lambda file: file.write(text))
-    if skipped:
-        _log.warning("%d left out; %s names them:", len(skipped), folder / SKIPPED)
-        for one in skipped[:NAMED]:
-            _log.warning("  %s", one)
-    return len(skipped)
-
-
 def _train(session: TrainingSession, validation: Sequence[AfterStep]) -> None:
     """Run a session with a progress bar, until it ends or a signal stops it."""
     trainer, processes, folder = session.trainer, session.processes, session.plan.folder
@@ -227,9 +168,3 @@ def _train(session: TrainingSession, validation: Sequence[AfterStep]) -> None:
                 raise StoppedError(f"stopped after step {step}; {folder} holds a checkpoint and the adapter so far")
 
         session.run(*validation, on_step)
-
-
-def tell_once(processes: Processes, text: str) -> None:
-    """Log a line for the user once, not in each process; an empty one is left out."""
-    if processes.first and text:
-        _log.info("%s", text)

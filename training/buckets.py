@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
+from torch import Tensor
 
 from .errors import TrainingError
-from .in_memory_dataset import Draw, in_rounds, seeded
+from .in_memory_dataset import Draw, seeded, shuffled
 
 # Sides are multiples of this many pixels, which every level of adapters and UNets divides.
 SIDE_STEP = 64
@@ -58,18 +59,21 @@ def bucket_for(size: PixelSize, sizes: Sequence[PixelSize]) -> PixelSize:
     return min(sizes, key=lambda one: abs(math.log(one[0] / one[1]) - wanted))
 
 
-@dataclass(frozen=True)
 class Order:
     """The order in which batches are drawn from buckets, determined by the seed alone.
 
     In each round, a bucket of n examples gets n / batch size batches on average, so that every example is drawn equally
     often, whatever the size of its bucket.
 
-    Attributes:
+    Args:
         counts: Examples in each bucket.
     """
 
-    counts: tuple[int, ...]
+    def __init__(self, counts: tuple[int, ...]) -> None:
+        self.counts = counts
+        # The current rounds: drawing one of ten million examples takes a second, a batch of it a microsecond.
+        self._rounds: dict[Hashable, dict[int, Tensor]] = {}
+        self._drawing = threading.Lock()
 
     def batch(self, draw: Draw, number: int) -> tuple[int, list[int]]:
         """Return the examples of a batch.
@@ -88,14 +92,42 @@ class Order:
         turn = bisect.bisect_right(range(most), number, key=lambda turn: sum(self._made(size, turn))) - 1
         made = self._made(size, turn)
         amounts = [after - before for before, after in zip(made, self._made(size, turn + 1), strict=True)]
-        shuffled = torch.randperm(sum(amounts), generator=seeded(draw.seed, "buckets", turn))
-        ends = torch.tensor(amounts).cumsum(0)
-        # The order of buckets is random; each bucket's batches come in their own order.
-        buckets = torch.bucketize(shuffled[: number - sum(made) + 1], ends, right=True)
-        bucket = int(buckets[-1])
-        place = made[bucket] + int((buckets[:-1] == bucket).sum())
-        return bucket, in_rounds(draw, self.counts[bucket], place, f"order {bucket}")
+        drawn = self._round(("buckets", draw.seed, size), turn, lambda: _turn(draw.seed, turn, amounts))
+        bucket, place = drawn[:, number - sum(made)].tolist()
+        return bucket, self._places(draw, bucket, made[bucket] + place)
+
+    def _places(self, draw: Draw, bucket: int, number: int) -> list[int]:
+        """Return the places of a bucket's batch; see :func:`.in_memory_dataset.in_rounds`."""
+        count, purpose = self.counts[bucket], f"order {bucket}"
+
+        def place(one: int) -> int:
+            turn = one // count
+            drawn = self._round((purpose, draw.seed), turn, lambda: shuffled(draw, count, purpose, turn).int())
+            return int(drawn[one % count])
+
+        first = number * draw.batch_size
+        return [place(one) for one in range(first, first + draw.batch_size)]
+
+    def _round(self, key: Hashable, turn: int, make: Callable[[], Tensor]) -> Tensor:
+        """Return a round's order, and forget all but it and the one before."""
+        with self._drawing:
+            rounds = self._rounds.get(key, {})
+            if turn not in rounds:
+                rounds = {other: order for other, order in rounds.items() if other == turn - 1}
+                self._rounds[key] = rounds | {turn: make()}
+            return self._rounds[key][turn]
 
     def _made(self, size: int, turn: int) -> list[int]:
         """Return the number of batches drawn from each bucket before a round."""
         return [turn * count // size for count in self.counts]
+
+
+def _turn(seed: int, turn: int, amounts: Sequence[int]) -> Tensor:
+    """Return the bucket of each batch of a round, and its number among that bucket's batches of the round; (2, N)."""
+    order = torch.randperm(sum(amounts), generator=seeded(seed, "buckets", turn))
+    # The order of buckets is random; each bucket's batches come in their own order.
+    buckets = torch.bucketize(order, torch.tensor(amounts).cumsum(0), right=True)
+    numbers = torch.empty_like(buckets)
+    for bucket, amount in enumerate(amounts):
+        numbers[buckets == bucket] = torch.arange(amount)
+    return torch.stack((buckets, numbers)).int()

@@ -1,48 +1,50 @@
-"""Examples read row by row from the disk, for data sets larger than memory."""
+"""Examples read one by one from the disk, for data sets larger than memory."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..annotators.images import from_bytes
 from .buckets import Order, PixelSize
-from .cache import IMAGE, LATENTS, TOLD_SIZES, CacheFile
+from .cache import Prepared
+from .entries import IMAGE, LATENTS, TOLD_SIZES, Entry, read_entry
 from .errors import CheckpointError, TrainingError
 from .in_memory_dataset import Draw, draw_batch, seeded
 from .loss import Batch, Prompts
 from .prompts import choose_rows, join_rows, same_length, with_sizes
 from .recipe import Recipe
-from .rows import ROW_DAMAGE, read_row
+from .rows import ROW_DAMAGE
 from .samples import Skipped
 
 
 class CachedSet:
-    """Examples on the disk; see :class:`.in_memory_dataset.Examples`.
+    """Examples on the disk; see :class:`.in_memory_dataset.Examples`. Threads may draw batches at the same time.
 
     Args:
-        files: From :func:`.cache.prepare_cache`.
+        prepared: From :func:`.cache.prepare_cache`.
         recipe: How the samples became examples.
 
     Raises:
         TrainingError: There are no examples.
+        CheckpointError: An example can't be read.
     """
 
-    def __init__(self, files: Sequence[CacheFile], recipe: Recipe) -> None:
-        self._buckets: dict[PixelSize, list[tuple[CacheFile, int]]] = {}
-        for size in recipe.sizes:
-            rows = [(file, number) for file in files for number, one in enumerate(file.sizes) if one == size]
-            if rows:
-                self._buckets[size] = rows
+    def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
+        self._prepared = prepared
+        members: dict[PixelSize, list[int]] = {size: [] for size in recipe.sizes}
+        for place, entry in enumerate(prepared.entries):
+            members[entry.size].append(place)
+        self._buckets = {size: torch.tensor(places) for size, places in members.items() if places}
         if not self._buckets:
-            raise nothing_to_learn([one for file in files for one in file.skipped])
+            raise nothing_to_learn(prepared.skipped)
         self._order = Order(tuple(map(len, self._buckets.values())))
-        self._fingerprint = recipe.fingerprint([file.content for file in files])
         # One per size: SDXL gets the size with the prompt.
-        self._empty = {size: _empty(recipe, _row(*rows[0])) for size, rows in self._buckets.items()}
+        self._empty = {size: _empty(recipe, self._row(int(places[0]))) for size, places in self._buckets.items()}
 
     @property
     def empty(self) -> Prompts:
@@ -55,25 +57,31 @@ class CachedSet:
     @property
     def sizes(self) -> dict[PixelSize, int]:
         """Number of examples of each size."""
-        return {size: len(rows) for size, rows in self._buckets.items()}
+        return {size: len(places) for size, places in self._buckets.items()}
 
     def batch(self, draw: Draw, number: int) -> Batch:
-        """Draw a share of a batch, all of one size; see :meth:`.in_memory_dataset.TrainingSet.batch`."""
+        """Draw a share of a batch, all of one size; see :meth:`.in_memory_dataset.TrainingSet.batch`.
+
+        Condition images are bytes and prompts in half precision, until :meth:`.loss.Batch.to` converts them.
+        """
         bucket, places = self._order.batch(draw, number)
         size, members = list(self._buckets.items())[bucket]
-        rows = [_row(*members[place]) for place in places[draw.share]]
+        rows = [self._row(int(members[place])) for place in places[draw.share]]
         chances = torch.rand(draw.batch_size, generator=seeded(draw.seed, "captions", number))[draw.share].tolist()
         prompts, sizes = _prompts(rows, chances)
         prompts, empty = same_length(prompts, self._empty[size])
-        latents = torch.cat([row[LATENTS] for row in rows])
-        images = from_bytes(torch.cat([row[IMAGE] for row in rows]), latents)
+        latents, images = (torch.cat([row[name] for row in rows]) for name in (LATENTS, IMAGE))
         batch = draw_batch(draw, number, (latents, images, prompts), empty)
         # Dropped prompts keep the sizes of their pictures.
         return replace(batch, prompts=with_sizes(batch.prompts, sizes))
 
     def fingerprint(self) -> str:
         """Return a digest of the examples."""
-        return self._fingerprint
+        return self._prepared.fingerprint
+
+    def _row(self, place: int) -> dict[str, Tensor]:
+        entry, key = self._prepared.entries[place], self._prepared.keys[place]
+        return _read(self._prepared.folder, entry, key)
 
 
 def _prompts(rows: Sequence[Mapping[str, Tensor]], chances: Sequence[float]) -> tuple[Prompts, Prompts]:
@@ -83,28 +91,22 @@ def _prompts(rows: Sequence[Mapping[str, Tensor]], chances: Sequence[float]) -> 
         choose_rows({name: row[name] for name in names}, chance) for row, chance in zip(rows, chances, strict=True)
     ]
     prompts = {name: join_rows([row[name] for row in drawn]) for name in names}
-    # A row of an earlier version's entry has told the size of the bucket; its own columns say so.
-    sized = {name for row in rows for name in row if name.startswith(TOLD_SIZES)}
-    width = {name: next(row[name].shape[1] for row in rows if name in row) for name in sized}
-    sizes = {
-        name.removeprefix(TOLD_SIZES): torch.cat(
-            [row.get(name, row[name.removeprefix(TOLD_SIZES)][:1, -width[name] :]) for row in rows]
-        )
-        for name in sized
-    }
-    return prompts, sizes
+    told = [name for name in rows[0] if name.startswith(TOLD_SIZES)]
+    return prompts, {name.removeprefix(TOLD_SIZES): torch.cat([row[name] for row in rows]) for name in told}
 
 
-def _row(file: CacheFile, number: int) -> dict[str, Tensor]:
-    """Read one example without reading the rest of its file."""
+def _read(folder: Path, entry: Entry, key: bytes) -> dict[str, Tensor]:
+    path = entry.path(folder, key)
     try:
-        row = read_row(file.path, number, {"key": file.key, "content": file.content})
-        return {LATENTS: row.pop(LATENTS), IMAGE: row.pop(IMAGE), **row}
+        return read_entry(path, key)
     except ROW_DAMAGE as error:
+        # The listing tells entries by their size alone; a damaged one of the right size would stay for ever.
+        with contextlib.suppress(OSError):
+            path.unlink()
         raise CheckpointError(
-            str(file.path),
+            str(path),
             f"a damaged or missing file ({error})",
-            "the examples that were prepared before the first step",
+            "an example that was prepared before the first step",
             "Start the command again: it prepares what is missing.",
             says="A file of the prepared data set is damaged, or was changed or removed during training.",
         ) from error

@@ -100,20 +100,31 @@ class TrainingSet:
         return joint_fingerprint([self.latents, self.images, *prompts, *empty])
 
 
-def in_rounds(draw: Draw, count: int, number: int, purpose: str = "order") -> list[int]:
+def in_rounds(draw: Draw, count: int, number: int) -> list[int]:
     """Return the indices of a batch's examples: each is drawn once before any is drawn again.
 
     Args:
         draw: How batches are drawn; the indices are for all processes together.
         count: Number of examples.
         number: Index of the batch, from 0.
-        purpose: Distinguishes several orders from one seed.
     """
     first = number * draw.batch_size
     places = range(first, first + draw.batch_size)
     rounds = sorted({place // count for place in places})
-    order = {one: torch.randperm(count, generator=seeded(draw.seed, purpose, one)) for one in rounds}
+    order = {one: shuffled(draw, count, "order", one) for one in rounds}
     return [int(order[place // count][place % count]) for place in places]
+
+
+def shuffled(draw: Draw, count: int, purpose: str, number: int) -> Tensor:
+    """Return all indices in a random order, the one of a round.
+
+    Args:
+        draw: How batches are drawn.
+        count: Number of examples.
+        purpose: Distinguishes several orders from one seed.
+        number: Index of the round, from 0.
+    """
+    return torch.randperm(count, generator=seeded(draw.seed, purpose, number))
 
 
 def draw_batch(draw: Draw, number: int, rows: tuple[Tensor, Tensor, Prompts], empty: Prompts | None) -> Batch:

@@ -73,6 +73,8 @@ class Trainer:
         scaled = settings.computes_in.scaled or denoiser.half
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.losses: list[float] = []
+        # The steps after which the run continued with other data, and the digest of the data before.
+        self.data_changes: list[dict[str, Any]] = []
         self.origin = {
             "adapter": adapter_fingerprint(adapter),
             "data": data.fingerprint(),
@@ -189,18 +191,20 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "losses": self.losses,
+            "data_changes": self.data_changes,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, new_data: bool = False) -> None:
         """Resume from the state of a run.
 
         Args:
             state: From :meth:`state_dict` of a run with the same adapter, examples and settings; ``steps`` may differ.
+            new_data: Accept a run that began with other samples, and note it.
 
         Raises:
             CheckpointError: The state is damaged or belongs to another run. The trainer is unchanged.
         """
-        check_same_run(state, self.origin, self.settings.steps)
+        check_same_run(state, self.origin, self.settings.steps, new_data=new_data)
         own = self.state_dict()
         check_weights(state, own, self.parameters, self.settings.optimizer)
         self.network.load_state_dict(state["network"])
@@ -214,6 +218,9 @@ class Trainer:
         for mine, theirs in zip(self.average, state["average"], strict=True):
             mine.copy_(theirs)
         self.losses = list(state["losses"])
+        self.data_changes = list(state.get("data_changes", ()))
+        if state["origin"].get("data", self.origin["data"]) != self.origin["data"]:
+            self.data_changes.append({"step": self.step, "data_before": state["origin"]["data"]})
 
 
 def adapter_fingerprint(adapter: Adapter) -> str:

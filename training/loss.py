@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, autocast, nn
 from torch.nn import functional
+
+from ..annotators.images import from_bytes
 
 # Condition images (B, image channels, H, W) -> features: an adapter's network.
 Features = Callable[[Tensor], list[Tensor]]
@@ -77,8 +79,8 @@ class Batch:
 
     Attributes:
         latents: (B, C, h, w) at the denoiser's scale.
-        images: (B, image channels, H, W) in [0, 1], padded to whole cells.
-        prompts: B rows of each tensor.
+        images: (B, image channels, H, W) in [0, 1], padded to whole cells; or bytes, 255 for 1.
+        prompts: B rows of each tensor, in full or half precision.
         noise: Normal noise, shaped like the latents.
         timesteps: (B,) whole numbers.
     """
@@ -89,11 +91,20 @@ class Batch:
     noise: Tensor
     timesteps: Tensor
 
+    def pinned(self) -> Batch:
+        """Return the batch in pinned memory, from which a GPU copies it while it computes."""
+        return self._each(Tensor.pin_memory)
+
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        prompts = {name: rows.to(device) for name, rows in self.prompts.items()}
-        moved = (part.to(device) for part in (self.latents, self.images, self.noise, self.timesteps))
-        latents, images, noise, timesteps = moved
+        """Return the batch on a device, bytes and half precision converted there."""
+        moved = self._each(lambda part: part.to(device, non_blocking=True))
+        images = moved.images if moved.images.is_floating_point() else from_bytes(moved.images, moved.latents)
+        return replace(moved, images=images, prompts={name: rows.float() for name, rows in moved.prompts.items()})
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        prompts = {name: change(rows) for name, rows in self.prompts.items()}
+        parts = (self.latents, self.images, self.noise, self.timesteps)
+        latents, images, noise, timesteps = map(change, parts)
         return Batch(latents, images, prompts, noise, timesteps)
 
 

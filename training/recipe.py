@@ -13,10 +13,11 @@ from torch import Tensor
 from .buckets import PixelSize
 from .framing import Framing
 from .loss import Prompts
-from .samples import Sample
 
-# Increase it when files of older versions can't be read, or their samples are read differently.
-CACHE_VERSION = 2
+# Increase it when entries of older versions can't be read, or samples become other examples.
+CACHE_VERSION = 3
+# Between the digests of the recipe and of the samples in a fingerprint.
+RECIPE_MARK = ":"
 
 
 def digest(facts: object) -> str:
@@ -48,12 +49,13 @@ class Recipe:
         sizes: Sizes of the buckets.
         channels: The adapter's image channels.
         bgr: The adapter takes red and blue swapped.
-        latents: Picture (1, 3, H, W) in [0, 1] -> latents (1, C, h, w) at the denoiser's scale.
-        prompt: (caption, latents) -> one row of each prompt tensor.
-        annotate: Picture -> condition image (1, 3, H, W), for samples without a map.
-        info: JSON values that determine the results of these functions.
+        latents: Pictures (B, 3, H, W) in [0, 1] -> latents (B, C, h, w) at the denoiser's scale.
+        prompt: (caption, latents (1, C, h, w)) -> one row of each prompt tensor.
+        annotate: Pictures -> condition images (B, 3, H, W), for samples without a map.
+        info: JSON values that determine latents and prompts.
         wording: How captions become prompts.
         size_rows: Framing -> the last columns (1, width) of prompt tensors that tell the picture's sizes, by name.
+        annotator: JSON values that determine what ``annotate`` returns.
     """
 
     sizes: tuple[PixelSize, ...]
@@ -65,17 +67,20 @@ class Recipe:
     info: Mapping[str, Any]
     wording: Wording = AS_WRITTEN
     size_rows: Callable[[Framing], Prompts] = lambda framing: {}
-
-    def key(self, samples: Sequence[Sample]) -> str:
-        """Return a digest of the recipe and of the samples' names, sizes and times."""
-        stamps = [[sample.name, sample.stamp] for sample in samples]
-        return digest([CACHE_VERSION, self._all, self.wording.name, stamps])
+    annotator: Any = None
 
     @property
-    def _all(self) -> list[Any]:
-        return [dict(self.info), self.sizes, self.channels, self.bgr]
+    def identity(self) -> str:
+        """A digest of all that makes examples but the annotator; the name of its folder in a cache."""
+        return digest([CACHE_VERSION, dict(self.info), self.sizes, self.channels, self.bgr])
+
+    def key(self, content: bytes, *, own: bool) -> bytes:
+        """Return the key of an entry: the digest of its content, and of the annotator if it has no map of its own."""
+        if own:
+            return content
+        return hashlib.blake2b(content + digest(self.annotator).encode(), digest_size=len(content)).digest()
 
     # Excludes the wording: captions that it leaves unchanged give equal examples.
-    def fingerprint(self, contents: Sequence[str]) -> str:
-        """Return a digest of the recipe and of the samples' contents."""
-        return digest([self._all, list(contents)])
+    def fingerprint(self, keys: Sequence[bytes]) -> str:
+        """Return the digest of the recipe, a mark, and a digest of the entries' keys."""
+        return f"{self.identity}{RECIPE_MARK}{hashlib.blake2b(b''.join(keys), digest_size=16).hexdigest()}"

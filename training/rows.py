@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 # Types of the tensors in examples, by safetensors' names.
-_DTYPES = {"F32": torch.float32, "U8": torch.uint8}
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8}
 FACTS = "__metadata__"
 # safetensors' own limit; a damaged length must not make us read gigabytes.
 LONGEST_HEADER = 100_000_000
@@ -49,7 +49,7 @@ def _read_header(file: BinaryIO) -> Header:
     if length > min(LONGEST_HEADER, stamp[0] - 8):
         raise ValueError(f"a header of {length} bytes in a file of {stamp[0]}")
     tensors = dict(json.loads(_exactly(file, length)))
-    facts = dict(tensors.pop(FACTS))
+    facts = dict(tensors.pop(FACTS, {}))
     end = 8 + length + max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
     if end != stamp[0]:
         raise ValueError(f"{stamp[0]} of {end} bytes")
@@ -60,6 +60,17 @@ def read_facts(path: Path) -> dict[str, str]:
     """Read the metadata of a file; raises one of :data:`ROW_DAMAGE` if it is damaged."""
     with path.open("rb") as file:
         return dict(_read_header(file).facts)
+
+
+def tensor_places(path: Path) -> dict[str, tuple[str, list[int], tuple[int, int]]]:
+    """Return type, shape, and first byte and length of each tensor; raises one of :data:`ROW_DAMAGE` if damaged."""
+    with path.open("rb") as file:
+        header = _read_header(file)
+    return {
+        name: (str(entry["dtype"]), list(entry["shape"]), (header.start + first, last - first))
+        for name, entry in header.tensors.items()
+        for first, last in [entry["data_offsets"]]
+    }
 
 
 def read_row(path: Path, number: int, facts: Mapping[str, str]) -> dict[str, Tensor]:

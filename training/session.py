@@ -21,6 +21,7 @@ from .locks import RunLock
 from .loop import AfterStep, Trainer, fit
 from .loss import Denoiser
 from .optimizers import optimizer_class, optimizer_named
+from .prefetch import prefetching
 from .run_log import RunLog, StepClock, StepLog
 from .runs import begin_run
 from .settings import Settings
@@ -37,6 +38,7 @@ class RunPlan:
         save_every: Steps between checkpoints; 0 saves only at the end.
         record: Name of the JSON file that the user's choices are written to.
         choices: The user's choices, for that file.
+        allow_new_data: Let a run continue with other samples than it began with.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class RunPlan:
     save_every: int = 0
     record: str = "settings.json"
     choices: Mapping[str, Any] = field(default_factory=dict)
+    allow_new_data: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +139,7 @@ class TrainingSession:
         """
         state = peek_state(self.plan.folder)
         if state is not None:
-            check_same_run(state, facts, self.plan.settings.steps)
+            check_same_run(state, facts, self.plan.settings.steps, new_data=self.plan.allow_new_data)
 
     def start(self, adapter: T2IAdapter, data: Examples, denoiser: Denoiser, device: torch.device) -> None:
         """Create the trainer, resume from the folder's checkpoint if there is one, and write the user's choices.
@@ -155,7 +158,7 @@ class TrainingSession:
         state = load_state(self.plan.folder)
         trainer = Trainer(adapter.network, data, denoiser, self.plan.settings, device, self.processes)
         if state is not None:
-            trainer.load_state_dict(state)
+            trainer.load_state_dict(state, new_data=self.plan.allow_new_data)
         self.processes.agree({"step": trainer.step, "weights": trainer.fingerprint(), **trainer.origin})
         self._trainer, self._adapter, self._saved = trainer, adapter, trainer.step
         if self.processes.first:
@@ -194,7 +197,8 @@ class TrainingSession:
             clock.start()
 
         try:
-            fit(self.trainer, save, self.plan.save_every, on_step)
+            with prefetching(self.trainer):
+                fit(self.trainer, save, self.plan.save_every, on_step)
         except LostProcessError as lost:
             last = f"{self.plan.folder / STATE_FILE}, made after step {self._saved}" if self._saved else "none yet"
             fix = f"{lost.fix} The last checkpoint: {last}. Start the run again to resume from it."
@@ -219,5 +223,8 @@ class TrainingSession:
             raise TrainingError(
                 "session", "no step", "at least one step", "Call run() first.", says="The session has not trained yet."
             )
-        record = json.dumps({**trainer.settings.record, "steps": trainer.step, "loss": trainer.losses[-1]})
+        facts = {**trainer.settings.record, "steps": trainer.step, "loss": trainer.losses[-1]}
+        if trainer.data_changes:
+            facts["data_changes"] = trainer.data_changes
+        record = json.dumps(facts)
         return self.factory.build(adapter, trainer.weights(), self.plan.folder.name, record)

@@ -12,6 +12,7 @@ from torch import Tensor
 from .checkpoints import RESTORE, STATE_FILE
 from .errors import CheckpointError
 from .optimizers import OPTIMIZERS, optimizer_named, problems_of_memory, rehearsed_state
+from .recipe import RECIPE_MARK
 from .settings import LATER
 
 # Layout of a state; increase it when older states can't be resumed.
@@ -63,17 +64,20 @@ def check_parts(state: Any) -> None:
             )
     if not all(isinstance(name, str) and isinstance(value, _PLAIN) for name, value in state["origin"].items()):
         raise _no_state("a state whose origin has other values than texts and numbers")
+    if not isinstance(state.get("data_changes", []), list):
+        raise _no_state("a state whose data_changes are no list")
     if not all(type(loss) is float and math.isfinite(loss) for loss in state["losses"]):
         raise _no_state("a state whose losses are not finite numbers")
 
 
-def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
+def check_same_run(state: Any, facts: Mapping[str, Any], steps: int, *, new_data: bool = False) -> None:
     """Check that a state can be continued under the current settings.
 
     Args:
         state: Contents of the file.
         facts: What the current run begins with, by the names in a state's origin.
         steps: Steps of the current run.
+        new_data: Accept other samples, if they became examples in the same way.
 
     Raises:
         CheckpointError: This is not a state, it began with other facts, or it has already made more steps.
@@ -82,6 +86,9 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
     # Older versions of the pack noted fewer facts; those without a default can't be compared.
     began, made = {**LATER, **state["origin"]}, len(state["losses"])
     changed = [name for name, value in facts.items() if began.get(name, value) != value]
+    other_data = "data" in changed and _same_recipe(began["data"], facts["data"])
+    if other_data and new_data:
+        changed.remove("data")
     if changed:
         now = ", ".join(CHANGES.get(name, f"{name} {facts[name]}") for name in changed)
         then = ", ".join("those" if name in CHANGES else f"{name} {str(began[name])[:100]}" for name in changed)
@@ -89,7 +96,8 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
             "run_name",
             f"a run that began differently; now {now}",
             f"{then} that it began with",
-            "Choose another run_name for a new run, or restore them to continue this one.",
+            "Choose another run_name for a new run, or restore them to continue this one."
+            + (" To continue it with the new data, set allow_new_data." if other_data else ""),
             says=f"The run of this name began with another {', '.join(_LABELS.get(name, name) for name in changed)}.",
         )
     if made > steps:
@@ -100,6 +108,12 @@ def check_same_run(state: Any, facts: Mapping[str, Any], steps: int) -> None:
             "Raise steps, or choose another run_name for a shorter run.",
             says=f"The run of this name has already made {made} steps, more than the {steps} asked for.",
         )
+
+
+def _same_recipe(before: Any, now: Any) -> bool:
+    """Return whether two data sets differ in their samples alone: equal recipes before the mark, if both have one."""
+    recipe, mark, _ = str(now).partition(RECIPE_MARK)
+    return bool(mark) and (RECIPE_MARK not in str(before) or str(before).startswith(recipe + mark))
 
 
 def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], parameters: Sequence[Tensor], name: str) -> None:

@@ -125,7 +125,10 @@ def annotation(name: str, family: str, file: Path | None) -> tuple[Callable[[Ten
     preset = find_preset(name, family)
     means = None if preset is None else [preset.means, preset.resolution]
     annotate = run_preset(preset, file)
-    return annotate, {"means": means, "file": None if file is None else file_digest(file)}
+    return annotate, {
+        "means": means,
+        "file": None if file is None or annotate.weights is None else file_digest(annotate.weights),
+    }
 
 
 def squares(resolution: int) -> Sequence[PixelSize]:

@@ -38,11 +38,16 @@ def draw_lineart(job: AnnotationJob, coarse: bool = False) -> io.NodeOutput:
         job: The images and the choice of weights.
         coarse: Draw fewer, bolder lines, with the second published network.
     """
-    wanted = published_for("lineart")[1 if coarse else 0]
+    wanted = lineart_file(coarse)
     _check_coarse(job.entry, wanted, coarse)
     return job.run(
         "lineart", networks_of("lineart")[0].annotate, offer=replace(weights_choice("lineart"), rows=(wanted,))
     )
+
+
+def lineart_file(coarse: bool = False) -> PublishedFile:
+    """Return the published network for fine or for coarse line art."""
+    return published_for("lineart")[1 if coarse else 0]
 
 
 def _check_coarse(weights: str, wanted: PublishedFile, coarse: bool) -> None:

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
 from ...annotators.canny import canny
-from ...annotators.catalogue import published_as
+from ...annotators.catalogue import PublishedFile, published_as, published_for
 from ...annotators.errors import AnnotatorError
 from ...annotators.gray import gray
 from ...annotators.network_rows import NetworkAnnotator, TrainedPreset
 from ...annotators.palette import palette
 from ...annotators.table import NETWORK_ANNOTATORS, network_named
 from .. import host
-from .lines import draw_lineart, draw_lines
+from .lines import draw_lineart, draw_lines, lineart_file
 from .network_annotator import AnnotationJob
 from .picture_size import likely_palette
 from .pictures import annotate
@@ -52,6 +52,7 @@ class AnnotatorPreset:
     resolution: int
     make: Make
     likely: Callable[[Tensor], tuple[int, str]] | None = None
+    files: tuple[PublishedFile, ...] = ()
 
 
 def weightless(function: Callable[[Tensor], Tensor]) -> Make:
@@ -75,8 +76,7 @@ def _depth(row: NetworkAnnotator, preset: TrainedPreset, job: AnnotationJob, _: 
     """Draw depth; ``auto`` takes the preset's network or, where its file is missing, a stand-in."""
     if job.entry != AUTO:
         return draw_depth(job, **preset.settings)
-    rows = (row, *(network_named(key) for key in preset.stand_ins))
-    offer = WeightsChoice(tuple(each.files[0] for each in rows))
+    offer = WeightsChoice(_files(row, preset))
     name, _ = offer.find(AUTO, host.progress())
     if published_as(name) is not row.files[0]:
         host.warn(f"The adapter was trained with {row.files[0].file}; here is {name}.", host.running_node() or None)
@@ -109,7 +109,18 @@ def _of_networks() -> Iterator[AnnotatorPreset]:
             name, run = _RUNNERS[row.annotator]
             means = ", ".join((name, *(_shown(setting, value) for setting, value in preset.settings.items())))
             make = partial(run, row, preset)
-            yield AnnotatorPreset(preset.condition, preset.family, means, preset.resolution, make)
+            yield AnnotatorPreset(
+                preset.condition, preset.family, means, preset.resolution, make, files=_files(row, preset)
+            )
+
+
+def _files(row: NetworkAnnotator, preset: TrainedPreset) -> tuple[PublishedFile, ...]:
+    """Return the files that a preset can use: all of its annotator's, unless its settings choose among them."""
+    if row.annotator == "depth":
+        return tuple(each.files[0] for each in (row, *(network_named(key) for key in preset.stand_ins)))
+    if row.annotator == "lineart":
+        return (lineart_file(**preset.settings),)
+    return published_for(row.annotator)
 
 
 def _shown(setting: str, value: Any) -> str:

@@ -35,7 +35,7 @@ def test_from_pictures_to_an_adapter_that_the_loader_takes(command, tmp_path, co
     assert command(save_every=3) == 0
     folder = tmp_path / "runs" / "run"
     assert {path.name for path in folder.iterdir()} == {
-        "cache", "options.json", "skipped.txt", "log.jsonl", "training_state.pt", "run.safetensors",
+        "options.json", "skipped.txt", "log.jsonl", "training_state.pt", "run.safetensors",
         "run_step_00000003.safetensors", "run_step_00000004.safetensors",
     }  # fmt: skip
     assert (folder / "skipped.txt").read_text() == ""
@@ -112,8 +112,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_bit_for_bit(command, tmp_path
     assert len(state(tmp_path)["losses"]) == 3
     load_adapter_file(tmp_path / "runs" / "run" / "run_step_00000003.safetensors")
     monkeypatch.undo()
-    for folder in ("run", "run/cache"):
-        (tmp_path / "runs" / folder / ".half.part").write_bytes(b"of a run that was killed")
+    (tmp_path / "runs" / "run" / ".half.part").write_bytes(b"of a run that was killed")
     assert command(steps=5) == 0
     assert same_state(state(tmp_path), state(tmp_path, "whole"))
     assert not list((tmp_path / "runs").rglob(".*.part"))

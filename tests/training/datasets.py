@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 from t2i_adapter_pack.training.buckets import bucket_sizes
-from t2i_adapter_pack.training.cache import Recipe, prepare_cache
+from t2i_adapter_pack.training.cache import prepare_cache
 from t2i_adapter_pack.training.cached_dataset import CachedSet
 from t2i_adapter_pack.training.distributed import ALONE
+from t2i_adapter_pack.training.recipe import Recipe
 from t2i_adapter_pack.training.samples import Listing
 
 # Width and height; the buckets of 128 pixels are 64×256, 128×128 and 256×64.

@@ -6,9 +6,8 @@ import errno
 
 import pytest
 import torch
-from t2i_adapter_pack.training import cache, checkpoints
-from t2i_adapter_pack.training.cache import open_file, prepare_cache
-from t2i_adapter_pack.training.cached_dataset import CachedSet
+from t2i_adapter_pack.training import cache, checkpoints, contents
+from t2i_adapter_pack.training.cache import prepare_cache
 from t2i_adapter_pack.training.distributed import ALONE, Processes
 from t2i_adapter_pack.training.errors import CheckpointError, TrainingError
 from t2i_adapter_pack.training.in_memory_dataset import Draw
@@ -17,6 +16,7 @@ from t2i_adapter_pack.training.shards import list_data, list_shard
 
 from . import datasets
 
+CPU = torch.device("cpu")
 DRAW = Draw(2, seed=5, prompt_dropout=0.3, condition_dropout=0.3)
 
 
@@ -26,13 +26,13 @@ def equal(first, second):
     return same and all(torch.equal(rows, second.prompts[name]) for name, rows in first.prompts.items())
 
 
-def skipped(path):
-    return {one.name: one.reason for file in sorted(path.iterdir()) for one in open_file(file).skipped}
+def entries(path):
+    return sorted(path.rglob("*.safetensors"))
 
 
 @pytest.fixture
 def few(monkeypatch):
-    """Two samples in a file, so that small data sets have several."""
+    """Two samples in memory together, so that small data sets have several parts."""
     monkeypatch.setattr(cache, "SAMPLES", 2)
 
 
@@ -55,13 +55,13 @@ def test_batches_have_one_size_and_what_belongs_together(tmp_path, few):
     assert data.sizes == {(256, 64): 2, (128, 128): 4, (64, 256): 2}
     plain = Draw(2, seed=1)
     for number in range(16):
-        batch = data.batch(plain, number)
+        batch = data.batch(plain, number).to(CPU)
         size = tuple(batch.images.shape[-2:])
         assert size in data.sizes
         assert tuple(side * 8 for side in batch.latents.shape[-2:]) == size
         # SDXL is told the size with the prompt, with the empty one too.
         assert batch.prompts["y"].tolist() == [[side / 8 for side in size]] * 2
-        nothing = data.batch(Draw(2, seed=1, prompt_dropout=1.0), number)
+        nothing = data.batch(Draw(2, seed=1, prompt_dropout=1.0), number).to(CPU)
         assert nothing.prompts["y"].tolist() == batch.prompts["y"].tolist()
         assert nothing.prompts["context"].unique().tolist() == [0]
 
@@ -78,7 +78,9 @@ def test_maps_are_used_and_else_the_annotator(tmp_path):
     listing = list_folder(datasets.folder(tmp_path / "f", files))
     data = datasets.cached(listing, tmp_path / "c", datasets.recipe(annotate=annotate))
     assert asked == [(1, 3, 64, 256)]
-    rows = {tuple(image.shape[-2:]): image for number in range(4) for image in data.batch(Draw(1), number).images}
+    rows = {
+        tuple(image.shape[-2:]): image for number in range(4) for image in data.batch(Draw(1), number).to(CPU).images
+    }
     assert rows[64, 256].unique().tolist() == [1]
     assert len(rows[128, 128].unique()) > 200
 
@@ -90,9 +92,11 @@ def test_corrupt_samples_are_left_out_and_named(tmp_path, few):
     files["002.cond.png"] = datasets.png(60, 60)
     files["003.cond.png"] = b"rubbish"
     files["004.txt"] = b"\xff\xfe\xff"
-    data = datasets.cached(list_shard(datasets.shard(tmp_path / "s.tar", files)), tmp_path / "c")
-    assert len(data) == 1
-    reasons = skipped(tmp_path / "c")
+    listing = list_shard(datasets.shard(tmp_path / "s.tar", files))
+    prepared = [prepare_cache(listing, datasets.recipe(), tmp_path / "c", ALONE) for _ in range(2)]
+    assert prepared[0] == prepared[1]
+    assert len(prepared[0].keys) == 1
+    reasons = {one.name: one.reason for one in prepared[0].skipped}
     assert sorted(reasons) == ["s/000", "s/001", "s/002", "s/003", "s/004"]
     for name, reason in (
         ("s/000", "000.png is no picture"),
@@ -127,24 +131,25 @@ def test_long_captions_and_short_ones_are_in_one_batch(tmp_path):
 class Counted:
     """A recipe whose encoder counts the pictures that it sees, and may be interrupted."""
 
-    def __init__(self, stop_at=None):
+    def __init__(self, stop_at=None, **changes):
         self.count, self.stop_at = 0, stop_at
         plain = datasets.recipe()
 
-        def latents(picture):
-            self.count += 1
-            if self.count == self.stop_at:
-                raise KeyboardInterrupt
-            return plain.latents(picture)
+        def latents(pictures):
+            for _ in pictures:
+                self.count += 1
+                if self.count == self.stop_at:
+                    raise KeyboardInterrupt
+            return plain.latents(pictures)
 
-        self.recipe = datasets.recipe(latents=latents)
+        self.recipe = datasets.recipe(latents=latents, **changes)
 
 
-def test_an_interrupted_preparation_goes_on(tmp_path, few):
+def test_an_interrupted_preparation_continues(tmp_path, few):
     listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(7)))
     with pytest.raises(KeyboardInterrupt):
         datasets.cached(listing, tmp_path / "c", Counted(stop_at=6).recipe)
-    assert len(list((tmp_path / "c").iterdir())) == 2
+    assert len(entries(tmp_path / "c")) == 4
     rest = Counted()
     data = datasets.cached(listing, tmp_path / "c", rest.recipe)
     assert rest.count == 3
@@ -153,14 +158,76 @@ def test_an_interrupted_preparation_goes_on(tmp_path, few):
     assert all(equal(data.batch(DRAW, number), whole.batch(DRAW, number)) for number in range(6))
 
 
-def test_only_what_has_changed_is_made_again(tmp_path, few):
+@pytest.mark.parametrize("change", ["caption", "picture in front", "copied folder", "annotator", "map"])
+def test_only_what_is_new_is_made(tmp_path, few, change):
     folder = datasets.folder(tmp_path / "f", datasets.members(7))
     before = datasets.cached(list_folder(folder), tmp_path / "c")
-    (folder / "003.txt").write_text("another caption")
-    again = Counted()
+    changes = {}
+    if change == "caption":
+        (folder / "003.txt").write_text("another caption")
+    elif change == "picture in front":
+        datasets.folder(folder, {"0.png": datasets.png(seed=50), "0.txt": b"first of all"})
+    elif change == "copied folder":
+        folder = folder.rename(tmp_path / "elsewhere")
+        datasets.folder(folder, datasets.members(7))
+    elif change == "annotator":
+        changes = {"annotator": "canny"}
+    else:
+        datasets.folder(folder, {"002.cond.png": datasets.png(140, 140)})
+    again = Counted(**changes)
     after = datasets.cached(list_folder(folder), tmp_path / "c", again.recipe)
-    assert again.count == 2
-    assert after.fingerprint() != before.fingerprint()
+    assert again.count == {"copied folder": 0, "annotator": 7}.get(change, 1)
+    assert (after.fingerprint() == before.fingerprint()) == (change == "copied folder")
+    assert len(after) == 7 + (change == "picture in front")
+
+
+def test_contents_are_read_once(tmp_path, monkeypatch):
+    listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(3)))
+    before = datasets.cached(listing, tmp_path / "c")
+    monkeypatch.setattr(contents, "content_digest", lambda *_: pytest.fail("read again"))
+    assert datasets.cached(listing, tmp_path / "c").fingerprint() == before.fingerprint()
+
+
+def test_many_files_of_digests_are_joined(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "MANY", 3)
+    folder, prints = tmp_path / "f", []
+    for count in (1, 2, 3, 3):
+        datasets.folder(folder, {name: data for name, data in datasets.members(count).items()
+                                 if not (folder / name).exists()})  # fmt: skip
+        prints.append(datasets.cached(list_folder(folder), tmp_path / "c").fingerprint())
+    assert len(list((tmp_path / "c").glob("digests_*.bin"))) == 1
+    assert prints[2] == prints[3]
+    monkeypatch.setattr(contents, "content_digest", lambda *_: pytest.fail("forgot a digest"))
+    assert datasets.cached(list_folder(folder), tmp_path / "c").fingerprint() == prints[2]
+
+
+def test_equal_samples_are_one_entry_and_each_is_trained_on(tmp_path):
+    files = {f"{name}.{kind}": data for name in "ab" for kind, data in (("png", datasets.png()), ("txt", b"same"))}
+    assert len(datasets.cached(list_folder(datasets.folder(tmp_path / "f", files)), tmp_path / "c")) == 2
+    assert len(entries(tmp_path / "c")) == 1
+
+
+def test_a_damaged_picture_is_told_under_the_name_that_it_has_now(tmp_path):
+    listing = list_folder(datasets.folder(tmp_path / "f", {"a.png": b"rubbish", "a.txt": b"x"}))
+    prepare_cache(listing, datasets.recipe(), tmp_path / "c", ALONE)
+    listing = list_folder(datasets.folder(tmp_path / "g", {"b.png": b"rubbish", "b.txt": b"x"}))
+    (skipped,) = prepare_cache(listing, Counted(stop_at=1).recipe, tmp_path / "c", ALONE).skipped
+    assert str(skipped).startswith("b: b.png is no picture")
+
+
+def test_maps_are_kept_to_the_last_bit_and_prompts_in_half_precision(tmp_path):
+    files = datasets.members(2, conditions=True)
+    how = datasets.recipe(channels=3, prompt=lambda caption, latents: {"context": torch.full((1, 2, 3), 1 / 3),
+                                                                       "large": torch.full((1, 2), 1e6)})  # fmt: skip
+    data = datasets.cached(list_folder(datasets.folder(tmp_path / "f", files)), tmp_path / "c", how)
+    for number in range(2):
+        batch = data.batch(Draw(1), number)
+        moved = batch.to(CPU)
+        assert batch.images.dtype == torch.uint8
+        assert torch.equal((moved.images * 255).round().byte(), batch.images)
+        assert batch.prompts["context"].dtype == torch.float16
+        assert moved.prompts["context"].dtype == torch.float32
+        assert moved.prompts["large"].unique().tolist() == [1e6]
 
 
 def test_touched_files_are_still_the_same_examples(tmp_path, few):
@@ -172,61 +239,62 @@ def test_touched_files_are_still_the_same_examples(tmp_path, few):
 
 def test_another_recipe_is_another_data_set(tmp_path):
     listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(3)))
-    changes = ({}, {"info": {"checkpoint": "b"}}, {"bgr": True}, {"channels": 3})
+    changes = ({}, {"info": {"checkpoint": "b"}}, {"bgr": True}, {"channels": 3}, {"annotator": "b"})
     prints = {datasets.cached(listing, tmp_path / "c", datasets.recipe(**one)).fingerprint() for one in changes}
-    assert len(prints) == 4
+    assert len(prints) == 5
 
 
-def test_files_of_a_larger_data_set_go(tmp_path, few):
-    folder = datasets.folder(tmp_path / "f", datasets.members(5))
-    datasets.cached(list_folder(folder), tmp_path / "c")
-    (folder / "004.png").unlink()
-    (folder / "004.txt").unlink()
-    assert len(datasets.cached(list_folder(folder), tmp_path / "c")) == 4
-    assert len(list((tmp_path / "c").iterdir())) == 2
-
-
-def test_damaged_files_are_made_again(tmp_path, few):
+def test_damaged_entries_are_made_again(tmp_path, few):
     listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(4)))
     before = datasets.cached(listing, tmp_path / "c")
-    path = sorted((tmp_path / "c").iterdir())[0]
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="a damaged or missing file"):
-        [before.batch(Draw(1), number) for number in range(4)]
+    cut, flipped = entries(tmp_path / "c")[:2]
+    cut.write_bytes(cut.read_bytes()[:-100])
+    flipped.write_bytes(bytes(flipped.stat().st_size))
+    told = 0
+    for number in range(4):
+        try:
+            before.batch(Draw(1), number)
+        except CheckpointError as error:
+            told += "a damaged or missing file" in str(error)
+    assert told == 2
     again = Counted()
     assert datasets.cached(listing, tmp_path / "c", again.recipe).fingerprint() == before.fingerprint()
     assert again.count == 2
 
 
-def test_a_full_disk_leaves_whole_files_alone(tmp_path, few, monkeypatch):
+def test_a_full_disk_leaves_whole_entries_alone(tmp_path, few, monkeypatch):
     listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(6)))
     replace, calls = checkpoints.Path.replace, []
 
     def full(self, target):
         calls.append(1)
-        if len(calls) == 2:
+        if len(calls) > 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         return replace(self, target)
 
     monkeypatch.setattr(checkpoints.Path, "replace", full)
     with pytest.raises(CheckpointError, match="no space left on the disk"):
         datasets.cached(listing, tmp_path / "c")
-    assert [path.name for path in (tmp_path / "c").iterdir()] == ["examples_000000.safetensors"]
+    # The first file has the digests.
+    assert len(entries(tmp_path / "c")) == 2
+    assert not list((tmp_path / "c").rglob(".*"))
+    monkeypatch.undo()
+    again = Counted()
+    assert len(datasets.cached(listing, tmp_path / "c", again.recipe)) == 6
+    assert again.count == 4
 
 
 def test_processes_share_the_work(tmp_path, few):
     listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(7)))
     first, second = Counted(), Counted()
     done = []
-    with pytest.raises(CheckpointError, match="Use an output folder that all machines share"):
+    with pytest.raises(CheckpointError, match="Use a cache folder that all machines share"):
         prepare_cache(listing, second.recipe, tmp_path / "c", Processes(1, 2), done.append)
-    files = prepare_cache(listing, first.recipe, tmp_path / "c", Processes(0, 2))
-    assert (first.count, second.count, done) == (4, 3, [2, 1])
-    how = datasets.recipe()
-    assert (
-        CachedSet(files, how).fingerprint()
-        == CachedSet(prepare_cache(listing, how, tmp_path / "d", ALONE), how).fingerprint()
-    )
+    prepared = prepare_cache(listing, first.recipe, tmp_path / "c", Processes(0, 2))
+    assert first.count + second.count == 7
+    assert min(first.count, second.count) > 0
+    assert sum(done) == second.count
+    assert prepared == prepare_cache(listing, datasets.recipe(), tmp_path / "c", ALONE)
 
 
 def test_shares_of_a_batch_make_the_batch(tmp_path):
@@ -240,22 +308,30 @@ def test_shares_of_a_batch_make_the_batch(tmp_path):
         assert torch.equal(torch.cat([share.prompts["context"] for share in shares]), whole.prompts["context"])
 
 
-def test_a_refused_data_set_leaves_the_cache_as_it_was_and_an_accepted_one_replaces_it(tmp_path, few):
+def test_a_refused_data_set_is_not_encoded(tmp_path, few):
     folder = datasets.folder(tmp_path / "f", datasets.members(5))
-    how = datasets.recipe()
-    prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()}
+    prints = []
+    prepared = prepare_cache(list_folder(folder), datasets.recipe(), tmp_path / "c", ALONE, accept=prints.append)
+    assert prints == [prepared.fingerprint]
     (folder / "003.txt").write_text("another caption")
-    (folder / "004.png").unlink()
 
     def refuse(fingerprint):
+        assert fingerprint != prints[0]
         raise CheckpointError("run_name", "other examples", "those that it began with")
 
     with pytest.raises(CheckpointError, match="other examples"):
-        prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE, accept=refuse)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()} == before
-    prints = []
-    files = prepare_cache(list_folder(folder), how, tmp_path / "c", ALONE, accept=prints.append)
-    assert prints == [CachedSet(files, how).fingerprint()]
-    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == sorted(before)[:2]
-    assert open_file(files[1].path).content == files[1].content
+        prepare_cache(list_folder(folder), Counted(stop_at=1).recipe, tmp_path / "c", ALONE, accept=refuse)
+    assert len(entries(tmp_path / "c")) == 5
+
+
+def test_annotators_work_before_anything_is_encoded(tmp_path):
+    """So weights that turn out to be damaged cost no time."""
+
+    def annotate(pictures):
+        raise TrainingError("annotator_file", "damaged weights", "whole ones")
+
+    listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(5)))
+    counted = Counted(annotate=annotate)
+    with pytest.raises(TrainingError, match="damaged weights"):
+        datasets.cached(listing, tmp_path / "c", counted.recipe)
+    assert counted.count == 0
