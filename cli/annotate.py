@@ -142,7 +142,7 @@ def _check_file(file: Path | None) -> bool:
 def _weights_found(preset: AnnotatorPreset) -> Path:
     """Return the weights that the annotator takes by itself."""
     try:
-        _, path = WeightsChoice(preset.files).find(FOUND, _download_progress)
+        path: Path = WeightsChoice(preset.files).find(FOUND, _download_progress)[1]
         return path
     except AnnotatorError as error:
         best = preset.files[0]
