@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 from t2i_adapter_pack.adapter_models.hint import fit_to
 from t2i_adapter_pack.training.framing import framing_of
@@ -55,23 +54,6 @@ def test_each_picture_s_sizes_are_told_with_its_prompt_and_with_the_empty_one(tm
 
 def batch_of(data: Any, number: int, **changes: Any) -> list[list[float]]:
     return data.batch(Draw(2, **changes), number).prompts["y"].tolist()
-
-
-def test_entries_from_before_say_the_size_of_the_bucket_as_they_did(tmp_path):
-    listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(3)))
-    how = datasets.recipe(**HOW)
-    new = datasets.cached(listing, tmp_path / "c", how)
-    file = next((tmp_path / "c").iterdir())
-    with safetensors.safe_open(file, "pt") as opened:
-        facts = opened.metadata()
-    tensors = safetensors.torch.load_file(file)
-    older = {name: tensor for name, tensor in tensors.items() if ".sizes." not in name}
-    assert len(older) < len(tensors)
-    safetensors.torch.save_file(older, file, facts)
-    old = datasets.cached(listing, tmp_path / "c", how)
-    assert old.fingerprint() == new.fingerprint()
-    told = {tuple(row[1:]) for number in range(8) for row in batch_of(old, number)}
-    assert told == {(128, 128, 0, 0, 128, 128), (64, 256, 0, 0, 64, 256)}
 
 
 CAPTIONS = ["a", "bb", "a caption with many words"]
