@@ -26,7 +26,7 @@ LONGEST = 200
 REPEATED = re.compile(r"\d+_.+")
 
 
-@dataclass
+@dataclass(slots=True)
 class Group:
     """Files with the same name.
 

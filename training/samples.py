@@ -51,11 +51,12 @@ def gather(
     Returns:
         The samples in the order of their first file.
     """
-    paths = ((part, PurePosixPath(part.name)) for part in parts)
-    visible = [both for both in paths if not any(piece.startswith(HIDDEN) for piece in both[1].parts)]
-    gathering = Gathering(pattern, source_folders(path for _, path in visible), reader or TableReader())
-    for part, path in visible:
-        gathering.add(part, path)
+    visible = [part for part in parts if not any(piece.startswith(HIDDEN) for piece in part.name.split("/"))]
+    # Paths of many files would take most of the memory.
+    sources = source_folders(PurePosixPath(part.name) for part in visible)
+    gathering = Gathering(pattern, sources, reader or TableReader())
+    for part in visible:
+        gathering.add(part, PurePosixPath(part.name))
     gathering.read_tables()
     gathering.assign_neighbouring_maps()
     return gathering.listing(prefix)

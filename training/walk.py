@@ -78,7 +78,7 @@ class Walk:
             (links if entry.is_symlink() else folders).append((name, inside))
         elif entry.is_file():
             stat = entry.stat()
-            self.parts.append(FilePart(name, self.root / name, stat.st_size, 0, stat.st_mtime_ns))
+            self.parts.append(FilePart(name, entry.path, stat.st_size, 0, stat.st_mtime_ns))
         else:
             gone = entry.is_symlink() and not Path(entry.path).exists()
             self.skipped.append(Skipped(name, "a link to nothing" if gone else "neither a file nor a folder"))
