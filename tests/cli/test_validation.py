@@ -77,9 +77,9 @@ def test_pictures_are_those_of_a_workflow_with_the_adapter_of_that_step(command,
         expected = (picture[0] * 255).round().byte().numpy()
         found = shown[:, 256 * place : 256 * (place + 1)]
         # The condition image of the file has bytes, the run's has more.
-        assert np.abs(found.astype(int) - expected).max() <= 2
+        assert np.abs(found.astype(int) - expected).max() <= 4
         assert found.std() > 1
-    assert np.abs(shown[:, 256:512].astype(int) - shown[:, 512:]).max() > 2
+    assert np.abs(shown[:, 256:512].astype(int) - shown[:, 512:]).max() > 4
 
 
 def test_a_resumed_run_has_the_held_out_losses_of_an_uninterrupted_one(command, tmp_path):
