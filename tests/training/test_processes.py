@@ -64,13 +64,13 @@ def test_two_make_the_steps_of_one_with_twice_the_batch(settings):
     trainer(**{**settings, "steps": 9}).load_state_dict(together[0].state_dict())
 
 
-def two_processes(*words):
-    """Two of share.py, started as launchers do it."""
+def two_processes(*words, script="share.py"):
+    """Two processes of a script, started as launchers do it."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = str(one.getsockname()[1])
     common = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, str(Path(__file__).with_name("share.py")), *words]
+    command = [sys.executable, str(Path(__file__).with_name(script)), *words]
     ranks = [{**common, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"} for rank in "01"]
     return [subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) for environ in ranks]
 
@@ -147,3 +147,26 @@ def test_something_is_so_in_any_process():
     assert not ALONE.any(False, torch.device("cpu"))
     other = Processes(0, 2, lambda tensors: [(tensor + 1) / 2 for tensor in tensors])
     assert other.any(False, torch.device("cpu"))
+
+
+def prepare_and_train(folder, count, timeout=280):
+    """Two processes prepare a data set, train, and resume with more pictures; see large.py."""
+    processes = two_processes(str(folder), str(count), script="large.py")
+    told = [process.communicate(timeout=timeout)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    found = json.loads((folder / "told.json").read_text())
+    assert found["processes"] == 2
+    first, second, third = found["runs"]
+    assert [run["examples"] for run in found["runs"]] == [count, count + 10, count + 10]
+    # Each picture is encoded once, by one of the two.
+    assert [run["encoded"] for run in found["runs"]] == [count, 10, 0]
+    assert [run["began"] for run in found["runs"]] == [0, 3, 5]
+    assert [run["changes"] for run in found["runs"]] == [[], [3], [3]]
+    assert third["losses"][:5] == second["losses"]
+    assert second["losses"][:3] == first["losses"]
+    assert len(third["losses"]) == 7
+
+
+@pytest.mark.slow
+def test_a_data_set_is_prepared_added_to_resumed_and_trained_by_two_processes(tmp_path):
+    prepare_and_train(tmp_path, 120)
