@@ -24,6 +24,7 @@ BENCHMARKS = (
     "step",
     "features",
     "train",
+    "feeding",
 )
 RESULTS = Path(__file__).absolute().parent / "RESULTS.md"
 

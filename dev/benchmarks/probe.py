@@ -87,6 +87,17 @@ def _train(device: torch.device, variant: str, plan: dict[str, Any], steps: int)
         return {"peak": max(1, peak_memory() - before)}
 
 
+def _listing(device: torch.device, folder: str) -> dict[str, Any]:
+    from ...training.shards import list_data
+
+    forget_peak()
+    before, started = resident(), time.perf_counter()
+    kept = list_data([folder])
+    seconds, memory = time.perf_counter() - started, peak_memory() - before
+    del kept
+    return {"seconds": seconds, "memory": memory}
+
+
 def _load(device: torch.device, way: str, path: str) -> dict[str, Any]:
     work = LOADS[way]()
     # torch starts its threads at the first reduction; in ComfyUI that has happened before any load.
@@ -162,7 +173,12 @@ LOADS: dict[str, Callable[[], Callable[[str], Any]]] = {
     "mapped": _mapped,
     "read once": _read_once,
 }
-MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {"sample": _sample, "load": _load, "train": _train}
+MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "sample": _sample,
+    "load": _load,
+    "train": _train,
+    "listing": _listing,
+}
 
 
 def forget_peak() -> None:

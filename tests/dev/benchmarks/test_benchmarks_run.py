@@ -13,7 +13,18 @@ pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.workshop, pytest.m
 LAUNCH = Path(__file__).absolute().parents[3] / "dev" / "tasks" / "launch.py"
 # In processes of their own, at the same time: they import ComfyUI on the CPU, whatever this process has.
 TOGETHER = (
-    ("forwards", "allocations", "forward", "load", "annotators", "annotator_networks", "step", "features", "train"),
+    (
+        "forwards",
+        "allocations",
+        "forward",
+        "load",
+        "annotators",
+        "annotator_networks",
+        "step",
+        "features",
+        "train",
+        "feeding",
+    ),
     ("startup",),
 )
 
@@ -57,6 +68,7 @@ def test_all_benchmarks_are_tested():
         ("annotators", ("canny, L2 / OpenCV", "palette / OpenCV", "gray / Pillow")),
         ("annotator_networks", ("PiDiNet", "HED", "lineart", "ours / controlnet_aux")),
         ("train", ("ours / diffusers' script", "ours, checkpointing", "diffusers, UNet frozen", "bf16", "peak memory")),
+        ("feeding", ("one by one", "map: canny", "made ahead by threads", "50 listed, MB", "drawing from 1000, ms")),
         ("step", ("ours / bare", "ours / core", "ours ×4 / core ×4", "| core ×4 |")),
     ],
 )
