@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from ..adapter_models.conditions import IMAGE_CONDITIONS
 from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
+from ..training.epochs import steps_of_epochs
+from ..training.errors import TrainingError
+from ..training.optimizers import OPTIMIZERS, optimizer_named
+from ..training.schedules import LR_SCHEDULES
 from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIMESTEP_SAMPLINGS
@@ -22,6 +26,7 @@ MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
 # Headings of the help.
 _DATA, _ADAPTER, _TRAINING = "training data", "adapter", "training"
 _RANDOMNESS, _VALIDATION, _OUTPUT = "randomness", "validation", "output"
+_STEPS = 10000
 _EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli train --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
@@ -105,8 +110,11 @@ class Options:
         ),
     ] = IMAGE_CHANNELS[0]
     steps: Annotated[
-        int, Option(_TRAINING, "total steps; default 10000; a finished run can be continued with more")
-    ] = 10000
+        int | None, Option(_TRAINING, "total steps; default 10000; a finished run can be continued with more")
+    ] = None
+    epochs: Annotated[
+        float | None, Option(_TRAINING, "in place of --steps: how often to train on each picture; may be a fraction")
+    ] = None
     batch_size: Annotated[
         int, Option(_TRAINING, "pictures per batch in each process; default 4; larger batches need more memory")
     ] = 4
@@ -118,7 +126,35 @@ class Options:
             metavar="BATCHES",
         ),
     ] = 1
-    learning_rate: Annotated[float, Option(_TRAINING, "default 1e-5, as in the paper")] = 1e-5
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            _TRAINING,
+            "default 1e-5, as in the paper; 1 for prodigy, which finds its own and multiplies it by this; 1e-3 for "
+            "adafactor, which multiplies it by the size of the weights",
+        ),
+    ] = None
+    lr_scheduler: Annotated[
+        str,
+        Option(
+            _TRAINING,
+            "course of the learning rate: constant (default), cosine or linear, which fall to 0 at the last step",
+            choices=tuple(row.name for row in LR_SCHEDULES),
+        ),
+    ] = LR_SCHEDULES[0].name
+    lr_warmup_steps: Annotated[
+        int,
+        Option(_TRAINING, "steps in which the learning rate rises from 0; default 0", metavar="STEPS", least=0),
+    ] = 0
+    optimizer: Annotated[
+        str,
+        Option(
+            _TRAINING,
+            "adamw (default); adamw8bit needs less memory and the package bitsandbytes, prodigy finds its learning "
+            "rate and needs prodigyopt, adafactor needs the least memory",
+            choices=tuple(row.name for row in OPTIMIZERS),
+        ),
+    ] = OPTIMIZERS[0].name
     precision: Annotated[
         str | None,
         Option(
@@ -201,6 +237,10 @@ class Options:
         int,
         Option(_OUTPUT, "steps between checkpoints; default 500; 0 saves only at the end", metavar="STEPS", least=0),
     ] = 500
+    keep_checkpoints: Annotated[
+        int | None,
+        Option(_OUTPUT, "adapters at checkpoints to keep, the newest; default: all", metavar="COUNT", least=1),
+    ] = None
     format: Annotated[
         str,
         Option(
@@ -219,15 +259,28 @@ class Options:
     ] = None
     cpu: Annotated[bool, Option(_OUTPUT, "compute on the CPU even if there is a GPU")] = False
 
-    def settings(self, processes: int) -> Settings:
+    def settings(self, processes: int, samples: int = 0) -> Settings:
         """Return the training settings.
 
         Args:
             processes: Number of processes; each has a batch of its own.
+            samples: Number of samples, which determines the steps if the user has chosen epochs.
+
+        Raises:
+            TrainingError: Both steps and epochs are given, or epochs is out of range.
         """
         chosen = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
         given = {name: value for name, value in chosen.items() if value is not None}
-        return Settings(**{**given, "batch_size": self.batch_size * processes})
+        batch = self.batch_size * processes
+        rate = optimizer_named(self.optimizer).learning_rate
+        settings = Settings(**{"learning_rate": rate, "steps": _STEPS, **given, "batch_size": batch})
+        if self.epochs is None:
+            return settings
+        if self.steps is not None:
+            raise TrainingError(
+                "epochs", "--steps too", "one of them", "Omit one.", says="--steps and --epochs exclude each other."
+            )
+        return replace(settings, steps=steps_of_epochs(self.epochs, samples, settings))
 
 
 # Options by the names of their fields, which are also the libraries' parameters.
