@@ -19,6 +19,7 @@ from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIMESTEP_SAMPLINGS
 from ..training.trackers import TRACKERS
 from .option_rows import Option, add_options, flag
+from .settings_file import SETTINGS, WRITTEN, with_settings
 
 AUTO_ANNOTATOR = "auto"
 # Annotators besides those that the published adapters were trained with, which are named after their conditions.
@@ -38,7 +39,9 @@ To resume an interrupted run, repeat its command. More in docs/training.md of th
 class Options:
     """What the user chooses; each field is an option of the command."""
 
-    checkpoint: Annotated[str, Option(_DATA, "diffusion model: a file, or a name in ComfyUI's models/checkpoints")]
+    checkpoint: Annotated[
+        str, Option(_DATA, "diffusion model: a file, or a name in ComfyUI's models/checkpoints", path=True)
+    ]
     data: Annotated[
         tuple[str, ...],
         Option(
@@ -47,6 +50,7 @@ class Options:
             "has its caption in cat.txt, cat.caption or cat.json, and may have a condition map conditions/cat.png or "
             "cat.cond.png",
             metavar="PATH",
+            path=True,
         ),
     ]
     condition: Annotated[
@@ -255,7 +259,9 @@ class Options:
     ] = next(iter(FILE_DTYPES))
     comfyui: Annotated[
         str | None,
-        Option(_OUTPUT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in"),
+        Option(
+            _OUTPUT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in", path=True
+        ),
     ] = None
     cpu: Annotated[bool, Option(_OUTPUT, "compute on the CPU even if there is a GPU")] = False
 
@@ -295,6 +301,9 @@ def parse(arguments: Sequence[str]) -> Options:
 
     Returns:
         The options; ends the process with a message if they are wrong, and after ``--help``.
+
+    Raises:
+        PackError: The file of settings can't be read.
     """
     parser = argparse.ArgumentParser(
         prog="cli train",
@@ -302,7 +311,14 @@ def parse(arguments: Sequence[str]) -> Options:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        SETTINGS,
+        metavar="FILE",
+        help=f"TOML file with options under these names, such as {WRITTEN} in a run's folder; options that are also "
+        "given here override it",
+    )
     add_options(parser, Options)
-    values: dict[str, Any] = vars(parser.parse_args(list(arguments)))
+    values: dict[str, Any] = vars(parser.parse_args(with_settings(arguments)))
+    del values["settings"]
     several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Options(**{**values, **several})

@@ -41,6 +41,7 @@ from .annotate import preset_named
 from .encode import LoadedCheckpoint, read_checkpoint, recipe
 from .launcher import is_launched
 from .options import Options
+from .settings_file import WRITTEN, repeating
 from .stopping import Stopping
 from .validation import check_validation, picture_cases, progress_shown
 
@@ -91,6 +92,7 @@ def _plan(options: Options, processes: Processes, listing: Listing) -> RunPlan:
         estimated=options.epochs is not None,
         record="options.json",
         choices=asdict(options),
+        notes={WRITTEN: repeating(options)},
     )
 
 

@@ -22,6 +22,7 @@ class RunPlan:
         estimated: Whether the number of steps is an upper bound, until :meth:`TrainingSession.set_steps`.
         record: Name of the JSON file that the user's choices are written to.
         choices: The user's choices, for that file.
+        notes: Further text files by name, written with it.
     """
 
     folder: Path
@@ -31,3 +32,4 @@ class RunPlan:
     estimated: bool = False
     record: str = "settings.json"
     choices: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)

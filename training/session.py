@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from .checkpoints import STATE_FILE, load_state, peek_state, save_state, write_whole
+from .checkpoints import STATE_FILE, load_state, peek_state, save_state, write_text
 from .disk import remove_older
 from .distributed import ALONE, Processes
 from .errors import LostProcessError, TrainingError
@@ -149,8 +149,9 @@ class TrainingSession:
         self.processes.agree({"step": trainer.step, "weights": trainer.fingerprint(), **trainer.origin})
         self._trainer, self._adapter, self._saved = trainer, adapter, trainer.step
         if self.processes.first:
-            note = json.dumps(dict(self.plan.choices), indent=2, default=str).encode()
-            write_whole(self.plan.folder / self.plan.record, lambda file: file.write(note))
+            choices = json.dumps(dict(self.plan.choices), indent=2, default=str)
+            for name, text in {self.plan.record: choices, **self.plan.notes}.items():
+                write_text(self.plan.folder / name, text)
             self.logs.append(RunLog(self.plan.folder, trainer.losses))
 
     def run(self, *after_step: AfterStep) -> None:
