@@ -36,16 +36,22 @@ class LoadedCheckpoint:
     """A loaded checkpoint.
 
     Attributes:
-        path: The file.
+        path: The file, or that of the UNet.
         model: The MODEL.
         clip: The text encoder.
         vae: The VAE.
+        parts: Files of the text encoders and the VAE, if they are not in the first one.
     """
 
     path: Path
     model: Any
     clip: Any
     vae: Any
+    parts: tuple[Path, ...] = ()
+
+    def part_digests(self) -> dict[str, list[str]]:
+        """Return digests of the further files as a fact; empty for a model in one file."""
+        return {"parts": [file_digest(part) for part in self.parts]} if self.parts else {}
 
     def latents(self, picture: Tensor) -> Tensor:
         """Encode a picture (1, 3, H, W) in [0, 1] as latents (1, C, h, w), at the denoiser's scale."""
@@ -147,6 +153,7 @@ def recipe(options: Options, checkpoint: LoadedCheckpoint, adapter: T2IAdapter) 
         "checkpoint": file_digest(checkpoint.path),
         "annotator": None if preset is None else [preset.condition, preset.resolution],
         "annotator_file": None if file is None else file_digest(file),
+        **checkpoint.part_digests(),
     }
     config = adapter.network.config
     sizes, words = bucket_sizes(options.resolution), wording(options)

@@ -28,6 +28,8 @@ MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
 _DATA, _ADAPTER, _TRAINING = "training data", "adapter", "training"
 _RANDOMNESS, _VALIDATION, _OUTPUT = "randomness", "validation", "output"
 _STEPS = 10000
+# A setting without an option: the largest norm of a gradient, where --clip is a text encoder.
+_OTHER_CLIP = "clip"
 _EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli train --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
@@ -40,8 +42,29 @@ class Options:
     """What the user chooses; each field is an option of the command."""
 
     checkpoint: Annotated[
-        str, Option(_DATA, "diffusion model: a file, or a name in ComfyUI's models/checkpoints", path=True)
-    ]
+        str | None,
+        Option(
+            _DATA,
+            "diffusion model: a file, a name in ComfyUI's models/checkpoints, or a folder as diffusers writes it",
+            path=True,
+        ),
+    ] = None
+    unet: Annotated[
+        str | None,
+        Option(
+            _DATA, "in place of --checkpoint, with --clip and --vae: a file, or a name in diffusion_models", path=True
+        ),
+    ] = None
+    clip: Annotated[
+        tuple[str, ...],
+        Option(
+            _DATA, "text encoder for --unet, two for SDXL: files, or names in text_encoders", metavar="FILE", path=True
+        ),
+    ] = ()
+    vae: Annotated[
+        str | None,
+        Option(_DATA, "VAE for --unet, or in place of the checkpoint's: a file, or a name in models/vae", path=True),
+    ] = None
     data: Annotated[
         tuple[str, ...],
         Option(
@@ -275,7 +298,8 @@ class Options:
         Raises:
             TrainingError: Both steps and epochs are given, or epochs is out of range.
         """
-        chosen = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
+        names = [field.name for field in fields(Settings) if field.name != _OTHER_CLIP]
+        chosen = {name: getattr(self, name, None) for name in names}
         given = {name: value for name, value in chosen.items() if value is not None}
         batch = self.batch_size * processes
         rate = optimizer_named(self.optimizer).learning_rate
@@ -320,5 +344,11 @@ def parse(arguments: Sequence[str]) -> Options:
     add_options(parser, Options)
     values: dict[str, Any] = vars(parser.parse_args(with_settings(arguments)))
     del values["settings"]
+    if (values["checkpoint"] is None) == (values["unet"] is None):
+        parser.error("give either --checkpoint, or --unet with --clip and --vae")
+    if values["unet"] is None and values["clip"]:
+        parser.error("--clip belongs to --unet; a checkpoint has its own text encoder")
+    if values["unet"] is not None and not (values["clip"] and values["vae"]):
+        parser.error("--unet needs --clip and --vae")
     several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Options(**{**values, **several})

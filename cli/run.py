@@ -40,6 +40,7 @@ from ..training.validation import HELD_OUT_LOSS, split_listing
 from .annotate import preset_named
 from .encode import LoadedCheckpoint, read_checkpoint, recipe
 from .launcher import is_launched
+from .models import in_one_file, read_parts
 from .options import Options
 from .settings_file import WRITTEN, repeating
 from .stopping import Stopping
@@ -99,7 +100,7 @@ def _plan(options: Options, processes: Processes, listing: Listing) -> RunPlan:
 def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Listing]) -> None:
     """Prepare the examples, train in an open session, and write the finished adapter."""
     processes, folder = session.processes, session.plan.folder
-    checkpoint = read_checkpoint(options.checkpoint)
+    checkpoint = read_checkpoint(options.checkpoint or "") if in_one_file(options) else read_parts(options)
     adapter = starting_adapter(options, checkpoint.model)
     session.check(adapter=adapter_fingerprint(adapter.network), **known_denoiser(checkpoint.model))
     sites = training_sites(checkpoint.model, adapter)
