@@ -14,7 +14,7 @@ from ..common.errors import PackError
 from ..training.distributed import join
 from . import comfyui
 from .evaluation.options import parse_evaluation
-from .launcher import adopt_precision, is_launched
+from .launcher import adopt_precision, is_launched, start_processes
 from .messages import in_options
 from .options import parse
 
@@ -50,6 +50,9 @@ def train_command(arguments: Sequence[str]) -> int:
     launched = is_launched(os.environ)
     try:
         options, note = adopt_precision(parse(arguments), os.environ)
+        if options.processes > 1 and not launched:
+            status = start_processes(options.processes, ["train", *arguments])
+            return INTERRUPTED if status is None else status
         cpu = comfyui.wants_cpu(options.cpu, os.environ)
         folder = comfyui.find(options.comfyui, os.environ, _PACK)
         # Before ComfyUI: this chooses the GPU of the process, which ComfyUI then uses.

@@ -33,7 +33,8 @@ _OTHER_CLIP = "clip"
 _EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli train --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
-several GPUs: put `accelerate launch --multi_gpu --num_processes 4` in place of python, and cli/__main__.py for cli.
+several GPUs: --processes 4. On several machines, put `accelerate launch …` in place of python, and cli/__main__.py for
+cli.
 To resume an interrupted run, repeat its command. More in docs/training.md of the pack's repository."""
 
 
@@ -286,6 +287,10 @@ class Options:
             _OUTPUT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in", path=True
         ),
     ] = None
+    processes: Annotated[
+        int,
+        Option(_OUTPUT, "processes on this machine, one per GPU; default 1; more need the package accelerate", least=1),
+    ] = 1
     cpu: Annotated[bool, Option(_OUTPUT, "compute on the CPU even if there is a GPU")] = False
 
     def settings(self, processes: int, samples: int = 0) -> Settings:
