@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..common.errors import PackError
 from ..training.patterns import expand
+from .settings_file import with_settings
 
 
 def check_paths(arguments: Sequence[str]) -> None:
@@ -17,12 +18,12 @@ def check_paths(arguments: Sequence[str]) -> None:
         arguments: The words after the program's name.
 
     Raises:
-        PackError: A folder or a shard does not exist.
+        PackError: A folder or a shard does not exist, or the file of settings can't be read.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--data", nargs="+", default=[])
     try:
-        places = parser.parse_known_args(list(arguments))[0].data
+        places = parser.parse_known_args(with_settings(arguments))[0].data
     except argparse.ArgumentError:
         return
     for place in (name for pattern in places for name in expand(pattern)):

@@ -38,16 +38,28 @@ class LoadedCheckpoint:
     """A loaded checkpoint.
 
     Attributes:
-        path: The file.
+        path: The file, or that of the UNet.
         model: The MODEL.
         clip: The text encoder.
         vae: The VAE.
+        parts: Files of the text encoders and the VAE, if they are not in the first one.
     """
 
     path: Path
     model: Any
     clip: Any
     vae: Any
+    parts: tuple[Path, ...] = ()
+
+    def part_digests(self) -> dict[str, list[str]]:
+        """Return digests of the further files as a fact; empty for a model in one file."""
+        return {"parts": [file_digest(part) for part in self.parts]} if self.parts else {}
+
+    def encoder_digests(self, digests: WeightDigests) -> list[str]:
+        """Return digests of the text encoders and the VAE."""
+        # Where text encoders and VAE have files of their own, the first file is the UNet's alone.
+        first = [digests.without(self.path, _DENOISERS)] if len(self.parts) < 2 else []
+        return [*first, *(digests.whole(part) for part in self.parts)]
 
     def latents(self, pictures: Tensor) -> Tensor:
         """Encode pictures (B, 3, H, W) in [0, 1] as latents (B, C, h, w), at the denoiser's scale."""
@@ -155,7 +167,7 @@ def recipe(
         # The denoiser is named, not digested: only its type and the scale of its latents count.
         "model": type(model).__name__,
         "latents": type(getattr(model, "latent_format", None)).__name__,
-        "encoders": digests.without(checkpoint.path, _DENOISERS),
+        "encoders": checkpoint.encoder_digests(digests),
     }
     return Recipe(
         sizes=bucket_sizes(options.resolution),

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from ..adapter_models.errors import AdapterError
 from ..annotators.errors import AnnotatorError
+from ..common.errors import PackError
 from ..training.distributed import join
 from . import comfyui
 from .evaluation.options import parse_evaluation
-from .launcher import adopt_precision, is_launched
+from .launcher import adopt_precision, is_launched, start_processes
 from .messages import in_options, tell_once
 from .options import parse
 
@@ -44,12 +45,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def train_command(arguments: Sequence[str]) -> int:
     """Train as the arguments say; see :func:`main` for the status."""
-    options = parse(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger(__name__.rpartition(".")[0]).setLevel(logging.INFO)
     launched = is_launched(os.environ)
     try:
-        options, note = adopt_precision(options, os.environ)
+        options, note = adopt_precision(parse(arguments), os.environ)
+        if options.processes > 1 and not launched:
+            status = start_processes(options.processes, ["train", *arguments])
+            return INTERRUPTED if status is None else status
         cpu = comfyui.wants_cpu(options.cpu, os.environ)
         folder = comfyui.find(options.comfyui, os.environ, _PACK)
         # Before ComfyUI: this chooses the GPU of the process, which ComfyUI then uses.
@@ -66,7 +69,7 @@ def train_command(arguments: Sequence[str]) -> int:
             return 0 if launched else INTERRUPTED
         finally:
             processes.leave()
-    except (AdapterError, AnnotatorError) as error:
+    except PackError as error:
         _log.error("%s", in_options(error))
         return 1
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ class Option:
         choices: Allowed values; empty if any value will do.
         metavar: Placeholder in the help.
         least: Smallest allowed number.
+        path: Whether a text may be the path of a file.
     """
 
     group: str
@@ -26,6 +27,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     metavar: str | None = None
     least: float | None = None
+    path: bool = False
 
 
 def flag(name: str) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from ..adapter_models.conditions import IMAGE_CONDITIONS
 from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
+from ..training.epochs import steps_of_epochs
+from ..training.errors import TrainingError
+from ..training.optimizers import OPTIMIZERS, optimizer_named
+from ..training.schedules import LR_SCHEDULES
 from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIMESTEP_SAMPLINGS
 from ..training.trackers import TRACKERS
 from .option_rows import Option, add_options, flag
+from .settings_file import SETTINGS, WRITTEN, with_settings
 
 AUTO_ANNOTATOR = "auto"
 # Annotators besides those that the published adapters were trained with, which are named after their conditions.
@@ -22,10 +27,14 @@ MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
 # Headings of the help.
 _DATA, _ADAPTER, _TRAINING = "training data", "adapter", "training"
 _RANDOMNESS, _VALIDATION, _OUTPUT = "randomness", "validation", "output"
+_STEPS = 10000
+# A setting without an option: the largest norm of a gradient, where --clip is a text encoder.
+_OTHER_CLIP = "clip"
 _EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli train --checkpoint v1-5-pruned-emaonly.safetensors \\
       --data pictures --condition canny --name my_canny --steps 20000
-several GPUs: put `accelerate launch --multi_gpu --num_processes 4` in place of python, and cli/__main__.py for cli.
+several GPUs: --processes 4. On several machines, put `accelerate launch …` in place of python, and cli/__main__.py for
+cli.
 To resume an interrupted run, repeat its command. More in docs/training.md of the pack's repository."""
 
 
@@ -33,7 +42,30 @@ To resume an interrupted run, repeat its command. More in docs/training.md of th
 class Options:
     """What the user chooses; each field is an option of the command."""
 
-    checkpoint: Annotated[str, Option(_DATA, "diffusion model: a file, or a name in ComfyUI's models/checkpoints")]
+    checkpoint: Annotated[
+        str | None,
+        Option(
+            _DATA,
+            "diffusion model: a file, a name in ComfyUI's models/checkpoints, or a folder as diffusers writes it",
+            path=True,
+        ),
+    ] = None
+    unet: Annotated[
+        str | None,
+        Option(
+            _DATA, "in place of --checkpoint, with --clip and --vae: a file, or a name in diffusion_models", path=True
+        ),
+    ] = None
+    clip: Annotated[
+        tuple[str, ...],
+        Option(
+            _DATA, "text encoder for --unet, two for SDXL: files, or names in text_encoders", metavar="FILE", path=True
+        ),
+    ] = ()
+    vae: Annotated[
+        str | None,
+        Option(_DATA, "VAE for --unet, or in place of the checkpoint's: a file, or a name in models/vae", path=True),
+    ] = None
     data: Annotated[
         tuple[str, ...],
         Option(
@@ -42,6 +74,7 @@ class Options:
             "has its caption in cat.txt, cat.caption or cat.json, and may have a condition map conditions/cat.png or "
             "cat.cond.png",
             metavar="PATH",
+            path=True,
         ),
     ]
     condition: Annotated[
@@ -120,8 +153,11 @@ class Options:
         ),
     ] = IMAGE_CHANNELS[0]
     steps: Annotated[
-        int, Option(_TRAINING, "total steps; default 10000; a finished run can be continued with more")
-    ] = 10000
+        int | None, Option(_TRAINING, "total steps; default 10000; a finished run can be continued with more")
+    ] = None
+    epochs: Annotated[
+        float | None, Option(_TRAINING, "in place of --steps: how often to train on each picture; may be a fraction")
+    ] = None
     batch_size: Annotated[
         int, Option(_TRAINING, "pictures per batch in each process; default 4; larger batches need more memory")
     ] = 4
@@ -133,7 +169,35 @@ class Options:
             metavar="BATCHES",
         ),
     ] = 1
-    learning_rate: Annotated[float, Option(_TRAINING, "default 1e-5, as in the paper")] = 1e-5
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            _TRAINING,
+            "default 1e-5, as in the paper; 1 for prodigy, which finds its own and multiplies it by this; 1e-3 for "
+            "adafactor, which multiplies it by the size of the weights",
+        ),
+    ] = None
+    lr_scheduler: Annotated[
+        str,
+        Option(
+            _TRAINING,
+            "course of the learning rate: constant (default), cosine or linear, which fall to 0 at the last step",
+            choices=tuple(row.name for row in LR_SCHEDULES),
+        ),
+    ] = LR_SCHEDULES[0].name
+    lr_warmup_steps: Annotated[
+        int,
+        Option(_TRAINING, "steps in which the learning rate rises from 0; default 0", metavar="STEPS", least=0),
+    ] = 0
+    optimizer: Annotated[
+        str,
+        Option(
+            _TRAINING,
+            "adamw (default); adamw8bit needs less memory and the package bitsandbytes, prodigy finds its learning "
+            "rate and needs prodigyopt, adafactor needs the least memory",
+            choices=tuple(row.name for row in OPTIMIZERS),
+        ),
+    ] = OPTIMIZERS[0].name
     precision: Annotated[
         str | None,
         Option(
@@ -216,6 +280,10 @@ class Options:
         int,
         Option(_OUTPUT, "steps between checkpoints; default 500; 0 saves only at the end", metavar="STEPS", least=0),
     ] = 500
+    keep_checkpoints: Annotated[
+        int | None,
+        Option(_OUTPUT, "adapters at checkpoints to keep, the newest; default: all", metavar="COUNT", least=1),
+    ] = None
     format: Annotated[
         str,
         Option(
@@ -230,19 +298,39 @@ class Options:
     ] = next(iter(FILE_DTYPES))
     comfyui: Annotated[
         str | None,
-        Option(_OUTPUT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in"),
+        Option(
+            _OUTPUT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in", path=True
+        ),
     ] = None
+    processes: Annotated[
+        int,
+        Option(_OUTPUT, "processes on this machine, one per GPU; default 1; more need the package accelerate", least=1),
+    ] = 1
     cpu: Annotated[bool, Option(_OUTPUT, "compute on the CPU even if there is a GPU")] = False
 
-    def settings(self, processes: int) -> Settings:
+    def settings(self, processes: int, samples: int = 0) -> Settings:
         """Return the training settings.
 
         Args:
             processes: Number of processes; each has a batch of its own.
+            samples: Number of samples, which determines the steps if the user has chosen epochs.
+
+        Raises:
+            TrainingError: Both steps and epochs are given, or epochs is out of range.
         """
-        chosen = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
+        names = [field.name for field in fields(Settings) if field.name != _OTHER_CLIP]
+        chosen = {name: getattr(self, name, None) for name in names}
         given = {name: value for name, value in chosen.items() if value is not None}
-        return Settings(**{**given, "batch_size": self.batch_size * processes})
+        batch = self.batch_size * processes
+        rate = optimizer_named(self.optimizer).learning_rate
+        settings = Settings(**{"learning_rate": rate, "steps": _STEPS, **given, "batch_size": batch})
+        if self.epochs is None:
+            return settings
+        if self.steps is not None:
+            raise TrainingError(
+                "epochs", "--steps too", "one of them", "Omit one.", says="--steps and --epochs exclude each other."
+            )
+        return replace(settings, steps=steps_of_epochs(self.epochs, samples, settings))
 
 
 # Options by the names of their fields, which are also the libraries' parameters.
@@ -257,6 +345,9 @@ def parse(arguments: Sequence[str]) -> Options:
 
     Returns:
         The options; ends the process with a message if they are wrong, and after ``--help``.
+
+    Raises:
+        PackError: The file of settings can't be read.
     """
     parser = argparse.ArgumentParser(
         prog="cli train",
@@ -264,7 +355,20 @@ def parse(arguments: Sequence[str]) -> Options:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        SETTINGS,
+        metavar="FILE",
+        help=f"TOML file with options under these names, such as {WRITTEN} in a run's folder; options that are also "
+        "given here override it",
+    )
     add_options(parser, Options)
-    values: dict[str, Any] = vars(parser.parse_args(list(arguments)))
+    values: dict[str, Any] = vars(parser.parse_args(with_settings(arguments)))
+    del values["settings"]
+    if (values["checkpoint"] is None) == (values["unet"] is None):
+        parser.error("give either --checkpoint, or --unet with --clip and --vae")
+    if values["unet"] is None and values["clip"]:
+        parser.error("--clip belongs to --unet; a checkpoint has its own text encoder")
+    if values["unet"] is not None and not (values["clip"] and values["vae"]):
+        parser.error("--unet needs --clip and --vae")
     several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Options(**{**values, **several})

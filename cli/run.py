@@ -19,21 +19,27 @@ from ..nodes import host
 from ..nodes.loading import adapters
 from ..nodes.train import CreateT2IAdapter
 from ..nodes.training.adapter_files import OTHER, write_adapter
+from ..nodes.training.frozen_denoiser import known_denoiser
 from ..nodes.training.run import FACTORY, RUNS, started, training_sites
 from ..training.cached_dataset import nothing_to_learn
+from ..training.disk import check_space, needed_space
 from ..training.distributed import Processes
+from ..training.epochs import steps_of_epochs, steps_per_epoch
 from ..training.errors import TrainingError
 from ..training.loop import AfterStep, adapter_fingerprint
+from ..training.plans import RunPlan
 from ..training.run_names import check_run_name
 from ..training.samples import Listing
-from ..training.session import RunPlan, TrainingSession
+from ..training.session import TrainingSession
 from ..training.shards import list_data
 from ..training.validation import HELD_OUT_LOSS, split_listing
 from .encode import read_checkpoint
 from .launcher import is_launched
 from .messages import tell_once
+from .models import in_one_file, read_parts
 from .options import Options
 from .preparation import new_data, prepare_examples
+from .settings_file import WRITTEN, repeating
 from .stopping import Stopping
 from .validation import check_validation, picture_cases, progress_shown
 
@@ -56,39 +62,49 @@ def train_run(options: Options, processes: Processes) -> None:
         AdapterError: An input does not fit, or training diverged; or a subclass, or an AnnotatorError.
         StoppedError: The user has stopped the run, and everything is saved.
     """
-    settings = options.settings(processes.count)
     check_run_name(options.name)
     check_validation(options)
-    folder = (options.output or host.output_folder() / RUNS).expanduser().absolute() / options.name
-    plan = RunPlan(
-        folder=folder,
-        settings=settings,
-        save_every=options.save_every,
-        record="options.json",
-        choices=asdict(options),
-        allow_new_data=options.allow_new_data,
-    )
-    session = TrainingSession(plan, FACTORY, processes)
+    if options.epochs is None:
+        options.settings(processes.count).check()  # before the listing, which may take a while
     listing = list_data(options.data)
     if not listing.samples:
         raise nothing_to_learn(listing.skipped)
     listings = split_listing(listing, options.held_out_share)
+    session = TrainingSession(_plan(options, processes, listings[0]), FACTORY, processes)
     with session:
         _run(session, options, listings)
+
+
+def _plan(options: Options, processes: Processes, listing: Listing) -> RunPlan:
+    folder = (options.output or host.output_folder() / RUNS).expanduser().absolute() / options.name
+    return RunPlan(
+        folder=folder,
+        settings=options.settings(processes.count, len(listing.samples)),
+        save_every=options.save_every,
+        keep_checkpoints=options.keep_checkpoints or 0,
+        estimated=options.epochs is not None,
+        record="options.json",
+        choices=asdict(options),
+        notes={WRITTEN: repeating(options)},
+        allow_new_data=options.allow_new_data,
+    )
 
 
 def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Listing]) -> None:
     """Prepare the examples, train in an open session, and write the finished adapter."""
     processes, folder = session.processes, session.plan.folder
-    checkpoint = read_checkpoint(options.checkpoint)
+    checkpoint = read_checkpoint(options.checkpoint or "") if in_one_file(options) else read_parts(options)
     adapter = starting_adapter(options, checkpoint.model)
-    session.check(adapter=adapter_fingerprint(adapter.network))
+    session.check(adapter=adapter_fingerprint(adapter.network), **known_denoiser(checkpoint.model))
     sites = training_sites(checkpoint.model, adapter)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)
+    if processes.first:
+        tell_once(processes, check_space(folder, needed_space(session.plan, session.made(), adapter.network)))
     with torch.no_grad():
         cases = picture_cases(options, checkpoint)
         data, held_out = prepare_examples(session, options, listings, checkpoint, adapter)
+    _count_epochs(session, options, len(data))
     with started(session, checkpoint.model, adapter, data, sites) as loaded:
         if session.trainer.step:
             tell_once(processes, f"Resuming after step {session.trainer.step}.")
@@ -98,6 +114,16 @@ def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Li
     if processes.first:
         path = write_adapter(session.result(), folder / options.name, options.format, FILE_DTYPES[options.dtype])
         tell_once(processes, f"Finished: {path}")
+
+
+def _count_epochs(session: TrainingSession, options: Options, examples: int) -> None:
+    """Set the number of steps that the user's epochs make, and tell how long an epoch is."""
+    if options.epochs is not None:
+        session.set_steps(steps_of_epochs(options.epochs, examples, session.plan.settings))
+    settings = session.plan.settings
+    epoch = steps_per_epoch(examples, settings)
+    line = f"1 epoch = {epoch:g} steps; {settings.steps} steps = {settings.steps / epoch:.3g} epochs."
+    tell_once(session.processes, line)
 
 
 def starting_adapter(options: Options, model: Any) -> T2IAdapter:

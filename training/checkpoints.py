@@ -72,6 +72,13 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
                 temporary.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; see :func:`write_whole`."""
+    # Names of files that are not valid text have no other way into it.
+    data = text.encode("utf-8", "backslashreplace")
+    write_whole(path, lambda file: file.write(data))
+
+
 def unfinished(path: Path) -> Path:
     """Return a unique name for a file while it is being written."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")

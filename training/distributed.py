@@ -137,13 +137,7 @@ def join(
     try:
         from accelerate import PartialState
     except ImportError as error:
-        raise TrainingError(
-            "accelerate",
-            f"{launched} processes, and no package to connect them",
-            "accelerate (the extra 'train')",
-            "Run `pip install accelerate`, or start the command without a launcher to train with one process.",
-            says="Training with several processes needs the package accelerate.",
-        ) from error
+        raise no_accelerate(launched) from error
     environ.setdefault(NCCL_RAISES, "1")
     state = PartialState(cpu=cpu, timeout=PREPARATION)
     training = torch.distributed.new_group(timeout=patience)
@@ -155,6 +149,17 @@ def join(
         gather=connection.gather,
         wait=connection.wait,
         leave=state.destroy_process_group,
+    )
+
+
+def no_accelerate(count: int) -> TrainingError:
+    """Return the error for several processes without ``accelerate``."""
+    return TrainingError(
+        "accelerate",
+        f"{count} processes, and no package to connect them",
+        "accelerate (the extra 'train')",
+        "Run `pip install accelerate`, or start the command without a launcher to train with one process.",
+        says="Training with several processes needs the package accelerate.",
     )
 
 

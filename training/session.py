@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..adapter_models.adapter import T2IAdapter
-from .checkpoints import STATE_FILE, load_state, peek_state, save_state, write_whole
+from .checkpoints import STATE_FILE, load_state, peek_state, save_state, write_text
+from .disk import remove_older
 from .distributed import ALONE, Processes
 from .errors import LostProcessError, TrainingError
 from .in_memory_dataset import Examples
@@ -21,32 +22,11 @@ from .locks import RunLock
 from .loop import AfterStep, Trainer, fit
 from .loss import Denoiser
 from .optimizers import optimizer_class, optimizer_named
+from .plans import RunPlan
 from .prefetch import prefetching
 from .run_log import RunLog, StepClock, StepLog
 from .runs import begin_run
-from .settings import Settings
 from .states import check_parts, check_same_run
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPlan:
-    """What a run trains with, and what it writes.
-
-    Attributes:
-        folder: Folder of the run; the trained adapter takes its name.
-        settings: Training settings.
-        save_every: Steps between checkpoints; 0 saves only at the end.
-        record: Name of the JSON file that the user's choices are written to.
-        choices: The user's choices, for that file.
-        allow_new_data: Let a run continue with other samples than it began with.
-    """
-
-    folder: Path
-    settings: Settings
-    save_every: int = 0
-    record: str = "settings.json"
-    choices: Mapping[str, Any] = field(default_factory=dict)
-    allow_new_data: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,23 +90,31 @@ class TrainingSession:
                 self._lock.acquire()
                 after_an_error.callback(self._lock.release)
                 begin_run(self.plan.folder, self.plan.settings.steps)
-            settings = self.plan.settings
+            lasting = self.plan.settings.lasting
+            if self.plan.estimated:
+                lasting.pop("steps", None)
             # Before the settings are compared with the checkpoint's, so that every process says the same.
-            self.processes.agree({"step": self._made(), "steps": settings.steps, **settings.lasting})
-            self.check(**settings.lasting)
+            self.processes.agree({"step": self.made(), "steps": self.plan.settings.steps, **lasting})
+            self.check(**lasting)
             after_an_error.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def _made(self) -> int:
-        """Return the number of steps that the folder's checkpoint has made."""
+    def made(self) -> int:
+        """Return the number of steps that the folder's checkpoint has made; 0 without a checkpoint."""
         state = peek_state(self.plan.folder)
         if state is None:
             return 0
         check_parts(state)
         return len(state["losses"])
+
+    def set_steps(self, steps: int) -> None:
+        """Set the run's number of steps, once its data is known; before :meth:`start`."""
+        settings = replace(self.plan.settings, steps=steps)
+        settings.check()
+        self.plan = replace(self.plan, settings=settings, estimated=False)
 
     def check(self, **facts: object) -> None:
         """Compare facts about the run with those that its checkpoint began with.
@@ -162,8 +150,9 @@ class TrainingSession:
         self.processes.agree({"step": trainer.step, "weights": trainer.fingerprint(), **trainer.origin})
         self._trainer, self._adapter, self._saved = trainer, adapter, trainer.step
         if self.processes.first:
-            note = json.dumps(dict(self.plan.choices), indent=2, default=str).encode()
-            write_whole(self.plan.folder / self.plan.record, lambda file: file.write(note))
+            choices = json.dumps(dict(self.plan.choices), indent=2, default=str)
+            for name, text in {self.plan.record: choices, **self.plan.notes}.items():
+                write_text(self.plan.folder / name, text)
             self.logs.append(RunLog(self.plan.folder, trainer.losses))
 
     def run(self, *after_step: AfterStep) -> None:
@@ -205,12 +194,13 @@ class TrainingSession:
             raise LostProcessError(lost.where, lost.got, lost.expected, fix, says=lost.says) from lost
 
     def save(self) -> None:
-        """Write a checkpoint, and the adapter trained so far beside it."""
+        """Write a checkpoint, and the adapter trained so far beside it; then remove adapters that are not kept."""
         self._saved = self.trainer.step
         if self.processes.first:
             self.save_state()
-            name = f"{self.plan.folder.name}_step_{self.trainer.step:08}"
-            self.factory.write(self.result(), self.plan.folder / name)
+            path = self.plan.folder / f"{self.plan.folder.name}_step_{self.trainer.step:08}"
+            self.factory.write(self.result(), path)
+            remove_older(self.plan.folder, path, self.plan.keep_checkpoints)
 
     def save_state(self) -> None:
         """Write a checkpoint alone."""

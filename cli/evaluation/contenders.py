@@ -150,6 +150,7 @@ def contenders(studio: Studio, guides: Sequence[Guide], inputs: str, options: Ev
     drawn = {
         "inputs": inputs,
         "checkpoint": file_digest(studio.checkpoint.path),
+        **studio.checkpoint.part_digests(),
         "wording": studio.wording.name,
         **{name: getattr(options, name) for name in ("sampler", "scheduler", "steps", "cfg", "negative", "seed")},
     }

@@ -103,6 +103,11 @@ _MODELS = (
               members="latent_channels, spacial_downscale_ratio, latent_rgb_factors, latent_rgb_factors_bias, "
               "latent_rgb_factors_reshape"),
     Interface("comfy.sd:load_checkpoint_guess_config", _COMMAND, "_, *, embedding_directory"),
+    Interface("comfy.sd:load_diffusion_model", _COMMAND, "_"),
+    Interface("comfy.sd:load_clip", _COMMAND, "_, *, embedding_directory"),
+    Interface("comfy.sd:VAE", _COMMAND, "*, sd, metadata"),
+    Interface("comfy.sd:VAE.throw_exception_if_invalid", _COMMAND, ""),
+    Interface("comfy.utils:load_torch_file", _COMMAND, "_, *, return_metadata"),
     Interface("comfy.sd:CLIP.tokenize", _COMMAND, "_"),
     Interface("comfy.sd:CLIP.encode_from_tokens_scheduled", _COMMAND, "_"),
     Interface("comfy.sd:VAE.encode", _COMMAND, "_"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import comfy.ldm.modules.attention
 import comfy.ldm.modules.diffusionmodules.openaimodel as unet_modules
 import comfy.model_sampling
 import comfy.sd
+import comfy.utils
 import folder_paths
 import latent_preview
 import torch
@@ -29,6 +30,29 @@ def load_model_clip_vae(path: Path) -> tuple[Any, Any, Any]:
     words = folder_paths.get_folder_paths("embeddings")
     model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(path), embedding_directory=words)
     return model, clip, vae
+
+
+def load_unet(path: Path) -> Any:
+    """Load a MODEL from a file with a UNet alone, as Load Diffusion Model does."""
+    return comfy.sd.load_diffusion_model(str(path))
+
+
+def load_text_encoders(paths: Sequence[Path]) -> Any:
+    """Load a CLIP from files with text encoders, as Load CLIP and DualCLIPLoader do."""
+    words = folder_paths.get_folder_paths("embeddings")
+    return comfy.sd.load_clip([str(path) for path in paths], embedding_directory=words)
+
+
+def load_vae(path: Path) -> Any:
+    """Load a VAE from a file, as Load VAE does.
+
+    Raises:
+        RuntimeError: The file has no VAE.
+    """
+    weights, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
+    vae = comfy.sd.VAE(sd=weights, metadata=metadata)
+    vae.throw_exception_if_invalid()
+    return vae
 
 
 def unet_outline(model: Any) -> UNetOutline:

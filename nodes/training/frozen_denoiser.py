@@ -129,6 +129,17 @@ def frozen_denoiser(model: Any, sites: tuple[UNetBlock, ...]) -> Denoiser:
     )
 
 
+def known_denoiser(model: Any) -> dict[str, str]:
+    """Return the identity of a MODEL's denoiser as a fact of a run, if it is known before the MODEL is loaded.
+
+    Args:
+        model: The MODEL. Under dynamic VRAM its weights are not in memory yet.
+    """
+    if model.is_dynamic():
+        return {}
+    return {"denoiser": weights_fingerprint(model.model.diffusion_model.parameters())}
+
+
 def unet_blocks(unet: Any) -> tuple[nn.Module, ...]:
     """Return the layers of a UNet's blocks: residual blocks, attention, up- and downsampling.
 

@@ -14,8 +14,9 @@ from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.families import UNetBlock, sites_for
 from ...adapter_models.info import TRAINED_MODEL
 from ...training.in_memory_dataset import Examples
+from ...training.plans import RunPlan
 from ...training.run_names import run_folder
-from ...training.session import AdapterFactory, RunPlan, TrainingSession
+from ...training.session import AdapterFactory, TrainingSession
 from ...training.settings import Settings
 from .. import host
 from ..sampling.base_model import version_of

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from t2i_adapter_pack.adapter_models.conditions import IMAGE_CONDITIONS
 from t2i_adapter_pack.cli import comfyui as starter
+from t2i_adapter_pack.cli import main
 from t2i_adapter_pack.cli.launcher import adopt_precision
 from t2i_adapter_pack.cli.options import MORE_ANNOTATORS, parse
 from t2i_adapter_pack.cli.stopping import Stopping
@@ -130,6 +131,18 @@ def test_a_ctrl_c_that_a_launcher_relays_is_one_request(monkeypatch):
 def test_the_launchers_precision_is_adopted_or_contradicted_aloud(asked, chosen, precision, said):
     options, line = adopt_precision(parse([*LEAST, *chosen]), {"ACCELERATE_MIXED_PRECISION": asked})
     assert (options.settings(1).precision, line) == (precision, said)
+
+
+def test_the_command_starts_its_processes_once(monkeypatch):
+    started = []
+    monkeypatch.setattr(main, "start_processes", lambda count, words: started.append((count, words)))
+    words = [*LEAST, "--processes", "2"]
+    assert main.main(["train", *words]) == 130
+    assert started == [(2, ["train", *words])]
+    # In a process that was started, the option means nothing.
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert main.main(["train", *words, "--comfyui", "nowhere"]) == 1
+    assert len(started) == 1
 
 
 def test_a_precision_that_training_lacks_is_refused():

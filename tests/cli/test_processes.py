@@ -86,3 +86,27 @@ def test_a_launched_run_adopts_the_precision_shows_its_progress_and_stops_withou
     assert state(tmp_path)["origin"]["precision"] == "bf16"
     assert re.search(r"Preparing: 100%.* 5/5 \[", told)
     assert re.search(r"Training: +0%.* \d+/100000 \[\d\d:\d\d<", told)
+
+
+def test_processes_that_the_command_starts_stop_at_ctrl_c_without_a_traceback(arguments, environ, tmp_path):
+    """As in a terminal: every process has the signal."""
+    words = ["train", *arguments(batch_size=1, steps=100_000, save_every=2)]
+    code = (
+        "import sys; from pathlib import Path; from suite import conftest\n"
+        "from t2i_adapter_pack.cli.launcher import start_processes\n"
+        "sys.exit({None: 130}.get(start_processes(2, sys.argv[2:], Path(sys.argv[1])), 1))"
+    )
+    suite = "import sys, types; m = sys.modules['suite'] = types.ModuleType('suite')"
+    start = f"{suite}; m.__path__ = [{str(COMMAND.parents[1])!r}]\n{code}"
+    with subprocess.Popen(
+        [sys.executable, "-c", start, str(COMMAND), *words],
+        env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        until = time.monotonic() + PATIENCE
+        while state(tmp_path) is None and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert re.findall(r"stopped after step (\d+);", told) == [str(len(state(tmp_path)["losses"]))]

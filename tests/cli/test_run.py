@@ -35,7 +35,7 @@ def test_from_pictures_to_an_adapter_that_the_loader_takes(command, tmp_path, co
     assert command(save_every=3) == 0
     folder = tmp_path / "runs" / "run"
     assert {path.name for path in folder.iterdir()} == {
-        "options.json", "skipped.txt", "log.jsonl", "training_state.pt", "run.safetensors",
+        "options.json", "settings.toml", "skipped.txt", "log.jsonl", "training_state.pt", "run.safetensors",
         "run_step_00000003.safetensors", "run_step_00000004.safetensors",
     }  # fmt: skip
     assert (folder / "skipped.txt").read_text() == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,6 +126,24 @@ def a_checkpoint_encodes() -> None:
     assert (text.ndim, type(values)) == (3, dict)
     latents = loaded.model.process_latent_in(vae.encode(tiny.hint(64, 128)))
     assert latents.shape[-2:] == LATENT
+
+
+@covers(*rows("comfy.sd", "load_diffusion_model", "load_clip", "VAE", "VAE.throw_exception_if_invalid"),
+        "comfy.utils:load_torch_file")  # fmt: skip
+def a_model_loads_from_its_parts() -> None:
+    import comfy.sd
+    import comfy.utils
+    from safetensors.torch import save_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        clip = f"{folder}/clip.safetensors"
+        save_file({"text_model.encoder.layers.0.mlp.fc1.weight": torch.zeros(3072, 768)}, clip)
+        assert comfy.sd.load_clip([clip], embedding_directory=[]).tokenize("a red circle")
+        weights, metadata = comfy.utils.load_torch_file(clip, return_metadata=True)
+        with pytest.raises(RuntimeError):
+            comfy.sd.VAE(sd=weights, metadata=metadata).throw_exception_if_invalid()
+        with pytest.raises(RuntimeError):
+            comfy.sd.load_diffusion_model(clip)
 
 
 @covers("comfy.sd:VAE.decode", *rows("comfy.sample", "prepare_noise", "sample"), "comfy.samplers:KSampler",

@@ -10,7 +10,8 @@ import pytest
 import torch
 from t2i_adapter_pack.training.distributed import Processes
 from t2i_adapter_pack.training.errors import LostProcessError, TrainingError
-from t2i_adapter_pack.training.session import AdapterFactory, RunPlan, TrainingSession
+from t2i_adapter_pack.training.plans import RunPlan
+from t2i_adapter_pack.training.session import AdapterFactory, TrainingSession
 
 from . import samples
 
