@@ -14,13 +14,15 @@ from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIMESTEP_SAMPLINGS
 from ..training.trackers import TRACKERS
+from .data_options import DATA as _DATA
+from .data_options import DataOptions
 from .option_rows import Option, add_options, flag
 
 AUTO_ANNOTATOR = "auto"
 # Annotators besides those that the published adapters were trained with, which are named after their conditions.
 MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
 # Headings of the help.
-_DATA, _ADAPTER, _TRAINING = "training data", "adapter", "training"
+_ADAPTER, _TRAINING = "adapter", "training"
 _RANDOMNESS, _VALIDATION, _OUTPUT = "randomness", "validation", "output"
 _EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli train --checkpoint v1-5-pruned-emaonly.safetensors \\
@@ -30,7 +32,7 @@ To resume an interrupted run, repeat its command. More in docs/training.md of th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(DataOptions):
     """What the user chooses; each field is an option of the command."""
 
     checkpoint: Annotated[str, Option(_DATA, "diffusion model: a file, or a name in ComfyUI's models/checkpoints")]
@@ -38,9 +40,9 @@ class Options:
         tuple[str, ...],
         Option(
             _DATA,
-            "folders of pictures, folders of tar shards, or shards such as 'shards/{000..123}.tar'. A picture cat.png "
-            "has its caption in cat.txt, cat.caption or cat.json, and may have a condition map conditions/cat.png or "
-            "cat.cond.png",
+            "folders of pictures or tar shards, parquet files, or shards such as 'shards/{000..123}.tar'. A picture "
+            "cat.png has its caption in cat.txt, cat.caption or cat.json, and may have a condition map "
+            "conditions/cat.png or cat.cond.png",
             metavar="PATH",
         ),
     ]

@@ -30,10 +30,11 @@ from ..training.loop import AfterStep, adapter_fingerprint
 from ..training.recipe import Recipe
 from ..training.run_names import check_run_name
 from ..training.samples import Listing, Skipped
+from ..training.selection import check_mirrored, with_mirrored
 from ..training.session import RunPlan, TrainingSession
-from ..training.shards import list_data
 from ..training.validation import HELD_OUT_LOSS, split_listing
 from .annotate import preset_named
+from .data_options import list_samples
 from .encode import LoadedCheckpoint, read_checkpoint, recipe
 from .launcher import is_launched
 from .options import Options
@@ -76,10 +77,12 @@ def train_run(options: Options, processes: Processes) -> None:
         choices=asdict(options),
     )
     session = TrainingSession(plan, FACTORY, processes)
-    listing = list_data(options.data)
+    listing = list_samples(options.data, options)
     if not listing.samples:
         raise nothing_to_learn(listing.skipped)
-    listings = split_listing(listing, options.held_out_share)
+    own, held_out = split_listing(listing, options.held_out_share)
+    # After the split: no held-out picture trains mirrored.
+    listings = (with_mirrored(own) if options.flip else own, held_out)
     with session:
         _run(session, options, listings)
 
@@ -90,6 +93,8 @@ def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Li
     checkpoint = read_checkpoint(options.checkpoint)
     adapter = starting_adapter(options, checkpoint.model)
     session.check(adapter=adapter_fingerprint(adapter.network))
+    if adapter.info.condition is not None:
+        check_mirrored(listings[0], adapter.info.condition.name, sided=adapter.info.condition.sided)
     sites = training_sites(checkpoint.model, adapter)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)

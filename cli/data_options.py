@@ -1,0 +1,87 @@
+"""The options of the train command that choose samples from the data set."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+from typing import Annotated
+
+from ..training.errors import TrainingError
+from ..training.parts import Listing
+from ..training.selection import Selection, select
+from ..training.shards import list_data
+from ..training.tables import ANY_FORMAT, TABLE_FORMATS
+from .option_rows import Option
+
+_log = logging.getLogger(__name__)
+DATA = "training data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which samples of the data set are trained on."""
+
+    data_format: Annotated[
+        str,
+        Option(
+            DATA,
+            "format of the tables to read; auto (default): all, each recognised by its content. The others are ignored",
+            choices=(ANY_FORMAT, *TABLE_FORMATS),
+        ),
+    ] = ANY_FORMAT
+    caption: Annotated[
+        str | None, Option(DATA, "one caption for all pictures, in place of their own", metavar="TEXT")
+    ] = None
+    caption_from_name: Annotated[
+        bool, Option(DATA, "the caption of a picture without one is its file's name, with spaces for _ and -")
+    ] = False
+    max_samples: Annotated[
+        int | None,
+        Option(
+            DATA,
+            "use at most this many samples, chosen by their names; a larger number keeps them and adds others",
+            metavar="COUNT",
+            least=1,
+        ),
+    ] = None
+    min_size: Annotated[
+        int, Option(DATA, "leave out pictures with a shorter side than this; default 0", metavar="PIXELS", least=0)
+    ] = 0
+    flip: Annotated[
+        bool,
+        Option(
+            DATA,
+            "train on a mirrored copy of each picture and its map too; not for captions that name left or right, and "
+            "refused for pose maps of your own",
+        ),
+    ] = False
+
+    @property
+    def selection(self) -> Selection:
+        """What to choose from the data set."""
+        return Selection(**{field.name: getattr(self, field.name) for field in fields(Selection)})
+
+
+def list_samples(places: tuple[str, ...], options: DataOptions) -> Listing:
+    """List the samples that the user has chosen, and say how many of the data set they are.
+
+    Args:
+        places: See :func:`..training.shards.list_data`.
+        options: The user's choices.
+
+    Raises:
+        TrainingError: A place is no data set, or options exclude each other.
+    """
+    if options.caption is not None and options.caption_from_name:
+        raise TrainingError(
+            "caption_from_name",
+            "--caption too",
+            "one of them",
+            "Omit one.",
+            says="--caption and --caption-from-name exclude each other.",
+        )
+    found = list_data(places, options.data_format)
+    chosen = select(found, options.selection)
+    if len(chosen.samples) < len(found.samples):
+        _log.info("%d of %d samples are used.", len(chosen.samples), len(found.samples))
+    return chosen
