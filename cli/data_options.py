@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated
 
@@ -13,7 +13,6 @@ from ..training.shards import list_data
 from ..training.tables import ANY_FORMAT, TABLE_FORMATS
 from .option_rows import Option
 
-_log = logging.getLogger(__name__)
 DATA = "training data"
 
 
@@ -62,12 +61,13 @@ class DataOptions:
         return Selection(**{field.name: getattr(self, field.name) for field in fields(Selection)})
 
 
-def list_samples(places: tuple[str, ...], options: DataOptions) -> Listing:
+def list_samples(places: tuple[str, ...], options: DataOptions, tell: Callable[[str], None]) -> Listing:
     """List the samples that the user has chosen, and say how many of the data set they are.
 
     Args:
         places: See :func:`..training.shards.list_data`.
         options: The user's choices.
+        tell: Shows a line to the user.
 
     Raises:
         TrainingError: A place is no data set, or options exclude each other.
@@ -83,5 +83,5 @@ def list_samples(places: tuple[str, ...], options: DataOptions) -> Listing:
     found = list_data(places, options.data_format)
     chosen = select(found, options.selection)
     if len(chosen.samples) < len(found.samples):
-        _log.info("%d of %d samples are used.", len(chosen.samples), len(found.samples))
+        tell(f"{len(chosen.samples)} of {len(found.samples)} samples are used.")
     return chosen

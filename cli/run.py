@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def train_run(options: Options, processes: Processes) -> None:
         choices=asdict(options),
     )
     session = TrainingSession(plan, FACTORY, processes)
-    listing = list_samples(options.data, options)
+    listing = list_samples(options.data, options, partial(tell_once, processes))
     if not listing.samples:
         raise nothing_to_learn(listing.skipped)
     own, held_out = split_listing(listing, options.held_out_share)
