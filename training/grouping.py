@@ -141,8 +141,7 @@ class Gathering:
             group = self.groups.setdefault(f"{path.with_suffix('')}/{row.picture.offset:07}", Group())
             group.pictures.append(row.picture)
             return row.picture, group
-        paths = (names.find(path.parent, str(PurePosixPath(place, row.picture))) for place in row.folders)
-        part, name = self.files.get(next(filter(None, paths), ""), (None, ""))
+        part, name = self.files.get(names.find(path.parent, row.picture, row.folders) or "", (None, ""))
         owner = self.groups.get(name)
         return None if part is None or owner is None or part not in owner.pictures else (part, owner)
 
