@@ -51,10 +51,10 @@ def test_coco_s_captions_train(command, tmp_path, caplog):
 def test_choices_that_do_not_fit_are_told_before_anything_is_encoded(
     arguments, pictures, monkeypatch, caplog, words, message
 ):
-    from t2i_adapter_pack.cli import run
+    from t2i_adapter_pack.cli.encode import LoadedCheckpoint
     from t2i_adapter_pack.cli.main import main
 
     datasets.folder(pictures, {"000.cond.png": datasets.png()})
-    monkeypatch.setattr(run, "prepare_cache", lambda *_: pytest.fail("encoded"))
+    monkeypatch.setattr(LoadedCheckpoint, "latents", lambda *_: pytest.fail("encoded"))
     assert main(["train", *arguments(), *words]) == 1
     assert message in caplog.text
