@@ -79,7 +79,7 @@ class PackedPart(FilePart):
 
     def read(self) -> bytes:
         """Return the bytes; see :meth:`FilePart.read`."""
-        return self.cells.read(self.path, self.column, self.offset)
+        return self.cells.read(Path(self.path), self.column, self.offset)
 
 
 def parquet_rows(part: FilePart, cells: PackedCells) -> Iterator[Row | Skipped]:
