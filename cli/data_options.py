@@ -24,7 +24,7 @@ class DataOptions:
         str,
         Option(
             DATA,
-            "format of the tables to read; auto (default): all, each recognised by its content. The others are ignored",
+            "read only tables of this format; auto (default) reads all, and recognises each by its content",
             choices=(ANY_FORMAT, *TABLE_FORMATS),
         ),
     ] = ANY_FORMAT
