@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated
 
+from ..training.cached_dataset import nothing_to_learn
 from ..training.errors import TrainingError
 from ..training.parts import Listing
-from ..training.selection import Selection, select
+from ..training.selection import Selection, select, with_mirrored
 from ..training.shards import list_data
 from ..training.tables import ANY_FORMAT, TABLE_FORMATS
+from ..training.validation import split_listing
 from .option_rows import Option
 
 DATA = "training data"
@@ -61,16 +63,22 @@ class DataOptions:
         return Selection(**{field.name: getattr(self, field.name) for field in fields(Selection)})
 
 
-def list_samples(places: tuple[str, ...], options: DataOptions, tell: Callable[[str], None]) -> Listing:
+def list_samples(
+    places: tuple[str, ...], options: DataOptions, held_out_share: float, tell: Callable[[str], None]
+) -> tuple[Listing, Listing]:
     """List the samples that the user has chosen, and say how many of the data set they are.
 
     Args:
         places: See :func:`..training.shards.list_data`.
         options: The user's choices.
+        held_out_share: See :func:`..training.validation.split_listing`.
         tell: Shows a line to the user.
 
+    Returns:
+        The samples to train on, and the held-out ones.
+
     Raises:
-        TrainingError: A place is no data set, or options exclude each other.
+        TrainingError: A place is no data set, no sample is left, or options exclude each other.
     """
     if options.caption is not None and options.caption_from_name:
         raise TrainingError(
@@ -84,4 +92,8 @@ def list_samples(places: tuple[str, ...], options: DataOptions, tell: Callable[[
     chosen = select(found, options.selection)
     if len(chosen.samples) < len(found.samples):
         tell(f"{len(chosen.samples)} of {len(found.samples)} samples are used.")
-    return chosen
+    if not chosen.samples:
+        raise nothing_to_learn(chosen.skipped)
+    own, held_out = split_listing(chosen, held_out_share)
+    # After the split: no held-out picture trains mirrored.
+    return with_mirrored(own) if options.flip else own, held_out

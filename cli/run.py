@@ -23,7 +23,7 @@ from ..nodes.train import CreateT2IAdapter
 from ..nodes.training.adapter_files import OTHER, write_adapter
 from ..nodes.training.run import FACTORY, RUNS, started, training_sites
 from ..training.cache import CacheFile, own_samples, prepare_cache
-from ..training.cached_dataset import CachedSet, nothing_to_learn
+from ..training.cached_dataset import CachedSet
 from ..training.checkpoints import write_whole
 from ..training.distributed import Processes
 from ..training.errors import TrainingError
@@ -31,9 +31,9 @@ from ..training.loop import AfterStep, adapter_fingerprint
 from ..training.recipe import Recipe
 from ..training.run_names import check_run_name
 from ..training.samples import Listing, Skipped
-from ..training.selection import check_mirrored, with_mirrored
+from ..training.selection import check_mirrored
 from ..training.session import RunPlan, TrainingSession
-from ..training.validation import HELD_OUT_LOSS, split_listing
+from ..training.validation import HELD_OUT_LOSS
 from .annotate import preset_named
 from .data_options import list_samples
 from .encode import LoadedCheckpoint, read_checkpoint, recipe
@@ -78,12 +78,7 @@ def train_run(options: Options, processes: Processes) -> None:
         choices=asdict(options),
     )
     session = TrainingSession(plan, FACTORY, processes)
-    listing = list_samples(options.data, options, partial(tell_once, processes))
-    if not listing.samples:
-        raise nothing_to_learn(listing.skipped)
-    own, held_out = split_listing(listing, options.held_out_share)
-    # After the split: no held-out picture trains mirrored.
-    listings = (with_mirrored(own) if options.flip else own, held_out)
+    listings = list_samples(options.data, options, options.held_out_share, partial(tell_once, processes))
     with session:
         _run(session, options, listings)
 
@@ -94,8 +89,7 @@ def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Li
     checkpoint = read_checkpoint(options.checkpoint)
     adapter = starting_adapter(options, checkpoint.model)
     session.check(adapter=adapter_fingerprint(adapter.network))
-    if adapter.info.condition is not None:
-        check_mirrored(listings[0], adapter.info.condition.name, sided=adapter.info.condition.sided)
+    check_mirrored(listings[0], adapter.info.condition)
     sites = training_sites(checkpoint.model, adapter)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)

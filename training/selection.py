@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from ..adapter_models.conditions import Condition
 from .errors import TrainingError
 from .grouping import MAYBE_A_MAP
 from .parts import Listing, Sample, SampleError, Skipped, Written
@@ -81,23 +82,22 @@ def with_mirrored(listing: Listing) -> Listing:
     return replace(listing, samples=tuple(one for pair in pairs for one in pair))
 
 
-def check_mirrored(listing: Listing, condition: str, *, sided: bool) -> None:
+def check_mirrored(listing: Listing, condition: Condition | None) -> None:
     """Check that mirrored condition maps keep their meaning.
 
     Args:
         listing: The chosen samples.
-        condition: What the maps show.
-        sided: Whether left and right have colours of their own in them, as limbs have in poses.
+        condition: What the maps show; None if unknown.
 
     Raises:
-        TrainingError: They don't, and a mirrored sample has a map of its own.
+        TrainingError: They don't, as in poses, and a mirrored sample has a map of its own.
     """
     own = next((one for one in listing.samples if one.mirrored and one.condition is not None), None)
-    if sided and own is not None and own.condition is not None:
+    if condition is not None and condition.sided and own is not None and own.condition is not None:
         raise TrainingError(
             "flip",
-            f"maps of {condition}, such as {own.condition.name}",
+            f"maps of {condition.name}, such as {own.condition.name}",
             "maps that mean the same when they are mirrored",
             "Train without mirrored copies, or remove the maps: an annotator then draws each with the right colours.",
-            says=f"Mirrored maps of {condition} would swap left and right limbs.",
+            says=f"Mirrored maps of {condition.name} would swap left and right limbs.",
         )

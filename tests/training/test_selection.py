@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from t2i_adapter_pack.adapter_models.conditions import CONDITIONS
 from t2i_adapter_pack.training.errors import TrainingError
 from t2i_adapter_pack.training.in_memory_dataset import Draw
 from t2i_adapter_pack.training.samples import SampleError, list_folder
@@ -12,6 +13,10 @@ from t2i_adapter_pack.training.shards import list_shard
 
 from . import datasets
 from .test_samples import named
+
+
+def named_condition(name):
+    return next(row for row in CONDITIONS if row.name == name)
 
 
 def names(listing):
@@ -75,10 +80,10 @@ def test_mirrored_copies_show_picture_and_map_mirrored(tmp_path):
 def test_mirrored_maps_of_poses_are_refused_unless_the_annotator_draws_them(tmp_path):
     files = {"a.png": b"", "a.txt": b"c"}
     drawn = with_mirrored(list_folder(datasets.folder(tmp_path, files)))
-    check_mirrored(drawn, "openpose", sided=True)
+    check_mirrored(drawn, named_condition("openpose"))
     own = list_folder(datasets.folder(tmp_path, {**files, "a.cond.png": b""}))
-    check_mirrored(own, "openpose", sided=True)
+    check_mirrored(own, named_condition("openpose"))
     mirrored = with_mirrored(own)
-    check_mirrored(mirrored, "canny", sided=False)
+    check_mirrored(mirrored, named_condition("canny"))
     with pytest.raises(TrainingError, match=r"maps of openpose, such as a\.cond\.png"):
-        check_mirrored(mirrored, "openpose", sided=True)
+        check_mirrored(mirrored, named_condition("openpose"))
