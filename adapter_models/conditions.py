@@ -30,12 +30,14 @@ class Condition:
         words: Lower-case words of published file names that mean it.
         expects: What the condition image must look like, in the user's words.
         task: Its number in the CoAdapter fuser, or None.
+        sided: Left and right have colours of their own in the image, so a mirrored image is wrong.
     """
 
     name: str
     words: tuple[str, ...]
     expects: str
     task: int | None = None
+    sided: bool = False
 
 
 # Source of the numbers: TencentARC/T2I-Adapter ``ExtraCondition``.
@@ -45,8 +47,8 @@ CONDITIONS = (
     Condition("lineart", ("lineart",), "white lines on black"),
     Condition("sketch", ("sketch", "scribble", "softedge", "pidinet"), "white sketch lines on black", task=0),
     Condition("canny", ("canny",), "white Canny edges on black", task=4),
-    Condition("openpose", ("openpose",), "OpenPose body skeleton on black", task=7),
-    Condition("keypose", ("keypose",), "MMPose body keypoints on black", task=1),
+    Condition("openpose", ("openpose",), "OpenPose body skeleton on black", task=7, sided=True),
+    Condition("keypose", ("keypose",), "MMPose body keypoints on black", task=1, sided=True),
     Condition("zoedepth", ("zoedepth", "zoe"), "ZoeDepth map, near is white"),
     Condition("depth", ("depth", "midas"), "MiDaS depth map, near is white", task=3),
     Condition("segmentation", ("segmentation", "seg"), "segmentation in the 182 COCO-Stuff colours", task=2),

@@ -36,10 +36,10 @@ def flag(name: str) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser, described: type[Any]) -> None:
-    """Add a dataclass's options to a parser, under their headings, in the order of the fields."""
+    """Add a dataclass's options to a parser, under their headings, required ones first, then as the fields come."""
     hints = typing.get_type_hints(described, include_extras=True)
     groups: dict[str, Any] = {}
-    for field in dataclasses.fields(described):
+    for field in sorted(dataclasses.fields(described), key=lambda field: field.default is not dataclasses.MISSING):
         hint, option = typing.get_args(hints[field.name])
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)

@@ -18,6 +18,8 @@ from ..training.settings import PRECISIONS, Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES
 from ..training.timesteps import TIMESTEP_SAMPLINGS
 from ..training.trackers import TRACKERS
+from .data_options import DATA as _DATA
+from .data_options import DataOptions
 from .option_rows import Option, add_options, flag
 from .settings_file import SETTINGS, WRITTEN, with_settings
 
@@ -25,7 +27,7 @@ AUTO_ANNOTATOR = "auto"
 # Annotators besides those that the published adapters were trained with, which are named after their conditions.
 MORE_ANNOTATORS = ("clean-sketch", "soft-edge")
 # Headings of the help.
-_DATA, _ADAPTER, _TRAINING = "training data", "adapter", "training"
+_ADAPTER, _TRAINING = "adapter", "training"
 _RANDOMNESS, _VALIDATION, _OUTPUT = "randomness", "validation", "output"
 _STEPS = 10000
 # A setting without an option: the largest norm of a gradient, where --clip is a text encoder.
@@ -39,7 +41,7 @@ To resume an interrupted run, repeat its command. More in docs/training.md of th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(DataOptions):
     """What the user chooses; each field is an option of the command."""
 
     checkpoint: Annotated[
@@ -70,9 +72,9 @@ class Options:
         tuple[str, ...],
         Option(
             _DATA,
-            "folders of pictures, folders of tar shards, or shards such as 'shards/{000..123}.tar'. A picture cat.png "
-            "has its caption in cat.txt, cat.caption or cat.json, and may have a condition map conditions/cat.png or "
-            "cat.cond.png",
+            "folders of pictures or tar shards, parquet files, or shards such as 'shards/{000..123}.tar'. A picture "
+            "cat.png has its caption in cat.txt, cat.caption or cat.json, and may have a condition map "
+            "conditions/cat.png or cat.cond.png",
             metavar="PATH",
             path=True,
         ),

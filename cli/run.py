@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from ..nodes.train import CreateT2IAdapter
 from ..nodes.training.adapter_files import OTHER, write_adapter
 from ..nodes.training.frozen_denoiser import known_denoiser
 from ..nodes.training.run import FACTORY, RUNS, started, training_sites
-from ..training.cached_dataset import nothing_to_learn
 from ..training.disk import check_space, needed_space
 from ..training.distributed import Processes
 from ..training.epochs import steps_of_epochs, steps_per_epoch
@@ -30,9 +30,10 @@ from ..training.loop import AfterStep, adapter_fingerprint
 from ..training.plans import RunPlan
 from ..training.run_names import check_run_name
 from ..training.samples import Listing
+from ..training.selection import check_mirrored
 from ..training.session import TrainingSession
-from ..training.shards import list_data
-from ..training.validation import HELD_OUT_LOSS, split_listing
+from ..training.validation import HELD_OUT_LOSS
+from .data_options import list_samples
 from .encode import read_checkpoint
 from .launcher import is_launched
 from .messages import tell_once
@@ -66,10 +67,7 @@ def train_run(options: Options, processes: Processes) -> None:
     check_validation(options)
     if options.epochs is None:
         options.settings(processes.count).check()  # before the listing, which may take a while
-    listing = list_data(options.data)
-    if not listing.samples:
-        raise nothing_to_learn(listing.skipped)
-    listings = split_listing(listing, options.held_out_share)
+    listings = list_samples(options.data, options, options.held_out_share, partial(tell_once, processes))
     session = TrainingSession(_plan(options, processes, listings[0]), FACTORY, processes)
     with session:
         _run(session, options, listings)
@@ -96,6 +94,7 @@ def _run(session: TrainingSession, options: Options, listings: tuple[Listing, Li
     checkpoint = read_checkpoint(options.checkpoint or "") if in_one_file(options) else read_parts(options)
     adapter = starting_adapter(options, checkpoint.model)
     session.check(adapter=adapter_fingerprint(adapter.network), **known_denoiser(checkpoint.model))
+    check_mirrored(listings[0], adapter.info.condition)
     sites = training_sites(checkpoint.model, adapter)
     if layout_named(options.format).folder:
         diffusers_config(adapter.network.config)

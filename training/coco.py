@@ -56,7 +56,8 @@ def coco_rows(name: str, whole: Any) -> Iterator[Row | Skipped]:
             captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     match = CAPTIONS_FILE.fullmatch(PurePosixPath(name).name)
     split = match["split"] if match else ""
-    folders = ("", "images", *((split, f"images/{split}") if split else ()))
+    # Names may repeat between the folders of train and val.
+    folders = (*((split, f"images/{split}") if split else ()), "", "images")
     for image_id, file in files.items():
         yield Row(f"{name}, id {image_id}", file, tuple(captions.get(image_id, ())), folders=folders)
 

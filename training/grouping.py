@@ -22,6 +22,8 @@ IN_SHARDS = re.compile(r"(?P<stem>[^.]+)(?P<mark>\.cond|\.condition)?\.(?P<suffi
 FEW = 10
 # Longest quote of a table's file name in a message.
 LONGEST = 200
+# Beginning of the hint for a picture without a caption that looks like the map of another one.
+MAYBE_A_MAP = "; if it is the condition map of"
 # Names of kohya's folders: the number of repeats and the subject.
 REPEATED = re.compile(r"\d+_.+")
 
@@ -139,8 +141,7 @@ class Gathering:
             group = self.groups.setdefault(f"{path.with_suffix('')}/{row.picture.offset:07}", Group())
             group.pictures.append(row.picture)
             return row.picture, group
-        paths = (names.find(path.parent, str(PurePosixPath(place, row.picture))) for place in row.folders)
-        part, name = self.files.get(next(filter(None, paths), ""), (None, ""))
+        part, name = self.files.get(names.find(path.parent, row.picture, row.folders) or "", (None, ""))
         owner = self.groups.get(name)
         return None if part is None or owner is None or part not in owner.pictures else (part, owner)
 
@@ -223,7 +224,7 @@ def _lacking(name: str, elsewhere: Elsewhere) -> str:
     """Return a hint for a picture without a caption."""
     others = elsewhere.in_another_folder(name)
     if others:
-        return f"; if it is the condition map of {others[0]}, call its folder conditions"
+        return f"{MAYBE_A_MAP} {others[0]}, call its folder conditions"
     if REPEATED.fullmatch(PurePosixPath(name).parent.name):
         return "; the name of a folder, as kohya's scripts take it, is none"
     return ""

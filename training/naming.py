@@ -18,25 +18,39 @@ class Names:
     def __init__(self, files: Iterable[str], pictures: Iterable[str]) -> None:
         self._files = frozenset(files)
         self._stems = {posixpath.splitext(path)[0]: path for path in pictures}
+        self._places: dict[PurePosixPath, list[str]] = {}
 
-    def find(self, folder: PurePosixPath, name: str) -> str | None:
+    def find(self, folder: PurePosixPath, name: str, below: tuple[str, ...] = ("",)) -> str | None:
         """Return the path of a file.
 
         Args:
             folder: The folder of the table.
             name: Path relative to that folder or to one above it. Of an absolute path, possibly from another machine,
                 only the end has to match.
+            below: Folders below these that the file may be in, in the order to try.
         """
-        path = PureWindowsPath(name)  # handles both kinds of slashes, and drives
-        parts = path.parts[1:] if path.anchor else path.parts
-        ends = [parts[first:] for first in range(len(parts))] if path.anchor else [parts]
-        for end in ends:
-            for place in (folder, *folder.parents):
-                wanted = posixpath.normpath(posixpath.join(place.as_posix(), *end))
-                found = wanted if wanted in self._files else self._stems.get(wanted)
-                if found is not None:
-                    return found
+        if folder not in self._places:
+            self._places[folder] = ["" if one == PurePosixPath() else str(one) for one in (folder, *folder.parents)]
+        for end in _ends(name):
+            for middle in below:
+                for place in self._places[folder]:
+                    wanted = "/".join(piece for piece in (place, middle, end) if piece)
+                    # Few names need it, and it takes long.
+                    if "./" in wanted or "//" in wanted:
+                        wanted = posixpath.normpath(wanted)
+                    found = wanted if wanted in self._files else self._stems.get(wanted)
+                    if found is not None:
+                        return found
         return None
+
+
+def _ends(name: str) -> list[str]:
+    """Return the paths that a name may mean, longest first."""
+    if not any(sign in name for sign in ":\\") and not name.startswith("/"):
+        return [name]
+    path = PureWindowsPath(name)  # handles both kinds of slashes, and drives
+    parts = path.parts[1:] if path.anchor else path.parts
+    return ["/".join(parts[first:]) for first in range(len(parts) if path.anchor else 1)]
 
 
 class Elsewhere:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import importlib
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -25,10 +26,12 @@ class PackedCells:
     Attributes:
         groups: Columns of groups by file, column and group, oldest first.
         ends: The number of rows up to the end of each group, by file.
+        lock: Held while groups are read or dropped.
     """
 
     groups: dict[tuple[Path, str, int], Any] = field(default_factory=dict)
     ends: dict[Path, list[int]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, path: Path, column: str, number: int) -> bytes:
         """Return a cell's bytes.
@@ -47,12 +50,14 @@ class PackedCells:
                 self.ends[path] = list(accumulate(about.row_group(one).num_rows for one in range(about.num_row_groups)))
             ends = self.ends[path]
             group = bisect.bisect_right(ends, number)
-            cells = self.groups.pop((path, column, group), None)
-            if cells is None:
-                cells = parquet.ParquetFile(path).read_row_group(group, columns=[column]).column(0)
-            self.groups[path, column, group] = cells
-            for oldest in list(self.groups)[:-GROUPS]:
-                self.groups.pop(oldest, None)
+            # One thread reads a group, and the others wait for it.
+            with self.lock:
+                cells = self.groups.pop((path, column, group), None)
+                if cells is None:
+                    cells = parquet.ParquetFile(path).read_row_group(group, columns=[column]).column(0)
+                self.groups[path, column, group] = cells
+                for oldest in list(self.groups)[:-GROUPS]:
+                    del self.groups[oldest]
             value = cells[number - (ends[group - 1] if group else 0)].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):

@@ -112,6 +112,19 @@ def _reason(data: bytes, error: Exception) -> str:
     return "of no format that is known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
+def size_of(part: FilePart) -> PixelSize:
+    """Read the height and width of a picture as they are stored, from its header if it is a file of its own.
+
+    Raises:
+        SampleError: The file can't be read.
+    """
+    try:
+        with Image.open(part.path if type(part) is FilePart and not part.offset else io.BytesIO(part.read())) as file:
+            return file.height, file.width
+    except (*_PICTURE_DAMAGE, Image.DecompressionBombError) as error:
+        raise SampleError(f"{part.name} is no picture that can be read ({error})") from error
+
+
 def read_picture(part: FilePart, sizes: Sequence[PixelSize]) -> tuple[Tensor, PixelSize]:
     """Read a picture, cropped to the size of its bucket.
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from .errors import TrainingError
 from .patterns import expand
 from .samples import IN_SHARDS, SHARD, FilePart, Listing, Skipped, gather, list_folder
-from .tables import ANY_FORMAT, TableReader
+from .tables import ANY_FORMAT, MAYBE, TABLES, TableReader
 
 SUFFIX = f".{SHARD}"
 PARQUET = ".parquet"
+REPACK = "Correct the path, or repack the shards without compression."
 
 
 def list_data(places: Sequence[str], told: str = ANY_FORMAT) -> Listing:
@@ -51,11 +52,13 @@ def _list(place: Path, reader: TableReader) -> Listing:
         stat = place.stat()
         return gather([FilePart(place.name, place, stat.st_size, 0, stat.st_mtime_ns)], reader=reader)
     found = "a file that is not a .tar or .parquet" if place.is_file() else "nothing there"
+    # A table alone does not tell where its pictures are.
+    fix = "Name the folder of its pictures." if place.suffix.lower()[1:] in (*TABLES, MAYBE) else REPACK
     raise TrainingError(
         f"data, {place}",
         found,
         "a folder of pictures, parquet files, or tar shards (.tar, not compressed) such as shards/{000..123}.tar",
-        "Correct the path, or repack the shards without compression.",
+        fix,
         says=f"The data set {place} is not a folder, a tar file or a parquet file.",
     )
 

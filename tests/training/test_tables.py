@@ -111,6 +111,12 @@ def test_the_format_may_be_told(tmp_path):
         list_data([str(root)], "kohya")
 
 
+def test_a_table_in_place_of_its_folder_is_told(tmp_path):
+    root = coco(tmp_path, COCO)
+    with pytest.raises(TrainingError, match=r"captions_val2017\.json: got a file .*Name the folder of its pictures"):
+        list_data([str(root / "annotations" / "captions_val2017.json")])
+
+
 def test_parquet_files_without_pyarrow_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     listing = list_folder(datasets.folder(tmp_path, {"a.png": b"", "train-00000.parquet": b""}))
