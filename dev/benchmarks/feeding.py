@@ -40,7 +40,7 @@ MAPS: dict[str, Callable[[Tensor], Tensor]] = {
 # Seconds of the stand-ins for a GPU: it encodes a picture, and makes a training step.
 ENCODING, STEP = 0.05, 0.5
 # Side of the photographs' files, as cameras make them.
-CAMERA = 3000
+CAMERA = 2000
 GOALS = {"waiting": 0.02, "preparation": 0.5, "megabytes": 1.5, "listing": 20.0, "memory": 300.0, "drawing": 2.0}
 
 
@@ -60,9 +60,9 @@ class Scale:
 
     side: int = 1024
     camera: int = CAMERA
-    pictures: int = 32
+    pictures: int = 16
     batch: int = 16
-    steps: int = 40
+    steps: int = 30
     listed: int = 100_000
     drawn: int = 10_000_000
 
@@ -70,18 +70,9 @@ class Scale:
 QUICK = Scale(128, 160, 8, 4, 3, 50, 1000)
 
 
-def run(options: Options) -> report.Section:
-    """Measure each figure of SDXL's size in one run."""
+def run(options: Options) -> Iterator[report.Section]:
+    """Measure each figure of SDXL's size in one run; yields the section as it grows."""
     scale = QUICK if options.quick else Scale()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        listing = _pictures(folder / "pictures", scale)
-        tables = [
-            _preparation(listing, folder, scale, options),
-            _sizes(listing, folder, scale),
-            _waiting(listing, folder, scale),
-            _many(folder / "many", scale, options),
-        ]
     notes = (
         f"The networks are stand-ins: one that encodes a picture of a batch in {ENCODING * 1e3:.0f} ms and a step of "
         f"{STEP} s, both without using the CPU, as on a GPU. Prompts have SDXL's shapes.",
@@ -91,7 +82,19 @@ def run(options: Options) -> report.Section:
         "Memory is the growth of a fresh process. *drawing* is the mean of 1000 batches, with the first of a round.",
     )
     title = f"Feeding the GPU: {scale.side}×{scale.side}, batches of {scale.batch}"
-    return report.Section(options.key("feeding"), title, tables, notes)
+    tables: list[report.Table] = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        listing = _pictures(folder / "pictures", scale)
+        parts: tuple[Callable[[], report.Table], ...] = (
+            lambda: _many(folder / "many", scale, options),
+            lambda: _sizes(listing, folder, scale),
+            lambda: _waiting(listing, folder, scale),
+            lambda: _preparation(listing, folder, scale, options),
+        )
+        for part in parts:
+            tables.append(part())
+            yield report.Section(options.key("feeding"), title, tables, notes)
 
 
 def _pictures(folder: Path, scale: Scale) -> Listing:
