@@ -212,7 +212,7 @@ FAULTS = (
           "cli/test_preparation.py cli/test_run.py"),
     Fault("training/session.py", "state = load_state(self.plan.folder)", "state = None",
           "a run begins anew instead of continuing", "cli/test_run.py"),
-    Fault("cli/run.py", "= [*listing.skipped, *prepared", "= [*prepared",
+    Fault("cli/preparation.py", "= [*listing.skipped, *prepared", "= [*prepared",
           "skipped files are not named", "cli/test_run.py"),
     Fault("cli/stopping.py", "signal.signal(number, handler)", "pass",
           "Ctrl-C stays caught after a run", "cli/test_run.py"),
