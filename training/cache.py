@@ -21,7 +21,7 @@ from .runs import remove_unfinished
 from .samples import Listing, Sample, SampleError, Skipped
 
 # Samples in memory together; the next ones are decoded while these are encoded.
-SAMPLES = 32
+SAMPLES = 16
 # Age of partial files in seconds from which nobody writes them any more.
 LEFT_OVER = 24 * 3600.0
 # A sample without an entry, and its key.
