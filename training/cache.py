@@ -17,10 +17,13 @@ from .drafts import THREADS, Draft, encode_drafts, fault, read_draft
 from .entries import Entry, list_entries, read_skipped, write_entry, write_skipped
 from .errors import CheckpointError
 from .recipe import Recipe
+from .runs import remove_unfinished
 from .samples import Listing, Sample, SampleError, Skipped
 
 # Samples in memory together; the next ones are decoded while these are encoded.
-SAMPLES = 32
+SAMPLES = 16
+# Age of partial files in seconds from which nobody writes them any more.
+LEFT_OVER = 24 * 3600.0
 # A sample without an entry, and its key.
 Lacking = tuple[Sample, bytes]
 # Files of equal content may have other names in another data set.
@@ -84,6 +87,9 @@ def prepare_cache(
     mine = {key: sample for sample, key in known if _in_share(key, processes)}
     lacking = [key for key in mine if key not in entries and key not in skipped]
     done(len(mine) - len(lacking))
+    if lacking and processes.first:
+        # Those of runs that were killed; a run at the same time writes younger ones.
+        remove_unfinished(place.rglob(".*.part"), LEFT_OVER)
     _make([(mine[key], key) for key in lacking], recipe, place, done)
     processes.wait()
     return _prepared(listing.samples, keys, place, fingerprint)

@@ -21,7 +21,7 @@ from .recipe import Recipe
 from .samples import Sample, SampleError
 
 # Pictures encoded together: more are not faster, and need more memory.
-TOGETHER = 8
+TOGETHER = 4
 # Threads that decode pictures; more than these wait for the disk or for each other.
 THREADS = min(8, os.cpu_count() or 1)
 

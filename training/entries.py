@@ -128,8 +128,10 @@ def list_entries(folder: Path) -> tuple[dict[bytes, Entry], set[bytes]]:
         match = _NAME.fullmatch(file.name)
         if match is not None:
             key, width, height, own, size = match.groups()
-            if file.stat().st_size == int(size):
-                entries[bytes.fromhex(key)] = Entry((int(height), int(width)), bool(own), int(size))
+            # Another run may just have removed a damaged entry.
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_size == int(size):
+                    entries[bytes.fromhex(key)] = Entry((int(height), int(width)), bool(own), int(size))
         elif (match := _SKIPPED.fullmatch(file.name)) is not None:
             skipped.add(bytes.fromhex(match[1]))
     return entries, skipped

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
-from t2i_adapter_pack.training.buckets import Order, bucket_for, bucket_sizes
+from t2i_adapter_pack.training import buckets
+from t2i_adapter_pack.training.buckets import Order, bucket_for, bucket_sizes, scattered
 from t2i_adapter_pack.training.errors import TrainingError
 from t2i_adapter_pack.training.in_memory_dataset import Draw
 
@@ -39,9 +41,11 @@ def test_pictures_come_into_the_bucket_of_their_shape(size, bucket):
     assert bucket_for(size, bucket_sizes(128)) == bucket
 
 
+@pytest.mark.parametrize("large", [buckets.LARGE, 0])
 @pytest.mark.parametrize("counts", [(1,), (7,), (5, 3), (1, 10, 2), (1, 1, 1)])
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 16])
-def test_every_example_comes_equally_often_and_once_before_any_comes_again(counts, batch_size):
+def test_every_example_comes_equally_often_and_once_before_any_comes_again(counts, batch_size, large, monkeypatch):
+    monkeypatch.setattr(buckets, "LARGE", large)
     draw, order = Draw(batch_size, seed=3), Order(counts)
     total = sum(counts) * 12
     seen: dict[int, list[int]] = {bucket: [] for bucket in range(len(counts))}
@@ -69,3 +73,17 @@ def test_buckets_are_shuffled():
     buckets = [order.batch(Draw(2), number)[0] for number in range(30)]
     assert Counter(buckets) == {0: 15, 1: 15}
     assert buckets not in ([0] * 15 + [1] * 15, [0, 1] * 15)
+
+
+@pytest.mark.parametrize("count", [2, 3, 100, 1000, 1024, 1025])
+def test_computed_places_are_a_random_order(count):
+    orders = [[scattered(place, count, key) for place in range(count)] for key in "ab"]
+    assert all(sorted(order) == list(range(count)) for order in orders)
+    if count < 100:
+        return
+    assert orders[0] != orders[1]
+    # Random orders have one number in its own place, and neighbours that are a third of the range apart, on average.
+    for order in orders:
+        assert sum(place == one for place, one in enumerate(order)) < 8
+        apart = sum(abs(a - b) for a, b in pairwise(order)) / (count - 1)
+        assert 0.25 < apart / count < 0.42

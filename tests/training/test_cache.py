@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 import torch
@@ -282,6 +283,19 @@ def test_a_full_disk_leaves_whole_entries_alone(tmp_path, few, monkeypatch):
     again = Counted()
     assert len(datasets.cached(listing, tmp_path / "c", again.recipe)) == 6
     assert again.count == 4
+
+
+def test_partial_files_of_a_killed_run_go_and_those_of_a_running_one_stay(tmp_path):
+    listing = list_folder(datasets.folder(tmp_path / "f", datasets.members(1)))
+    datasets.cached(listing, tmp_path / "c")
+    place = entries(tmp_path / "c")[0].parent
+    old, young = place / ".old.part", place / ".young.part"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    datasets.folder(tmp_path / "f", {"x.png": datasets.png(seed=7), "x.txt": b"new"})
+    datasets.cached(list_folder(tmp_path / "f"), tmp_path / "c")
+    assert [path.exists() for path in (old, young)] == [False, True]
 
 
 def test_processes_share_the_work(tmp_path, few):
