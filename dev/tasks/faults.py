@@ -205,7 +205,7 @@ FAULTS = (
     Fault("nodes/host/training.py", "comfy.model_management.in_training = False",
           "comfy.model_management.in_training = True",
           "ComfyUI stays in training", "host/test_train.py"),
-    Fault("cli/options.py", "self.batch_size * processes}", "self.batch_size}",
+    Fault("cli/options.py", "self.batch_size * processes\n", "self.batch_size\n",
           "each process has a part of a batch", "cli/test_options.py"),
     Fault("cli/encode.py", "digests.without(self.path, _DENOISERS)", "str(self.path)",
           "examples of a replaced checkpoint are reused",

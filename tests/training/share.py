@@ -63,6 +63,8 @@ def lose_one(sessions: types.ModuleType) -> None:
             one.run(freeze)
         except LostProcessError as error:
             sys.exit(str(error))
+        finally:
+            processes.leave()
 
 
 if __name__ == "__main__":

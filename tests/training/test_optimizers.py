@@ -172,3 +172,8 @@ def test_a_damaged_memory_is_refused(damage):
 
 def test_each_optimizer_has_one_row():
     assert [row.name for row in OPTIMIZERS] == ["adamw", "adamw8bit", "prodigy", "adafactor"]
+
+
+def test_the_file_of_an_adapter_records_only_later_settings_that_were_changed():
+    assert {"lr_scheduler", "optimizer", "lr_warmup_steps"}.isdisjoint(samples.settings().record)
+    assert samples.settings(optimizer="adafactor").record["optimizer"] == "adafactor"
