@@ -81,6 +81,6 @@ def test_another_checkpoint_is_refused_before_anything_is_encoded(command, minia
     shutil.copy(miniature, tmp_path / "copy.safetensors")
     assert command(steps=1) == 0
     assert command(steps=2, checkpoint=tmp_path / "copy.safetensors") == 0
-    monkeypatch.setattr(run, "prepare_cache", lambda *_: pytest.fail("encoded"))
+    monkeypatch.setattr(run, "prepare_examples", lambda *_: pytest.fail("encoded"))
     assert command(steps=3, checkpoint=other) == 1
     assert "The run of this name began with another diffusion model." in caplog.text
