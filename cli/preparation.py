@@ -76,12 +76,19 @@ def _prepare(
 ) -> Prepared:
     """Prepare examples with progress bars."""
     processes = session.processes
-    total, hidden = -(-len(listing.samples) // processes.count), not processes.first
+    own, everything, hidden = -(-len(listing.samples) // processes.count), len(listing.samples), not processes.first
     with (
-        tqdm(total=total, desc="Reading", unit="sample", disable=hidden) as reading,
-        tqdm(total=total, desc="Preparing", unit="sample", disable=hidden) as bar,
+        tqdm(total=own, desc="Reading", unit="sample", disable=hidden) as reading,
+        tqdm(total=everything, desc="Preparing", unit="sample", disable=hidden) as bar,
     ):
-        return prepare_cache(listing, how, cache, processes, bar.update, accept, reading.update)
+
+        def done(count: int) -> None:
+            # Contents decide who prepares what: the shares are about equal, and not known in advance.
+            bar.update(min(count * processes.count, everything - bar.n))
+
+        prepared = prepare_cache(listing, how, cache, processes, done, accept, reading.update)
+        bar.update(everything - bar.n)
+        return prepared
 
 
 def _report(folder: Path, listing: Listing, prepared: Prepared, held_out: Prepared | None) -> int:
