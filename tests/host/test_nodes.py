@@ -188,6 +188,8 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
             ("empty", "CONDITIONING", None),
             ("gradient_checkpointing", "BOOLEAN", False),
             ("preview_every", "INT", 0),
+            ("held_out_share", "FLOAT", 0.0),
+            ("validate_every", "INT", 100),
         ],
         [("adapter", "T2I_ADAPTER"), ("loss", "LOSS_MAP")],
     ),
@@ -249,7 +251,7 @@ def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
     # Widgets of later versions, which older workflows do not have.
-    later = {"gradient_checkpointing", "preview_every", "width", "height", "latent"}
+    later = {"gradient_checkpointing", "preview_every", "held_out_share", "validate_every", "width", "height", "latent"}
     assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty", "start_from", *later}
 
 
