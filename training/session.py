@@ -183,8 +183,8 @@ class TrainingSession:
                 self.save()
 
         def on_step(step: int, loss: float) -> None:
-            rate = self.trainer.optimiser.param_groups[0]["lr"]
-            self.values = {"step": step, "loss": loss, "learning_rate": rate, "seconds": round(clock.seconds(), 4)}
+            known = {"step": step, "loss": loss, "learning_rate": self.trainer.learning_rate}
+            self.values = {**known, "seconds": round(clock.seconds(), 4)}
             try:
                 for call in after_step:
                     call(step, loss)

@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...training.schedules import LR_SCHEDULES
 from ...training.settings import PRECISIONS
 from ...training.timesteps import TIMESTEP_SAMPLINGS
 from ..sockets import T2IAdapterSocket
@@ -25,6 +26,7 @@ def training_inputs() -> list[Any]:
         _empty(),
         *_since_then(),
         *_validation(),
+        *_learning_rate(),
     ]
 
 
@@ -217,5 +219,29 @@ def _validation() -> list[Any]:
             advanced=True,
             tooltip="Steps between measurements of the loss of held-out examples, default 100. 0: only at the end. The "
             "trained adapter is the same.",
+        ),
+    ]
+
+
+def _learning_rate() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "lr_scheduler",
+            options=[row.name for row in LR_SCHEDULES],
+            default="constant",
+            optional=True,
+            advanced=True,
+            tooltip="Course of the learning rate. constant (default). cosine and linear fall to 0 at the last step, "
+            "which gives steadier pictures; the number of steps can't be raised afterwards.",
+        ),
+        io.Int.Input(
+            "lr_warmup_steps",
+            default=0,
+            min=0,
+            max=10_000_000,
+            optional=True,
+            advanced=True,
+            tooltip="Steps in which the learning rate rises to its full value, default 0. A few hundred make the "
+            "beginning of a training with a high learning rate steadier.",
         ),
     ]

@@ -31,7 +31,14 @@ def lesson(sd, monkeypatch):
     return lambda **values: train(sd, create(sd), **values)
 
 
-SINCE = ("gradient_checkpointing", "preview_every", "held_out_share", "validate_every")
+SINCE = (
+    "gradient_checkpointing",
+    "preview_every",
+    "held_out_share",
+    "validate_every",
+    "lr_scheduler",
+    "lr_warmup_steps",
+)
 
 
 @pytest.mark.parametrize("name", [*SETTINGS, *SINCE])

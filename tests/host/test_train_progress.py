@@ -1,4 +1,4 @@
-"""Held-out examples of Train T2I-Adapter: they never train, their loss is shown, and previews show them."""
+"""What Train T2I-Adapter shows: the loss of examples that never train, previews of them, and the learning rate."""
 
 from __future__ import annotations
 
@@ -70,3 +70,11 @@ def test_previews_show_a_held_out_example(sd, sets, monkeypatch):
 def test_a_share_that_holds_out_nothing_is_told(sd):
     with pytest.raises(TrainingError, match=r"The held-out share is too small for this data set\."):
         train(sd, create(sd), held_out_share=0.001)
+
+
+def test_the_learning_rate_rises_and_falls_and_is_logged(sd, output):
+    train(sd, create(sd), steps=6, lr_scheduler="cosine", lr_warmup_steps=2)
+    rates = [line["learning_rate"] for line in read_log(output / "t2i_adapters" / "run")]
+    assert rates[0] < rates[1] < rates[2] == 1e-3
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 3e-4
