@@ -36,6 +36,7 @@ def hint(tmp_path):
 
 
 def logged(tmp_path, name="run"):
+    """The held-out loss of each step, or None."""
     return {line["step"]: line.get("held_out_loss") for line in read_log(tmp_path / "runs" / name)}
 
 
