@@ -63,7 +63,7 @@ class CachedSet:
         size, members = list(self._buckets.items())[bucket]
         rows = [_row(*members[place]) for place in places[draw.share]]
         chances = torch.rand(draw.batch_size, generator=seeded(draw.seed, "captions", number))[draw.share].tolist()
-        prompts, sizes = _prompts(rows, chances)
+        prompts, sizes = _prompts(rows, [0.0] * len(rows) if draw.first_captions else chances)
         prompts, empty = same_length(prompts, self._empty[size])
         latents = torch.cat([row[LATENTS] for row in rows])
         images = from_bytes(torch.cat([row[IMAGE] for row in rows]), latents)
