@@ -80,9 +80,9 @@ class TrainingSession:
         self._adapter: T2IAdapter | None = None
         # The step of the last checkpoint; 0 if there is none.
         self._saved = 0
-        # Called with what is known of each step, in the first process alone.
+        # Called with the values of each step, in the first process alone.
         self.logs: list[StepLog] = []
-        # What is known of the step just made; functions called after a step may add to it.
+        # The values of the step just made; functions called after a step may add to them.
         self.values: dict[str, Any] = {}
 
     @property

@@ -72,7 +72,7 @@ class Tracker:
     inner: Any
 
     def __call__(self, values: Mapping[str, Any]) -> None:
-        """Report what is known of a step; see :data:`.run_log.StepLog`."""
+        """Report the values of a step; see :data:`.run_log.StepLog`."""
         known = dict(values)
         step = known.pop("step")
         self.inner.log(known, step=step)
@@ -88,7 +88,7 @@ class Tracker:
         self.inner.log_images({name: pictures}, step=step, **self.kind.of_images)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rest and close the tracker."""
         self.inner.finish()
 
 

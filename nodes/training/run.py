@@ -54,7 +54,7 @@ class Saving:
 
 @dataclass(frozen=True)
 class Showing:
-    """What a run shows of its progress.
+    """How a run shows its progress.
 
     Attributes:
         preview_every: Steps between previews on the node; 0 for none.
