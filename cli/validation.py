@@ -79,7 +79,7 @@ def check_validation(options: Options) -> None:
         if not path.is_file():
             raise TrainingError(
                 "validation_image",
-                f"{path}, which is no file",
+                f"{path}, and no such file",
                 "a condition image",
                 "Correct the path.",
                 says=f"The validation image {path} does not exist.",

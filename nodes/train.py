@@ -21,7 +21,7 @@ from .training.adapter_files import TRAINED_CONDITIONS, new_adapter
 from .training.examples import Materials
 from .training.input_values import check_materials, first_values
 from .training.inputs import seed_input, training_inputs
-from .training.run import Saving, train_adapter
+from .training.run import Saving, Showing, train_adapter
 
 _CATEGORY = "T2I-Adapter/training"
 
@@ -134,8 +134,9 @@ class TrainT2IAdapter(io.ComfyNode):
         one = first_values({"model": model, "adapter": adapter, **settings})
         how = Settings(**{field.name: one[field.name] for field in fields(Settings) if field.name in one})
         how.check()
-        warn_of_version(one["model"], one["adapter"], cls.hidden.unique_id if cls.hidden else None)
+        node_id = cls.hidden.unique_id if cls.hidden else None
+        warn_of_version(one["model"], one["adapter"], node_id)
         materials = Materials(latents, images, [each for group in positive for each in group], one["empty"])
         saving = Saving(one["run_name"], one["save_every"])
-        result, losses = train_adapter(one["model"], one["adapter"], materials, how, saving, one["preview_every"])
-        return io.NodeOutput(result, {"loss": losses})
+        showing = Showing(one["preview_every"], one["validate_every"], node_id)
+        return io.NodeOutput(*train_adapter(one["model"], one["adapter"], materials, how, saving, showing))

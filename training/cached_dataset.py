@@ -68,7 +68,7 @@ class CachedSet:
         size, members = list(self._buckets.items())[bucket]
         rows = [self._row(int(members[place])) for place in places[draw.share]]
         chances = torch.rand(draw.batch_size, generator=seeded(draw.seed, "captions", number))[draw.share].tolist()
-        prompts, sizes = _prompts(rows, chances)
+        prompts, sizes = _prompts(rows, [0.0] * len(rows) if draw.first_captions else chances)
         prompts, empty = same_length(prompts, self._empty[size])
         latents, images = (torch.cat([row[name] for row in rows]) for name in (LATENTS, IMAGE))
         batch = draw_batch(draw, number, (latents, images, prompts), empty)

@@ -29,6 +29,7 @@ class Draw:
         seed: Seed of all randomness.
         process: Index of the requested share of the batch, from 0.
         processes: Number of equal shares.
+        first_captions: Take the first of a picture's captions in place of a drawn one.
     """
 
     batch_size: int
@@ -38,6 +39,7 @@ class Draw:
     seed: int = 0
     process: int = 0
     processes: int = 1
+    first_captions: bool = False
 
     @property
     def share(self) -> slice:

@@ -12,7 +12,7 @@ from typing import Any
 from .checkpoints import trouble, write_whole
 
 LOG_FILE = "log.jsonl"
-# Takes what is known of a step: its number as "step", and "loss", "learning_rate", "seconds", "held_out_loss" …
+# Takes the values of a step: its number as "step", and "loss", "learning_rate", "seconds", "held_out_loss" …
 StepLog = Callable[[Mapping[str, Any]], None]
 
 
@@ -61,7 +61,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         folder: The folder of the run.
 
     Returns:
-        What is known of each step, in order, without damaged lines.
+        The values of each step, in order, without damaged lines.
     """
     return list(_lines((folder / LOG_FILE).read_bytes()))
 

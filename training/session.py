@@ -63,9 +63,9 @@ class TrainingSession:
         self._adapter: T2IAdapter | None = None
         # The step of the last checkpoint; 0 if there is none.
         self._saved = 0
-        # Called with what is known of each step, in the first process alone.
+        # Called with the values of each step, in the first process alone.
         self.logs: list[StepLog] = []
-        # What is known of the step just made; functions called after a step may add to it.
+        # The values of the step just made; functions called after a step may add to them.
         self.values: dict[str, Any] = {}
 
     @property
@@ -175,8 +175,8 @@ class TrainingSession:
                 self.save()
 
         def on_step(step: int, loss: float) -> None:
-            rate = self.trainer.optimiser.param_groups[0]["lr"]
-            self.values = {"step": step, "loss": loss, "learning_rate": rate, "seconds": round(clock.seconds(), 4)}
+            known = {"step": step, "loss": loss, "learning_rate": self.trainer.learning_rate}
+            self.values = {**known, "seconds": round(clock.seconds(), 4)}
             try:
                 for call in after_step:
                     call(step, loss)

@@ -42,7 +42,12 @@ FREE = ("steps", "gradient_checkpointing")
 
 
 # Settings that older versions of the pack did not have: what their runs did.
-LATER: Mapping[str, object] = {"optimizer": "adamw", "lr_scheduler": "constant", "lr_warmup_steps": 0}
+LATER: Mapping[str, object] = {
+    "optimizer": "adamw",
+    "lr_scheduler": "constant",
+    "lr_warmup_steps": 0,
+    "held_out_share": 0.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +30,13 @@ class TrackerKind:
         name: Name that the user chooses, which is accelerate's and that of its package.
         options: (folder of the run, steps made) -> arguments of accelerate's tracker.
         of_images: Arguments for logging images.
+        error: Module and name of its package's own error, if it has one.
     """
 
     name: str
     options: Callable[[Path, int], dict[str, Any]]
     of_images: Mapping[str, Any] = field(default_factory=dict)
+    error: tuple[str, str] | None = None
 
 
 def _wandb_options(folder: Path, step: int) -> dict[str, Any]:
@@ -52,7 +55,7 @@ TRACKERS = (
         lambda folder, step: {"run_name": "tensorboard", "logging_dir": str(folder), "purge_step": step + 1},
         {"dataformats": "NHWC"},
     ),
-    TrackerKind("wandb", _wandb_options),
+    TrackerKind("wandb", _wandb_options, error=("wandb.errors", "Error")),
 )
 
 
@@ -69,7 +72,7 @@ class Tracker:
     inner: Any
 
     def __call__(self, values: Mapping[str, Any]) -> None:
-        """Report what is known of a step; see :data:`.run_log.StepLog`."""
+        """Report the values of a step; see :data:`.run_log.StepLog`."""
         known = dict(values)
         step = known.pop("step")
         self.inner.log(known, step=step)
@@ -85,7 +88,7 @@ class Tracker:
         self.inner.log_images({name: pictures}, step=step, **self.kind.of_images)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rest and close the tracker."""
         self.inner.finish()
 
 
@@ -129,7 +132,7 @@ def open_trackers(names: Sequence[str], folder: Path, settings: Mapping[str, Any
         The trackers, for this process alone.
 
     Raises:
-        TrainingError: A package is missing.
+        TrainingError: A package is missing, or the tracker can't be opened: the network, or a login.
         CheckpointError: A file can't be written.
     """
     check_trackers(names)
@@ -148,9 +151,19 @@ def _opened(row: TrackerKind, make: Any, folder: Path, settings: Mapping[str, An
     inner = make(**row.options(folder, step))
     # The caller is the one process that reports.
     inner.main_process_only = False
-    # Newer versions of accelerate open the tracker here, older ones when it is made.
-    if hasattr(inner, "start"):
-        inner.start()
-    if not step:
-        inner.store_init_configuration(dict(settings))
+    known = () if row.error is None else (getattr(importlib.import_module(row.error[0]), row.error[1]),)
+    try:
+        # Newer versions of accelerate open the tracker here, older ones when it is made.
+        if hasattr(inner, "start"):
+            inner.start()
+        if not step:
+            inner.store_init_configuration(dict(settings))
+    except (ImportError, OSError, *known) as error:
+        raise TrainingError(
+            "report_to",
+            f"{row.name}, which can't be opened ({error})",
+            "a tracker that takes the run",
+            "Correct that, log in, or omit report_to: log.jsonl has the same numbers.",
+            says=f"The run can't be reported to {row.name}.",
+        ) from error
     return Tracker(row, inner)

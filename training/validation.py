@@ -121,10 +121,10 @@ def held_out_loss(trainer: Trainer, data: CountedExamples) -> float:
 
     Returns:
         The mean loss, at :data:`TIMESTEPS_EACH` timesteps of each example from the distribution that the run trains on.
-        An example always has the same noise and timesteps, which follow from its contents.
+        An example always has the same noise and timesteps, which follow from its contents, and its first caption.
     """
     processes, device = trainer.processes, trainer.device
-    once = Draw(batch_size=1, timesteps=trainer.settings.timesteps)
+    once = Draw(batch_size=1, timesteps=trainer.settings.timesteps, first_captions=True)
     losses = torch.zeros(2, device=device)
     for number in range(processes.index, len(data), processes.count):
         batch = _at_fixed_times(data.batch(once, number), trainer.settings.timesteps).to(device)

@@ -168,10 +168,10 @@ _SCHEMA = (
     Interface("comfy_api.latest:io.Custom", _NODES, "_"),
     *(Interface(f"comfy_api.latest:io.{name}.Input", _INPUTS, f"_, *, {own}optional, tooltip") for name, own in (
         ("Boolean", "default, "),
-        ("Combo", "options, default, "),
+        ("Combo", "options, default, advanced, "),
         ("DynamicCombo", "options, "),
-        ("Float", "default, min, max, step, "),
-        ("Int", "default, min, max, step, control_after_generate, "),
+        ("Float", "default, min, max, step, advanced, "),
+        ("Int", "default, min, max, step, control_after_generate, advanced, "),
         ("MultiType", "types, extra_dict, "),
         ("String", "default, multiline, "),
         ("ClipVisionOutput", ""), ("Conditioning", ""), ("Image", ""), ("Latent", ""), ("Mask", ""), ("Model", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,10 @@ class Materials:
     images: Sequence[Tensor]
     positive: Sequence[Any]
     empty: Sequence[Any] | None = None
+
+    def image(self, number: int) -> Tensor:
+        """Return a condition image (H, W, C) by its number, counted over all batches."""
+        return next(itertools.islice(itertools.chain.from_iterable(self.images), number, None))
 
 
 def check_model(model: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...training.schedules import LR_SCHEDULES
 from ...training.settings import PRECISIONS
 from ...training.timesteps import TIMESTEP_SAMPLINGS
 from ..sockets import T2IAdapterSocket
@@ -16,7 +17,17 @@ LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 
 def training_inputs() -> list[Any]:
     """Return the inputs in schema order."""
-    return [*_materials(), *_schedule(), *_chances(), *_technique(), *_files(), _empty(), *_since_then()]
+    return [
+        *_materials(),
+        *_schedule(),
+        *_chances(),
+        *_technique(),
+        *_files(),
+        _empty(),
+        *_since_then(),
+        *_validation(),
+        *_learning_rate(),
+    ]
 
 
 def seed_input(tooltip: str) -> Any:
@@ -181,5 +192,56 @@ def _since_then() -> list[Any]:
             optional=True,
             tooltip="Steps between previews on this node: the first condition image beside a picture made with the "
             "adapter so far. Each takes about as long as a few steps; the result is the same. 0 (default): none.",
+        ),
+    ]
+
+
+def _validation() -> list[Any]:
+    return [
+        io.Float.Input(
+            "held_out_share",
+            default=0.0,
+            min=0.0,
+            max=0.9,
+            step=0.01,
+            optional=True,
+            advanced=True,
+            tooltip="Fraction of examples that never train, 0 (default) to 0.9. Their loss shows on this node and in "
+            "log.jsonl in the run's folder: training is long enough when it no longer falls. Previews show the first "
+            "of them.",
+        ),
+        io.Int.Input(
+            "validate_every",
+            default=100,
+            min=0,
+            max=10_000_000,
+            optional=True,
+            advanced=True,
+            tooltip="Steps between measurements of the loss of held-out examples, default 100. 0: only at the end. The "
+            "trained adapter is the same.",
+        ),
+    ]
+
+
+def _learning_rate() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "lr_scheduler",
+            options=[row.name for row in LR_SCHEDULES],
+            default="constant",
+            optional=True,
+            advanced=True,
+            tooltip="Course of the learning rate. constant (default). cosine and linear fall to 0 at the last step, "
+            "which gives steadier pictures; the number of steps can't be raised afterwards.",
+        ),
+        io.Int.Input(
+            "lr_warmup_steps",
+            default=0,
+            min=0,
+            max=10_000_000,
+            optional=True,
+            advanced=True,
+            tooltip="Steps in which the learning rate rises to its full value, default 0. A few hundred make the "
+            "beginning of a training with a high learning rate steadier.",
         ),
     ]

@@ -13,11 +13,14 @@ import torch
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.families import UNetBlock, sites_for
 from ...adapter_models.info import TRAINED_MODEL
-from ...training.in_memory_dataset import Examples
+from ...training.in_memory_dataset import Examples, TrainingSet
+from ...training.loop import AfterStep
 from ...training.plans import RunPlan
+from ...training.run_log import read_log
 from ...training.run_names import run_folder
 from ...training.session import AdapterFactory, TrainingSession
 from ...training.settings import Settings
+from ...training.validation import HELD_OUT_LOSS, at_intervals, held_out_loss, split_set
 from .. import host
 from ..sampling.base_model import version_of
 from .adapter_files import trained_adapter, write_adapter
@@ -50,14 +53,29 @@ class Saving:
         return run_folder(host.output_folder() / RUNS, self.run_name)
 
 
+@dataclass(frozen=True)
+class Showing:
+    """How a run shows its progress.
+
+    Attributes:
+        preview_every: Steps between previews on the node; 0 for none.
+        validate_every: Steps between measurements of the held-out loss; 0 measures only at the end.
+        node_id: The node to show the held-out loss on; None to log it alone.
+    """
+
+    preview_every: int = 0
+    validate_every: int = 0
+    node_id: str | None = None
+
+
 def train_adapter(
     model: Any,
     adapter: T2IAdapter,
     materials: Materials,
     settings: Settings,
     saving: Saving,
-    preview_every: int = 0,
-) -> tuple[T2IAdapter, list[float]]:
+    showing: Showing = Showing(),
+) -> tuple[T2IAdapter, dict[str, list[float]]]:
     """Train an adapter, or resume a run.
 
     Args:
@@ -66,10 +84,11 @@ def train_adapter(
         materials: The training data.
         settings: The training settings.
         saving: Where and how often to save.
-        preview_every: Steps between previews on the node; 0 for none.
+        showing: What to show of the progress.
 
     Returns:
-        The trained adapter, and the loss of every step since the first.
+        The trained adapter, and the "loss" of every step since the first; with held-out examples also each
+        "held_out_loss".
 
     Raises:
         AdapterError: An input does not fit (raised before any work), or training diverged; or a subclass.
@@ -83,15 +102,33 @@ def train_adapter(
         adapter = replace(adapter, info=adapter.info.for_family(version, TRAINED_MODEL))
     # ComfyUI runs nodes in inference mode, whose tensors can't be used by autograd.
     with torch.inference_mode(False):
-        data = node_examples(model, adapter, materials)
+        data, held_out, first = split_set(node_examples(model, adapter, materials), settings.held_out_share)
         with session, started(session, model, adapter, data, sites) as loaded:
-            on_step = progress_callback(session.trainer, loaded, data, materials.images[0][0], preview_every)
+            shown, image = held_out or data, materials.image(first)
+            on_step = progress_callback(session.trainer, loaded, shown, image, showing.preview_every)
             try:
-                session.run(on_step)
+                session.run(*_validation(session, held_out, showing), on_step)
             except host.Cancelled:
                 session.save_state()
                 raise
-        return session.result(), list(session.trainer.losses)
+        return session.result(), _losses(session)
+
+
+def _validation(session: TrainingSession, held_out: TrainingSet | None, showing: Showing) -> list[AfterStep]:
+    if held_out is None:
+        return []
+
+    def measure(step: int) -> None:
+        loss = session.values[HELD_OUT_LOSS] = held_out_loss(session.trainer, held_out)
+        host.tell(f"Step {step}: held-out loss {loss:.4f}.", showing.node_id)
+
+    return [at_intervals(showing.validate_every, session.plan.settings.steps, measure)]
+
+
+def _losses(session: TrainingSession) -> dict[str, list[float]]:
+    # The log also has those from before a resume.
+    held_out = [line[HELD_OUT_LOSS] for line in read_log(session.plan.folder) if HELD_OUT_LOSS in line]
+    return {"loss": list(session.trainer.losses), **({HELD_OUT_LOSS: held_out} if held_out else {})}
 
 
 def training_sites(model: Any, adapter: T2IAdapter) -> tuple[UNetBlock, ...]:

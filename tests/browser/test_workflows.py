@@ -85,3 +85,19 @@ def test_an_example_opens_and_runs_and_shows_its_picture(name, page, stage, requ
     page.shown(result)
     assert all(picture.std() > 1 for picture in page.pictures()[result])  # not of one colour
     assert page.complaints() == []
+
+
+def test_a_training_saved_before_its_newer_widgets_opens_with_its_values(page):
+    """The file without the last inputs and their values, as older versions wrote it."""
+    newer = {"held_out_share": 0.0, "validate_every": 100, "lr_scheduler": "constant", "lr_warmup_steps": 0}
+    document = next(one for one in documents() if any(node["type"] == "TrainT2IAdapter" for node in one["nodes"]))
+    node = next(node for node in document["nodes"] if node["type"] == "TrainT2IAdapter")
+    page.open(document, "new")
+    (whole,) = page.values("TrainT2IAdapter")
+    node["inputs"] = [one for one in node["inputs"] if one["name"] not in newer]
+    node["widgets_values"] = node["widgets_values"][: -len(newer)]
+    page.open(document, "old")
+    assert page.values("TrainT2IAdapter") == [whole]
+    assert {name: whole[name] for name in newer} == newer
+    assert whole["learning_rate"] == node["widgets_values"][2]
+    assert page.complaints() == []

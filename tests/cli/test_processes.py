@@ -12,8 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from t2i_adapter_pack.training.run_log import read_log
 
+from ..training import datasets
 from .test_run import same_state, state
+from .test_validation import logged
 
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(1200)]
 COMMAND = Path(__file__).with_name("command.py")
@@ -40,16 +43,26 @@ def launcher(precision: str) -> list[str]:
 
 
 def test_two_processes_have_the_losses_of_one_with_twice_the_batch(command, arguments, environ, tmp_path):
-    launch = launcher("no")
-    launch += arguments(name="two", batch_size=1, steps=6, prompt_dropout=0.3)
+    """They also share the validation: the held-out loss is the same, and each picture is there once."""
+    values = {"steps": 6, "prompt_dropout": 0.3, "held_out_share": 0.5, "validate_every": 4}
+    hint = datasets.folder(tmp_path / "hints", {"a.png": datasets.png(64, 256)}) / "a.png"
+    launch = [*launcher("no"), *arguments(name="two", batch_size=1, **values)]
+    launch += ["--validation-image", str(hint), "--validation-prompt", "a red circle", "a blue star"]
     done = subprocess.run(launch, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
-    assert command(name="one", batch_size=2, steps=6, prompt_dropout=0.3) == 0
+    assert command(name="one", batch_size=2, **values) == 0
     one, two = state(tmp_path, "one"), state(tmp_path, "two")
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-4)
     assert two["origin"] == one["origin"]
+    folder = tmp_path / "runs" / "two"
+    assert [line["step"] for line in read_log(folder)] == [1, 2, 3, 4, 5, 6]
+    alone, together = logged(tmp_path, "one"), logged(tmp_path, "two")
+    assert [step for step, loss in together.items() if loss] == [step for step, loss in alone.items() if loss] == [4, 6]
+    assert [together[4], together[6]] == pytest.approx([alone[4], alone[6]], abs=1e-4)
+    pictures = sorted(path.name for path in (folder / "validation").iterdir())
+    assert pictures == [f"{case}_step_{step:08}.png" for case in (1, 2) for step in (4, 6)]
     # One process goes on where two have stopped.
-    assert command(name="two", batch_size=2, steps=7, prompt_dropout=0.3) == 0
+    assert command(name="two", batch_size=2, **{**values, "steps": 7}) == 0
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(command, arguments, environ, tmp_path):

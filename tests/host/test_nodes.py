@@ -188,6 +188,10 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
             ("empty", "CONDITIONING", None),
             ("gradient_checkpointing", "BOOLEAN", False),
             ("preview_every", "INT", 0),
+            ("held_out_share", "FLOAT", 0.0),
+            ("validate_every", "INT", 100),
+            ("lr_scheduler", "COMBO", "constant"),
+            ("lr_warmup_steps", "INT", 0),
         ],
         [("adapter", "T2I_ADAPTER"), ("loss", "LOSS_MAP")],
     ),
@@ -213,6 +217,7 @@ COMBOS = {
     ("CreateT2IAdapter", "image_channels"): ["3", "1"],
     ("TrainT2IAdapter", "timesteps"): ["cubic", "uniform", "late"],
     ("TrainT2IAdapter", "precision"): ["fp32", "bf16", "fp16"],
+    ("TrainT2IAdapter", "lr_scheduler"): ["constant", "cosine", "linear"],
     ("SaveT2IAdapter", "format"): ["original", "diffusers"],
     ("SaveT2IAdapter", "dtype"): ["fp32", "fp16", "bf16"],
 }
@@ -250,6 +255,7 @@ def test_only_what_refines_may_be_left_open(nodes):
     assert "mask" in optional
     # Widgets of later versions, which older workflows do not have.
     later = {"gradient_checkpointing", "preview_every", "width", "height", "latent"}
+    later |= {"held_out_share", "validate_every", "lr_scheduler", "lr_warmup_steps"}
     assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty", "start_from", *later}
 
 
@@ -368,7 +374,8 @@ ADVANCED = {
     "T2IAnnotateCanny": {"resolution", "l2_gradient"},
     "TrainT2IAdapter": {
         *("timesteps", "prompt_dropout", "condition_dropout", "ema", "gradient_accumulation", "precision", "seed"),
-        *("save_every", "gradient_checkpointing"),
+        *("save_every", "gradient_checkpointing", "held_out_share", "validate_every"),
+        *("lr_scheduler", "lr_warmup_steps"),
     },
 }
 WIDGETS = ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "COMFY_DYNAMICCOMBO_V3")

@@ -31,11 +31,21 @@ def lesson(sd, monkeypatch):
     return lambda **values: train(sd, create(sd), **values)
 
 
-@pytest.mark.parametrize("name", [*SETTINGS, "gradient_checkpointing", "preview_every"])
+SINCE = (
+    "gradient_checkpointing",
+    "preview_every",
+    "held_out_share",
+    "validate_every",
+    "lr_scheduler",
+    "lr_warmup_steps",
+)
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, *SINCE])
 def test_settings_of_any_type_are_one_sentence(lesson, name):
     right = {
         "steps": (), "batch_size": (), "learning_rate": (1.5, 1e30), "gradient_accumulation": (), "save_every": (),
-        "run_name": ("text", "4"), "preview_every": (None,), "gradient_checkpointing": (None,),
+        "run_name": ("text", "4"), **dict.fromkeys(SINCE, (None,)),
     }  # fmt: skip
     for value in RAW:
         if any(value is one for one in right.get(name, ())):

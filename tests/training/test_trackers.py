@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import numpy as np
 import pytest
 from t2i_adapter_pack.training.errors import TrainingError
 from t2i_adapter_pack.training.trackers import TRACKERS, check_trackers, open_trackers
+
+
+class RefusedError(Exception):
+    """In the place of Weights & Biases' own error."""
+
 
 NAMES = [row.name for row in TRACKERS]
 PICTURES = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
@@ -40,6 +46,7 @@ def accelerates(monkeypatch):
 
         monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, name, Noting)
         monkeypatch.setitem(sys.modules, name, sys)  # any module: it counts as installed
+    monkeypatch.setitem(sys.modules, "wandb.errors", types.SimpleNamespace(Error=RefusedError))
     return noted
 
 
@@ -62,6 +69,18 @@ def test_a_run_is_reported_and_continued(tmp_path, accelerates, name):
     assert again == begun[0] == name
     assert more.get("id") == begun[1].get("id")
     assert (begun[1].get("purge_step"), more.get("purge_step")) in ((1, 5), (None, None))
+
+
+@pytest.mark.parametrize("error", [RefusedError("no key; run wandb login"), OSError("no network")], ids=str)
+def test_a_tracker_that_refuses_is_told(tmp_path, accelerates, monkeypatch, error):
+    from accelerate import tracking
+
+    def refuse(self):
+        raise error
+
+    monkeypatch.setattr(tracking.LOGGER_TYPE_TO_CLASS["wandb"], "start", refuse)
+    with pytest.raises(TrainingError, match=f"(?s)The run can't be reported to wandb.*{error}"):
+        open_trackers(["wandb"], tmp_path, {}, 0)
 
 
 def test_another_run_in_the_same_folder_has_another_id(tmp_path, accelerates):

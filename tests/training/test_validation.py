@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 
@@ -104,6 +105,27 @@ def test_an_example_keeps_its_noise_whatever_the_others_are():
         held_out_loss(one, replace(chosen, prompts={"context": data.prompts["context"][:1]}))
     *_, (times, noisy) = given
     assert sum(torch.equal(times, other) and torch.equal(noisy, same) for other, same in given[:-1]) == 1
+
+
+def test_an_example_on_the_disk_keeps_its_noise_and_its_first_caption(tmp_path):
+    """Wherever it is among the others: what the denoiser is given, by the example's latents."""
+    files = datasets.members(9)
+    for name in [name for name in files if name.endswith(".txt")]:
+        files[name.replace("txt", "json")] = json.dumps({"caption": [f"{files.pop(name)}", "a", "longer" * 3]}).encode()
+    listing = list_data([str(datasets.folder(tmp_path / "f", files))])
+    given = []
+
+    def blind(noisy, times, prompts, features):
+        given.append((float(prompts["context"].flatten()[0]), noisy.sum().item(), times.tolist()))
+        return torch.zeros_like(noisy)
+
+    one = samples.trainer(unet=samples.denoiser(denoise=blind))
+    held_out_loss(one, datasets.cached(listing, tmp_path / "all"))
+    every, given = given, []
+    held_out_loss(one, datasets.cached(replace(listing, samples=listing.samples[4:]), tmp_path / "some"))
+    assert (len(every), len(given)) == (9, 5)
+    assert all(each in every for each in given)
+    assert {words for words, _, _ in every} == {float(len("b'picture 0'"))}
 
 
 def test_it_measures_the_result_without_dropout():
