@@ -62,7 +62,8 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     wording = AS_WRITTEN if options.prompt_weights else LITERAL
     studio = Studio(checkpoint, how, wording, negative, options.strength)
     rows = contenders(studio, guides, digest(dict(inputs.facts)), options)
-    Evaluation(options, processes, results / name, samples, condition, inputs, rows, judges, inception).run()
+    work = (samples, listing.skipped, condition, inputs, rows, judges, inception)
+    Evaluation(options, processes, results / name, *work).run()
 
 
 def sampler_settings(options: EvaluationOptions) -> host.SamplerSettings:

@@ -40,6 +40,7 @@ class Evaluation:
         processes: The processes that share the work; each takes every so many samples.
         folder: Folder of everything.
         samples: The samples.
+        skipped: Files of the data set that are not part of a sample.
         condition: What the maps show.
         inputs: The samples as inputs.
         rows: The rows of the table.
@@ -51,6 +52,7 @@ class Evaluation:
     processes: Processes
     folder: Path
     samples: Sequence[Sample]
+    skipped: Sequence[Skipped]
     condition: str
     inputs: InputFolder
     rows: Sequence[Contender]
@@ -58,7 +60,12 @@ class Evaluation:
     inception: InceptionNetwork | None
 
     def run(self) -> None:
-        """Make and measure what is missing, and write the report."""
+        """Make and measure what is missing, and write the report.
+
+        Raises:
+            AdapterError: No sample can be used, or processes were started differently; or a subclass.
+        """
+        self.processes.agree({"evaluation": digest([len(self.samples), *(dict(row.facts) for row in self.rows)])})
         share = range(self.processes.index, len(self.samples), self.processes.count)
         mine = list(self._prepared(share))
         if mine:
@@ -78,7 +85,7 @@ class Evaluation:
             try:
                 yield self.inputs.prepare(index, self.samples[index])
             except SampleError as error:
-                self.inputs.leave_out(index, str(Skipped(self.samples[index].name, str(error))))
+                self.inputs.leave_out(index, self.samples[index].name, str(error))
 
     def _draw(self, row: Contender, mine: Sequence[EvaluationInput]) -> None:
         missing = [one for one in mine if picture_key(self.file_of(row, one)) != drawn_key(row, one)]
@@ -103,9 +110,11 @@ class Evaluation:
 
     def _report(self) -> None:
         found = [one for index in range(len(self.samples)) if (one := self.inputs.load(index)) is not None]
-        left_out = self.inputs.left_out(len(self.samples))
+        left_out = [*self.skipped, *self.inputs.left_out(len(self.samples))]
         if not found:
-            raise nothing_to_learn([Skipped(*reason.split(": ", 1)) for reason in left_out])
+            raise nothing_to_learn(left_out)
+        if left_out:
+            _log.warning("%d left out; report.json names them. The first: %s", len(left_out), left_out[0])
         scored = self._scored(found)
         columns = [column for judge in self.judges for column in judge.columns]
         result = {**self._facts(found, left_out), **collect_results(scored, columns)}
@@ -155,7 +164,7 @@ class Evaluation:
         ]  # fmt: skip
         write_sheet(path, headings, rows)
 
-    def _facts(self, found: Sequence[EvaluationInput], left_out: Sequence[str]) -> dict[str, Any]:
+    def _facts(self, found: Sequence[EvaluationInput], left_out: Sequence[Skipped]) -> dict[str, Any]:
         own = sum(one.own_map for one in found)
         unmeasured = []
         if self.options.clip_model is None:
@@ -169,7 +178,7 @@ class Evaluation:
             "maps": f"{own} maps of the data set, {len(found) - own} drawn by the annotator",
             "adapter": next(row.label for row in self.rows if row.adapter),
             "settings": {**plain_options(self.options), "torch": torch.__version__},
-            "left_out": list(left_out),
+            "left_out": [str(one) for one in left_out],
             "unmeasured": unmeasured,
         }
 

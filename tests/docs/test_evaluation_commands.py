@@ -37,6 +37,7 @@ def test_every_option_of_a_command_exists(number):
     assert (options.sampler, options.scheduler, options.steps, options.cfg) == ("ddim", "ddim_uniform", 50, 7.5)
 
 
+@pytest.mark.slow
 def test_the_first_command_makes_a_report(miniature, tmp_path, comfyui_path):  # noqa: F811
     from t2i_adapter_pack.cli.main import main
 
