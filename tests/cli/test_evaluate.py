@@ -138,10 +138,10 @@ def test_pictures_are_those_of_a_workflow(evaluate, miniature, tmp_path):
 def test_processes_share_the_pictures(evaluate, tmp_path, monkeypatch):
     from t2i_adapter_pack.cli import main
 
-    assert evaluate("sketch", annotator="canny", steps=2) == 0
+    assert evaluate("sketch", annotator="canny", steps=1) == 0
     for index in (1, 0):
         monkeypatch.setattr(main, "join", lambda cpu, index=index: Processes(index, 2))
-        assert evaluate("sketch", annotator="canny", steps=2, name="two") == 0
+        assert evaluate("sketch", annotator="canny", steps=1, name="two") == 0
         assert len(drawn(tmp_path, "no-adapter", "two")) == (1 if index else COUNT)
         assert (tmp_path / "out" / "two" / "report.md").is_file() is (index == 0)
     assert report(tmp_path)["rows"] == report(tmp_path, "two")["rows"]
