@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ...training.distributed import Processes
 from ...training.recipe import digest
 from ...training.samples import Sample, SampleError, Skipped
 from .contenders import REAL, Contender
+from .controls import Parts
 from .errors import EvaluationError
 from .inputs import EvaluationInput, InputFolder
 from .judges import PictureJudge
@@ -80,7 +81,7 @@ class Evaluation:
         if self.processes.first:
             self._report()
 
-    def _prepared(self, share: Iterable[int]) -> Iterator[EvaluationInput]:
+    def _prepared(self, share: Sequence[int]) -> Iterator[EvaluationInput]:
         for index in self._bar(share, "Preparing"):
             try:
                 yield self.inputs.prepare(index, self.samples[index])
@@ -93,14 +94,19 @@ class Evaluation:
             write_picture(self.file_of(row, one), row.draw(one), drawn_key(row, one))
 
     def _judge(self, row: Contender, mine: Sequence[EvaluationInput]) -> None:
-        for one in self._bar(mine, f"Measuring, {row.label}"):
+        missing = [one for one in mine if not all(self._kept_parts(row, one))]
+        for one in self._bar(missing, f"Measuring, {row.label}"):
             file = self.file_of(row, one)
             picture = read_planes(file)
             for judge in self.judges:
                 judge.judge(one, picture, file.with_suffix(".json"), drawn_key(row, one))
 
-    def _bar(self, work: Iterable[Any], what: str) -> Any:
-        return tqdm(work, desc=what, unit="picture", disable=not self.processes.first)
+    def _kept_parts(self, row: Contender, one: EvaluationInput) -> list[Parts]:
+        kept, drawn = self.file_of(row, one).with_suffix(".json"), drawn_key(row, one)
+        return [judge.parts(kept, drawn) for judge in self.judges]
+
+    def _bar(self, work: Sequence[Any], what: str) -> Any:
+        return tqdm(work, desc=what, unit="picture", disable=not (self.processes.first and work))
 
     def file_of(self, row: Contender, one: EvaluationInput) -> Path:
         """Return the file of a picture; real ones are among the inputs."""
@@ -143,8 +149,7 @@ class Evaluation:
         return scored
 
     def _parts(self, row: Contender, one: EvaluationInput) -> dict[str, list[float]]:
-        kept, drawn = self.file_of(row, one).with_suffix(".json"), drawn_key(row, one)
-        found = [judge.parts(kept, drawn) for judge in self.judges]
+        found = self._kept_parts(row, one)
         if not all(found):
             raise EvaluationError(
                 f"{row.label}, {one.file}",
