@@ -77,10 +77,14 @@ def control_judge(condition: str, annotate: Callable[[Tensor], Tensor], facts: M
     """
     row = control_measure_for(condition)
 
+    def on_cpu(picture: Tensor) -> Tensor:
+        # Where ComfyUI keeps results on the GPU, maps read from files are still here.
+        return annotate(picture).cpu()
+
     def score(one: EvaluationInput, picture: Tensor) -> Parts:
         # Keypose maps have one colour for many joints: those of the real picture are what is asked for.
-        asked = annotate(one.picture()) if condition == "keypose" else one.asked()
-        return row.score(asked, picture, annotate)
+        asked = on_cpu(one.picture()) if condition == "keypose" else one.asked()
+        return row.score(asked, picture, on_cpu)
 
     version = {"version": MEASURES_VERSION, "condition": condition, **facts}
     return PictureJudge("control", version, row.columns, score, row.explained)
