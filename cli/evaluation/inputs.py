@@ -23,7 +23,7 @@ class EvaluationInput:
     """A held-out sample.
 
     Attributes:
-        index: Its place in the data set, from 0; the names of its files.
+        index: Its place in the data set, from 0; its files are named after it.
         name: Its name in messages.
         caption: The caption.
         seed: Seed of its pictures.
@@ -42,8 +42,13 @@ class EvaluationInput:
 
     @property
     def file(self) -> str:
-        """Name of the sample's pictures in every folder."""
+        """Name of the real picture and of the map in their folders."""
         return f"{self.index:06}.png"
+
+    @property
+    def made_file(self) -> str:
+        """Name of the pictures that are made: another one for other contents, so that nothing is overwritten."""
+        return f"{self.index:06}-{digest([self.content, self.seed])[:8]}.png"
 
     def picture(self) -> Tensor:
         """Read the real picture: (1, 3, H, W) in [0, 1]."""

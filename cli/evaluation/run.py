@@ -112,7 +112,7 @@ class Evaluation:
         """Return the file of a picture; real ones are among the inputs."""
         if row.label == REAL:
             return one.folder / "real" / one.file
-        return self.folder / PICTURE_FOLDER / row.folder / one.file
+        return self.folder / PICTURE_FOLDER / row.folder / one.made_file
 
     def _report(self) -> None:
         found = [one for index in range(len(self.samples)) if (one := self.inputs.load(index)) is not None]

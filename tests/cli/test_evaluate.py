@@ -99,9 +99,12 @@ def test_missing_and_damaged_pictures_alone_are_made_again(evaluate, tmp_path, m
     # Other settings have pictures of their own; a changed map costs its own pictures.
     assert evaluate(steps=1, samples=2) == 0
     assert len(made) == 6
-    (tmp_path / "color" / "conditions" / "001.png").write_bytes(
-        (tmp_path / "color" / "conditions" / "002.png").read_bytes()
-    )
+    changed = tmp_path / "color" / "conditions" / "001.png"
+    original = changed.read_bytes()
+    changed.write_bytes(changed.with_name("002.png").read_bytes())
+    assert evaluate(steps=1, samples=2) == 0
+    assert len(made) == 8
+    changed.write_bytes(original)
     assert evaluate(steps=1, samples=2) == 0
     assert len(made) == 8
     assert evaluate(steps=1, samples=3) == 0
