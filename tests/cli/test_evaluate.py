@@ -245,3 +245,12 @@ def test_segmentations_are_measured_by_class(evaluate, tmp_path, monkeypatch, ca
     page = (tmp_path / "out" / "run" / "report.md").read_text()
     assert "## Classes" in page
     assert all(f"| {name} | " in page for name in classes)
+
+
+@pytest.mark.parametrize(("better", "worst"), [(1, [2, 0]), (-1, [3, 0])])
+def test_the_worst_pictures_come_first_and_undefined_ones_never(comfyui, better, worst):
+    from t2i_adapter_pack.cli.evaluation import controls, results
+
+    parts = [{"F1": [value, one]} for value, one in ((0.5, 1.0), (0.0, 0.0), (0.1, 1.0), (0.9, 1.0))]
+    row = results.Scored(None, parts)
+    assert results.worst_inputs(row, controls.FigureColumn("F1", better), 2) == worst
