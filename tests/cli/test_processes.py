@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from .held_out import scenes_folder, weights
 from .test_run import same_state, state
 
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -34,11 +32,11 @@ def free_port() -> str:
         return str(one.getsockname()[1])
 
 
-def launcher(precision: str, command: str = "train") -> list[str]:
-    """The words that start two processes of a command."""
+def launcher(precision: str) -> list[str]:
+    """The words that start two processes of the command."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", precision, "--dynamo_backend", "no"]
-    return [*launch, "--main_process_port", free_port(), str(COMMAND), command]
+    return [*launch, "--main_process_port", free_port(), str(COMMAND), "train"]
 
 
 def test_two_processes_have_the_losses_of_one_with_twice_the_batch(command, arguments, environ, tmp_path):
@@ -88,23 +86,3 @@ def test_a_launched_run_adopts_the_precision_shows_its_progress_and_stops_withou
     assert state(tmp_path)["origin"]["precision"] == "bf16"
     assert re.search(r"Preparing: 100%.* 5/5 \[", told)
     assert re.search(r"Training: +0%.* \d+/100000 \[\d\d:\d\d<", told)
-
-
-def test_two_processes_evaluate_as_one(miniature, environ, tmp_path):
-    from t2i_adapter_pack.cli.main import main
-
-    data = scenes_folder(tmp_path / "data", "sketch", 2)
-    words = [f"--checkpoint={miniature}", f"--adapter={weights('sketch')}", "--data", str(data), "--annotator=canny"]
-    words += [
-        "--resolution=128",
-        "--steps=1",
-        "--scheduler=normal",
-        f"--comfyui={environ['COMFYUI_PATH']}",
-        "--name=run",
-    ]
-    launch = [*launcher("no", "evaluate"), *words, f"--output={tmp_path / 'two'}"]
-    done = subprocess.run(launch, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, done.stderr
-    assert main(["evaluate", *words, f"--output={tmp_path / 'one'}"]) == 0
-    one, two = (json.loads((tmp_path / name / "run" / "report.json").read_text())["rows"] for name in ("one", "two"))
-    assert one == two
