@@ -138,7 +138,7 @@ def annotation(name: str, family: str, file: Path | None) -> tuple[Callable[[Ten
     preset = find_preset(name, family)
     means = None if preset is None else [preset.means, preset.resolution]
     annotate = run_preset(preset, file)
-    return annotate, {"means": means, "file": file_digest(file) if file is not None and file.is_file() else None}
+    return annotate, {"means": means, "file": None if file is None else file_digest(file)}
 
 
 def squares(resolution: int) -> Sequence[PixelSize]:
