@@ -91,14 +91,16 @@ def evaluate_command(arguments: Sequence[str]) -> int:
         # Not before: it imports ComfyUI.
         from .evaluation.begin import evaluate_run
 
-        evaluate_run(options, processes)
-        processes.leave()
+        try:
+            evaluate_run(options, processes)
+        finally:
+            processes.leave()
     except (AdapterError, AnnotatorError) as error:
         _log.error("%s", in_options(error))
         return 1
     except KeyboardInterrupt:
         _log.error("Interrupted. Repeat the command to continue with what is done.")
-        return INTERRUPTED
+        return 0 if is_launched(os.environ) else INTERRUPTED
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from .options import EvaluationOptions
 from .quality import load_inception
 from .run import Evaluation
 
+_log = logging.getLogger(__name__)
 EVALUATIONS = "t2i_evaluations"
 
 
@@ -51,6 +53,8 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     paths = [path.expanduser() for path in (options.adapter, *options.compare)]
     guides = [load_guide(path, checkpoint.model) for path in paths]
     condition = chosen_condition(options, guides[0])
+    if processes.first:
+        warn_of_conditions(guides, condition)
     inputs, judges = measured_inputs(options, condition, checkpoint, results / name)
     device = checkpoint.model.load_device
     if options.clip_model is not None:
@@ -62,7 +66,8 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     wording = AS_WRITTEN if options.prompt_weights else LITERAL
     studio = Studio(checkpoint, how, wording, negative, options.strength)
     rows = contenders(studio, guides, digest(dict(inputs.facts)), options)
-    Evaluation(options, processes, results / name, samples, condition, inputs, rows, judges, inception).run()
+    work = (samples, listing.skipped, condition, inputs, rows, judges, inception)
+    Evaluation(options, processes, results / name, *work).run()
 
 
 def sampler_settings(options: EvaluationOptions) -> host.SamplerSettings:
@@ -95,6 +100,14 @@ def chosen_condition(options: EvaluationOptions, guide: Guide) -> str:
             says="The condition of this file is unknown.",
         )
     return info.condition.name
+
+
+def warn_of_conditions(guides: Sequence[Guide], condition: str) -> None:
+    """Log which adapters were trained on something else than the maps."""
+    for guide in guides:
+        trained = None if guide.adapter is None else guide.adapter.info.condition
+        if trained is not None and trained.name != condition:
+            _log.warning("%s is an adapter for %s, and the maps are %s.", guide.path.name, trained.name, condition)
 
 
 def measured_inputs(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,6 @@ from .errors import EvaluationError
 from .inputs import EvaluationInput
 from .options import EvaluationOptions
 
-_log = logging.getLogger(__name__)
 REAL, ROUND_TRIP, NO_ADAPTER = "real pictures", "real, through the VAE", "no adapter"
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from ...annotators.segmentation import LABELS
 from .colours import palette_agreement
 from .joints import pose_agreement
 from .lines import depth_agreement, edge_agreement, gray_error
-from .overlap import CLASS_COUNT, class_areas, class_iou_of, labels_of, mean_class_iou
+from .overlap import class_areas, labels_of, mean_class_iou
 
 # What a picture adds to the sums of each measure, by the measure's name.
 Parts = Mapping[str, list[float]]
@@ -124,15 +122,3 @@ def control_measure_for(condition: str) -> ControlMeasure:
         KeyError: The condition is unknown.
     """
     return {name: row for row in CONTROL_MEASURES for name in row.conditions}[condition]
-
-
-def class_columns(sums: Tensor) -> list[FigureColumn]:
-    """Return a column for each class that the maps ask for.
-
-    Args:
-        sums: Sums (3 · 182,) of :func:`class_areas`.
-    """
-    numbers = (sums[CLASS_COUNT : 2 * CLASS_COUNT] > 0).nonzero().flatten() + 1
-    return [
-        FigureColumn(LABELS[number - 1], figure=partial(class_iou_of, number=number)) for number in numbers.tolist()
-    ]

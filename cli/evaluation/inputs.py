@@ -14,7 +14,7 @@ from ...common.fingerprints import fingerprint
 from ...training.buckets import PixelSize
 from ...training.pictures import read_condition, read_picture
 from ...training.recipe import digest
-from ...training.samples import Sample, SampleError
+from ...training.samples import Sample, SampleError, Skipped
 from .storing import picture_key, read_json, read_planes, write_json, write_picture
 
 
@@ -23,7 +23,7 @@ class EvaluationInput:
     """A held-out sample.
 
     Attributes:
-        index: Its place in the data set, from 0; the names of its files.
+        index: Its place in the data set, from 0; its files are named after it.
         name: Its name in messages.
         caption: The caption.
         seed: Seed of its pictures.
@@ -42,8 +42,13 @@ class EvaluationInput:
 
     @property
     def file(self) -> str:
-        """Name of the sample's pictures in every folder."""
+        """Name of the real picture and of the map in their folders."""
         return f"{self.index:06}.png"
+
+    @property
+    def made_file(self) -> str:
+        """Name of the pictures that are made: another one for other contents, so that nothing is overwritten."""
+        return f"{self.index:06}-{digest([self.content, self.seed])[:8]}.png"
 
     def picture(self) -> Tensor:
         """Read the real picture: (1, 3, H, W) in [0, 1]."""
@@ -109,14 +114,14 @@ class InputFolder:
         found = read_json(self._record(index))
         return self._input(index, found) if "content" in found else None
 
-    def leave_out(self, index: int, reason: str) -> None:
+    def leave_out(self, index: int, name: str, reason: str) -> None:
         """Note why a sample can't be used."""
-        write_json(self._record(index), {"left_out": reason})
+        write_json(self._record(index), {"left_out": reason, "name": name})
 
-    def left_out(self, count: int) -> list[str]:
-        """Return the reasons of the first samples that were left out."""
-        reasons = (read_json(self._record(index)).get("left_out") for index in range(count))
-        return [reason for reason in reasons if reason]
+    def left_out(self, count: int) -> list[Skipped]:
+        """Return which of the first samples were left out."""
+        records = (read_json(self._record(index)) for index in range(count))
+        return [Skipped(found["name"], found["left_out"]) for found in records if "left_out" in found]
 
     def _kept(self, index: int, key: str) -> EvaluationInput | None:
         found = read_json(self._record(index))

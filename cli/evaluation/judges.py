@@ -77,10 +77,14 @@ def control_judge(condition: str, annotate: Callable[[Tensor], Tensor], facts: M
     """
     row = control_measure_for(condition)
 
+    def on_cpu(picture: Tensor) -> Tensor:
+        # Where ComfyUI keeps results on the GPU, maps read from files are still here.
+        return annotate(picture).cpu()
+
     def score(one: EvaluationInput, picture: Tensor) -> Parts:
         # Keypose maps have one colour for many joints: those of the real picture are what is asked for.
-        asked = annotate(one.picture()) if condition == "keypose" else one.asked()
-        return row.score(asked, picture, annotate)
+        asked = on_cpu(one.picture()) if condition == "keypose" else one.asked()
+        return row.score(asked, picture, on_cpu)
 
     version = {"version": MEASURES_VERSION, "condition": condition, **facts}
     return PictureJudge("control", version, row.columns, score, row.explained)
@@ -96,6 +100,28 @@ def clip_judge(folder: Path, device: torch.device) -> PictureJudge:
     Raises:
         EvaluationError: The folder has no CLIP model.
     """
+    model, processor = _load_clip(folder)
+    model = model.to(device)
+    # Not every tokenizer's files tell it.
+    longest = model.config.text_config.max_position_embeddings
+
+    @torch.inference_mode()
+    def score(one: EvaluationInput, picture: Tensor) -> Parts:
+        pixels = (picture[0].movedim(0, -1) * 255).round().byte().numpy()
+        inputs = processor(
+            text=[one.caption], images=[pixels], return_tensors="pt", padding=True, max_length=longest,
+            truncation=True, input_data_format="channels_last",
+        )  # fmt: skip
+        answer = model(**inputs.to(device))
+        return {CLIP_SCORE: [float((answer.image_embeds * answer.text_embeds).sum()), 1.0]}
+
+    facts = {"clip": digest(sorted((file.name, file.stat().st_size) for file in folder.iterdir() if file.is_file()))}
+    explained = "*CLIP score*: cosine of the CLIP embeddings of picture and caption, mean over pictures."
+    return PictureJudge("clip", facts, (FigureColumn(CLIP_SCORE, digits=4),), score, explained)
+
+
+def _load_clip(folder: Path) -> tuple[Any, Any]:
+    """Return the model and its processor; see :func:`clip_judge`."""
     if not (folder / "config.json").is_file():
         raise EvaluationError(
             f"--clip-model, {folder}",
@@ -107,8 +133,8 @@ def clip_judge(folder: Path, device: torch.device) -> PictureJudge:
     from transformers import CLIPModel, CLIPProcessor
 
     try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True).eval().to(device)
-        processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
+        model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+        return model, CLIPProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise EvaluationError(
             f"--clip-model, {folder}",
@@ -117,21 +143,3 @@ def clip_judge(folder: Path, device: torch.device) -> PictureJudge:
             _FETCH_CLIP,
             says="The CLIP model can't be loaded.",
         ) from error
-
-    # Not every tokenizer's files tell it.
-    longest = model.config.text_config.max_position_embeddings
-
-    @torch.inference_mode()
-    def score(one: EvaluationInput, picture: Tensor) -> Parts:
-        pixels = (picture[0].movedim(0, -1) * 255).round().byte().numpy()
-        inputs = processor(
-            text=[one.caption], images=[pixels], return_tensors="pt", padding=True,
-            max_length=longest, truncation=True,
-            input_data_format="channels_last",
-        )  # fmt: skip
-        answer = model(**inputs.to(device))
-        return {CLIP_SCORE: [float((answer.image_embeds * answer.text_embeds).sum()), 1.0]}
-
-    facts = {"clip": digest(sorted((file.name, file.stat().st_size) for file in folder.iterdir() if file.is_file()))}
-    explained = "*CLIP score*: cosine of the CLIP embeddings of picture and caption, mean over pictures."
-    return PictureJudge("clip", facts, (FigureColumn(CLIP_SCORE, digits=4),), score, explained)

@@ -31,12 +31,13 @@ def labels_of(image: Tensor) -> Tensor:
         Ids (H, W) from 1 to 182, 0 where nothing is labelled or the colour is none of these.
     """
     colours = torch.tensor([label_colour(number) for number in range(_IDS)], device=image.device)
-    # Exact maps, which are most, need no distances.
-    pixels, places = to_bytes(image)[0].flatten(1).T.int().unique(dim=0, return_inverse=True)
-    apart = (pixels[:, None] - colours).abs().amax(dim=2)
-    nearest = apart.min(dim=1)
+    # Maps have few different colours.
+    red, green, blue = to_bytes(image)[0].int()
+    codes, places = ((red << 16) | (green << 8) | blue).unique(return_inverse=True)
+    shown = torch.stack((codes >> 16, codes >> 8 & 255, codes & 255), dim=1)
+    nearest = (shown[:, None] - colours).abs().amax(dim=2).min(dim=1)
     ids = torch.where(nearest.values <= _BLENDED, nearest.indices, 0)
-    return ids[places].view(image.shape[-2:])
+    return ids[places]
 
 
 def class_areas(asked: Tensor, found: Tensor) -> Tensor:
@@ -55,21 +56,19 @@ def class_areas(asked: Tensor, found: Tensor) -> Tensor:
     return torch.cat(areas)
 
 
-def mean_class_iou(sums: Tensor) -> Tensor:
-    """Return the mean intersection over union of the classes that were asked for.
+def class_iou(sums: Tensor) -> Tensor:
+    """Return the intersection over union of each class.
 
     Args:
         sums: Sums (R, 3 · 182) of :func:`class_areas`.
 
     Returns:
-        (R,); NaN where no class was asked for.
+        (R, 182), in the order of the ids; NaN where a class was not asked for.
     """
     both, asked, found = sums.unflatten(1, (3, CLASS_COUNT)).unbind(1)
-    ratios = torch.where(asked > 0, both / (asked + found - both), torch.nan)
-    return ratios.nanmean(dim=1)
-
-
-def class_iou_of(sums: Tensor, number: int) -> Tensor:
-    """Return the intersection over union of the class with an id; see :func:`mean_class_iou`."""
-    both, asked, found = sums.unflatten(1, (3, CLASS_COUNT))[:, :, number - 1].unbind(1)
     return torch.where(asked > 0, both / (asked + found - both), torch.nan)
+
+
+def mean_class_iou(sums: Tensor) -> Tensor:
+    """Return the mean of :func:`class_iou` over the classes that were asked for: (R,), NaN without any."""
+    return class_iou(sums).nanmean(dim=1)

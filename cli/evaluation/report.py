@@ -89,7 +89,7 @@ def _notes(result: Mapping[str, Any], explained: Sequence[str]) -> str:
         lines.append(f"*FID*, *KID*: distances to the real pictures by clean-fid, without intervals.{few}")
     lines += result["unmeasured"]
     if result["left_out"]:
-        lines.append(f"{len(result['left_out'])} samples were left out; `report.json` names them.")
+        lines.append(f"{len(result['left_out'])} samples or files were left out; `report.json` names them.")
     return "\n".join(f"- {line}" for line in lines)
 
 

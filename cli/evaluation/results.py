@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...annotators.segmentation import LABELS
 from .contenders import NO_ADAPTER, Contender
-from .controls import FigureColumn, Parts, class_columns
-from .overlap import mean_class_iou
-from .statistics import Estimate, figure_of_sums
+from .controls import FigureColumn, Parts
+from .overlap import class_iou, mean_class_iou
+from .statistics import Estimate, figure_of_sums, figures_of_sums
 
 # Number of pictures on the sheet of the worst cases.
 WORST = 6
@@ -58,7 +59,7 @@ def collect_results(rows: Sequence[Scored], columns: Sequence[FigureColumn]) -> 
     return {
         "rows": {row.contender.label: row.figures(columns) for row in rows},
         "differences": _differences(rows, ranked, columns),
-        "classes": _classes(rows, ranked, main) if segmented else {},
+        "classes": _classes(rows, main) if segmented else {},
         "worst": worst_inputs(ranked, main),
     }
 
@@ -84,11 +85,14 @@ def difference(column: FigureColumn, first: Tensor, second: Tensor) -> Estimate:
     return figure_of_sums(apart, torch.cat((first, second), dim=1))
 
 
-def _classes(rows: Sequence[Scored], ranked: Scored, main: FigureColumn) -> dict[str, Any]:
-    columns = class_columns(ranked.sums(main).sum(dim=0))
+def _classes(rows: Sequence[Scored], main: FigureColumn) -> dict[str, Any]:
+    """Return the figures of each class that the maps ask for, by the class and by the row."""
+    found = {row.contender.label: figures_of_sums(class_iou, row.sums(main)) for row in rows}
+    asked = {name for figures in found.values() for name, one in zip(LABELS, figures, strict=True) if one.value >= 0}
     return {
-        column.name: {row.contender.label: asdict(figure_of_sums(column.figure, row.sums(main))) for row in rows}
-        for column in columns
+        name: {label: asdict(figures[place]) for label, figures in found.items()}
+        for place, name in enumerate(LABELS)
+        if name in asked
     }
 
 

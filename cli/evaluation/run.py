@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ...training.distributed import Processes
 from ...training.recipe import digest
 from ...training.samples import Sample, SampleError, Skipped
 from .contenders import REAL, Contender
+from .controls import Parts
 from .errors import EvaluationError
 from .inputs import EvaluationInput, InputFolder
 from .judges import PictureJudge
@@ -40,6 +41,7 @@ class Evaluation:
         processes: The processes that share the work; each takes every so many samples.
         folder: Folder of everything.
         samples: The samples.
+        skipped: Files of the data set that are not part of a sample.
         condition: What the maps show.
         inputs: The samples as inputs.
         rows: The rows of the table.
@@ -51,6 +53,7 @@ class Evaluation:
     processes: Processes
     folder: Path
     samples: Sequence[Sample]
+    skipped: Sequence[Skipped]
     condition: str
     inputs: InputFolder
     rows: Sequence[Contender]
@@ -58,7 +61,12 @@ class Evaluation:
     inception: InceptionNetwork | None
 
     def run(self) -> None:
-        """Make and measure what is missing, and write the report."""
+        """Make and measure what is missing, and write the report.
+
+        Raises:
+            AdapterError: No sample can be used, or processes were started differently; or a subclass.
+        """
+        self.processes.agree({"evaluation": digest([len(self.samples), *(dict(row.facts) for row in self.rows)])})
         share = range(self.processes.index, len(self.samples), self.processes.count)
         mine = list(self._prepared(share))
         if mine:
@@ -73,12 +81,12 @@ class Evaluation:
         if self.processes.first:
             self._report()
 
-    def _prepared(self, share: Iterable[int]) -> Iterator[EvaluationInput]:
+    def _prepared(self, share: Sequence[int]) -> Iterator[EvaluationInput]:
         for index in self._bar(share, "Preparing"):
             try:
                 yield self.inputs.prepare(index, self.samples[index])
             except SampleError as error:
-                self.inputs.leave_out(index, str(Skipped(self.samples[index].name, str(error))))
+                self.inputs.leave_out(index, self.samples[index].name, str(error))
 
     def _draw(self, row: Contender, mine: Sequence[EvaluationInput]) -> None:
         missing = [one for one in mine if picture_key(self.file_of(row, one)) != drawn_key(row, one)]
@@ -86,26 +94,33 @@ class Evaluation:
             write_picture(self.file_of(row, one), row.draw(one), drawn_key(row, one))
 
     def _judge(self, row: Contender, mine: Sequence[EvaluationInput]) -> None:
-        for one in self._bar(mine, f"Measuring, {row.label}"):
+        missing = [one for one in mine if not all(self._kept_parts(row, one))]
+        for one in self._bar(missing, f"Measuring, {row.label}"):
             file = self.file_of(row, one)
             picture = read_planes(file)
             for judge in self.judges:
                 judge.judge(one, picture, file.with_suffix(".json"), drawn_key(row, one))
 
-    def _bar(self, work: Iterable[Any], what: str) -> Any:
-        return tqdm(work, desc=what, unit="picture", disable=not self.processes.first)
+    def _kept_parts(self, row: Contender, one: EvaluationInput) -> list[Parts]:
+        kept, drawn = self.file_of(row, one).with_suffix(".json"), drawn_key(row, one)
+        return [judge.parts(kept, drawn) for judge in self.judges]
+
+    def _bar(self, work: Sequence[Any], what: str) -> Any:
+        return tqdm(work, desc=what, unit="picture", disable=not (self.processes.first and work))
 
     def file_of(self, row: Contender, one: EvaluationInput) -> Path:
         """Return the file of a picture; real ones are among the inputs."""
         if row.label == REAL:
             return one.folder / "real" / one.file
-        return self.folder / PICTURE_FOLDER / row.folder / one.file
+        return self.folder / PICTURE_FOLDER / row.folder / one.made_file
 
     def _report(self) -> None:
         found = [one for index in range(len(self.samples)) if (one := self.inputs.load(index)) is not None]
-        left_out = self.inputs.left_out(len(self.samples))
+        left_out = [*self.skipped, *self.inputs.left_out(len(self.samples))]
         if not found:
-            raise nothing_to_learn([Skipped(*reason.split(": ", 1)) for reason in left_out])
+            raise nothing_to_learn(left_out)
+        if left_out:
+            _log.warning("%d left out; report.json names them. The first: %s", len(left_out), left_out[0])
         scored = self._scored(found)
         columns = [column for judge in self.judges for column in judge.columns]
         result = {**self._facts(found, left_out), **collect_results(scored, columns)}
@@ -134,8 +149,7 @@ class Evaluation:
         return scored
 
     def _parts(self, row: Contender, one: EvaluationInput) -> dict[str, list[float]]:
-        kept, drawn = self.file_of(row, one).with_suffix(".json"), drawn_key(row, one)
-        found = [judge.parts(kept, drawn) for judge in self.judges]
+        found = self._kept_parts(row, one)
         if not all(found):
             raise EvaluationError(
                 f"{row.label}, {one.file}",
@@ -155,7 +169,7 @@ class Evaluation:
         ]  # fmt: skip
         write_sheet(path, headings, rows)
 
-    def _facts(self, found: Sequence[EvaluationInput], left_out: Sequence[str]) -> dict[str, Any]:
+    def _facts(self, found: Sequence[EvaluationInput], left_out: Sequence[Skipped]) -> dict[str, Any]:
         own = sum(one.own_map for one in found)
         unmeasured = []
         if self.options.clip_model is None:
@@ -169,7 +183,7 @@ class Evaluation:
             "maps": f"{own} maps of the data set, {len(found) - own} drawn by the annotator",
             "adapter": next(row.label for row in self.rows if row.adapter),
             "settings": {**plain_options(self.options), "torch": torch.__version__},
-            "left_out": list(left_out),
+            "left_out": [str(one) for one in left_out],
             "unmeasured": unmeasured,
         }
 

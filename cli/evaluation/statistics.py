@@ -52,11 +52,25 @@ def figure_of_sums(figure: Callable[[Tensor], Tensor], parts: Tensor) -> Estimat
     Returns:
         The figure of all pictures, with the percentiles of its resamples; NaN where it is undefined.
     """
+    return figures_of_sums(lambda sums: figure(sums)[:, None], parts)[0]
+
+
+def figures_of_sums(figures: Callable[[Tensor], Tensor], parts: Tensor) -> list[Estimate]:
+    """Estimate several figures of the same sums; see :func:`figure_of_sums`.
+
+    Args:
+        figures: Sums (R, K) -> figures (R, M).
+        parts: What each picture adds to the sums, (N, K).
+
+    Returns:
+        M estimates.
+    """
     parts = parts.double()
     chosen = draws(len(parts))
     counts = torch.zeros(chosen.shape, dtype=torch.float64).scatter_add_(1, chosen, torch.ones_like(chosen).double())
-    again = figure(counts @ parts)
-    return _between(float(figure(parts.sum(dim=0, keepdim=True))[0]), again[~again.isnan()])
+    values = figures(parts.sum(dim=0, keepdim=True))[0].tolist()
+    again = figures(counts @ parts).unbind(1)
+    return [_between(value, column[~column.isnan()]) for value, column in zip(values, again, strict=True)]
 
 
 def corrected(figure: Callable[[Tensor], Tensor], count: int) -> Estimate:

@@ -11,6 +11,7 @@ import torch
 from t2i_adapter_pack.cli.evaluation import quality
 from t2i_adapter_pack.cli.evaluation.errors import EvaluationError
 from t2i_adapter_pack.cli.evaluation.storing import write_picture
+from t2i_adapter_pack.dev.benchmarks.fidelity import statistics as fidelity
 from torch import nn
 
 CPU = torch.device("cpu")
@@ -109,3 +110,11 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "cleanfid.inception_torchscript", None)
     with pytest.raises(EvaluationError, match="pip install clean-fid"):
         quality.load_inception("file", tmp_path, CPU)
+
+
+@pytest.mark.package("cleanfid")
+def test_the_fidelity_benchmark_computes_the_same_distance():
+    generator = torch.Generator().manual_seed(2)
+    first, second = (torch.randn(300, 16, generator=generator).double() * scale for scale in (1.0, 1.3))
+    found = quality.set_distances(first.numpy(), second.numpy())["FID"]
+    assert found == pytest.approx(float(fidelity.frechet(fidelity.moments(first), fidelity.moments(second))), rel=1e-9)
