@@ -8,8 +8,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..adapter_models.errors import AdapterError
-from ..annotators.errors import AnnotatorError
 from ..common.errors import PackError
 from ..training.distributed import join
 from . import comfyui
@@ -80,10 +78,10 @@ def train_command(arguments: Sequence[str]) -> int:
 
 def evaluate_command(arguments: Sequence[str]) -> int:
     """Evaluate as the arguments say; see :func:`main` for the status."""
-    options = parse_evaluation(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger(__name__.rpartition(".")[0]).setLevel(logging.INFO)
     try:
+        options = parse_evaluation(arguments)
         cpu = comfyui.wants_cpu(options.cpu, os.environ)
         folder = comfyui.find(options.comfyui, os.environ, _PACK)
         processes = join(cpu)
@@ -95,7 +93,7 @@ def evaluate_command(arguments: Sequence[str]) -> int:
             evaluate_run(options, processes)
         finally:
             processes.leave()
-    except (AdapterError, AnnotatorError) as error:
+    except PackError as error:
         _log.error("%s", in_options(error))
         return 1
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from safetensors import SafetensorError
 
@@ -13,7 +13,6 @@ from ..common.containers import UNREADABLE
 from ..nodes import host
 from ..training.errors import TrainingError
 from .encode import LoadedCheckpoint, find_checkpoint
-from .options import Options
 
 _T = TypeVar("_T")
 
@@ -42,13 +41,33 @@ _TRANSFORMERS = ("model", "pytorch_model")
 _ENDINGS = (".fp16.safetensors", ".safetensors", ".fp16.bin", ".bin")
 
 
-def in_one_file(options: Options) -> bool:
+class ModelOptions(Protocol):
+    """The options of a command that name the diffusion model."""
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The whole model: a file, or a folder as diffusers writes it."""
+
+    @property
+    def unet(self) -> str | None:
+        """The UNet's file, in place of the checkpoint."""
+
+    @property
+    def clip(self) -> tuple[str, ...]:
+        """Files of the UNet's text encoders."""
+
+    @property
+    def vae(self) -> str | None:
+        """The VAE's file."""
+
+
+def in_one_file(options: ModelOptions) -> bool:
     """Return whether the options name one file with the whole model."""
     parts = (options.unet, options.vae)
     return parts == (None, None) and not (options.checkpoint and Path(options.checkpoint).expanduser().is_dir())
 
 
-def read_parts(options: Options) -> LoadedCheckpoint:
+def read_parts(options: ModelOptions) -> LoadedCheckpoint:
     """Load a model whose parts are in several files.
 
     Args:

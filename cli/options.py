@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -366,11 +366,16 @@ def parse(arguments: Sequence[str]) -> Options:
     add_options(parser, Options)
     values: dict[str, Any] = vars(parser.parse_args(with_settings(arguments)))
     del values["settings"]
+    check_model_options(parser, values)
+    several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Options(**{**values, **several})
+
+
+def check_model_options(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> None:
+    """End the process with a message if the options don't name one whole model."""
     if (values["checkpoint"] is None) == (values["unet"] is None):
         parser.error("give either --checkpoint, or --unet with --clip and --vae")
     if values["unet"] is None and values["clip"]:
         parser.error("--clip belongs to --unet; a checkpoint has its own text encoder")
     if values["unet"] is not None and not (values["clip"] and values["vae"]):
         parser.error("--unet needs --clip and --vae")
-    several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Options(**{**values, **several})

@@ -19,6 +19,7 @@ from ...training.run_names import check_run_name
 from ...training.shards import list_data
 from ..annotate import find_preset, run_preset
 from ..encode import LITERAL, LoadedCheckpoint, file_digest, read_checkpoint
+from ..models import in_one_file, read_parts
 from ..options import AUTO_ANNOTATOR
 from .contenders import Guide, Studio, contenders, load_guide
 from .errors import EvaluationError
@@ -49,7 +50,7 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     samples = listing.samples[: options.samples]
     if not samples:
         raise nothing_to_learn(listing.skipped)
-    checkpoint = read_checkpoint(options.checkpoint)
+    checkpoint = read_checkpoint(options.checkpoint or "") if in_one_file(options) else read_parts(options)
     paths = [path.expanduser() for path in (options.adapter, *options.compare)]
     guides = [load_guide(path, checkpoint.model) for path in paths]
     condition = chosen_condition(options, guides[0])

@@ -145,16 +145,18 @@ def contenders(studio: Studio, guides: Sequence[Guide], inputs: str, options: Ev
         inputs: Digest of the facts of the inputs.
         options: The user's choices.
     """
-    drawn = {
+    drawn: dict[str, Any] = {
         "inputs": inputs,
         "checkpoint": file_digest(studio.checkpoint.path),
+        **studio.checkpoint.part_digests(),
         **studio.checkpoint.part_digests(),
         "wording": studio.wording.name,
         **{name: getattr(options, name) for name in ("sampler", "scheduler", "steps", "cfg", "negative", "seed")},
     }
+    encoded = {name: drawn[name] for name in drawn.keys() & {"inputs", "checkpoint", "parts"}}
     rows = [
         Contender(REAL, {"inputs": inputs}, lambda one: one.picture()),
-        Contender(ROUND_TRIP, {"inputs": inputs, "checkpoint": drawn["checkpoint"]}, studio.round_trip),
+        Contender(ROUND_TRIP, encoded, studio.round_trip),
         Contender(NO_ADAPTER, drawn, studio.draw),
     ]
     for guide, label in zip(guides, labels_for([guide.path for guide in guides]), strict=True):

@@ -6,14 +6,15 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ...adapter_models.conditions import IMAGE_CONDITIONS
 from ..option_rows import Option, add_options
-from ..options import AUTO_ANNOTATOR, MORE_ANNOTATORS
+from ..options import AUTO_ANNOTATOR, MORE_ANNOTATORS, check_model_options
+from ..settings_file import SETTINGS, WRITTEN, with_settings
 
 # Headings of the help.
-_ADAPTERS, _SAMPLES, _PICTURES = "adapters", "held-out samples", "pictures"
+_MODEL, _ADAPTERS, _SAMPLES, _PICTURES = "diffusion model", "adapters", "held-out samples", "pictures"
 _MEASURES, _RESULT = "measures", "output"
 _EXAMPLE = """example:
   python custom_nodes/ComfyUI-T2I-Adapter/cli evaluate --checkpoint v1-5-pruned-emaonly.safetensors \\
@@ -26,7 +27,30 @@ Repeat the command to continue. More in docs/training.md of the pack's repositor
 class EvaluationOptions:
     """What the user chooses; each field is an option of the command."""
 
-    checkpoint: Annotated[str, Option(_ADAPTERS, "diffusion model: a file, or a name in ComfyUI's models/checkpoints")]
+    checkpoint: Annotated[
+        str | None,
+        Option(
+            _MODEL,
+            "diffusion model: a file, a name in ComfyUI's models/checkpoints, or a folder as diffusers writes it",
+            path=True,
+        ),
+    ] = None
+    unet: Annotated[
+        str | None,
+        Option(
+            _MODEL, "in place of --checkpoint, with --clip and --vae: a file, or a name in diffusion_models", path=True
+        ),
+    ] = None
+    clip: Annotated[
+        tuple[str, ...],
+        Option(
+            _MODEL, "text encoder for --unet, two for SDXL: files, or names in text_encoders", metavar="FILE", path=True
+        ),
+    ] = ()
+    vae: Annotated[
+        str | None,
+        Option(_MODEL, "VAE for --unet, or in place of the checkpoint's: a file, or a name in models/vae", path=True),
+    ] = None
     adapter: Annotated[Path, Option(_ADAPTERS, "adapter to evaluate: a file or a diffusers folder; or a ControlNet")]
     compare: Annotated[
         tuple[Path, ...],
@@ -39,6 +63,7 @@ class EvaluationOptions:
             _SAMPLES,
             "pictures with captions and perhaps maps that no adapter was trained on, in the layouts of train --data",
             metavar="PATH",
+            path=True,
         ),
     ]
     condition: Annotated[
@@ -95,6 +120,7 @@ class EvaluationOptions:
             "Inception weights for FID and KID: the file inception-2015-12-05.pt, or 'download' to fetch it (91 MB); "
             "needs the package clean-fid; default: not measured",
             metavar="FILE",
+            path=True,
         ),
     ] = None
     name: Annotated[
@@ -105,7 +131,9 @@ class EvaluationOptions:
     ] = None
     comfyui: Annotated[
         str | None,
-        Option(_RESULT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in"),
+        Option(
+            _RESULT, "ComfyUI's folder; default: COMFYUI_PATH, or the ComfyUI that this pack is installed in", path=True
+        ),
     ] = None
     cpu: Annotated[bool, Option(_RESULT, "compute on the CPU even if there is a GPU")] = False
 
@@ -118,6 +146,9 @@ def parse_evaluation(arguments: Sequence[str]) -> EvaluationOptions:
 
     Returns:
         The options; ends the process with a message if they are wrong, and after ``--help``.
+
+    Raises:
+        PackError: The file of settings can't be read.
     """
     parser = argparse.ArgumentParser(
         prog="cli evaluate",
@@ -125,6 +156,15 @@ def parse_evaluation(arguments: Sequence[str]) -> EvaluationOptions:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        SETTINGS,
+        metavar="FILE",
+        help=f"TOML file with options under these names, such as {WRITTEN} beside a report; options that are also "
+        "given here override it",
+    )
     add_options(parser, EvaluationOptions)
-    values = vars(parser.parse_args(list(arguments)))
-    return EvaluationOptions(**{**values, "data": tuple(values["data"]), "compare": tuple(values["compare"])})
+    values: dict[str, Any] = vars(parser.parse_args(with_settings(arguments)))
+    del values["settings"]
+    check_model_options(parser, values)
+    several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return EvaluationOptions(**{**values, **several})

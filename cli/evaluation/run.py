@@ -16,6 +16,7 @@ from ...training.cached_dataset import nothing_to_learn
 from ...training.distributed import Processes
 from ...training.recipe import digest
 from ...training.samples import Sample, SampleError, Skipped
+from ..settings_file import WRITTEN, repeating
 from .contenders import REAL, Contender
 from .controls import Parts
 from .errors import EvaluationError
@@ -130,7 +131,8 @@ class Evaluation:
         page = report_page(result, columns, [judge.explained for judge in self.judges])
         for name, chosen in ((FIXED_SHEET, found[:WORST]), (WORST_SHEET, worst)):
             self._sheet(self.folder / name, chosen)
-        (self.folder / "report.md").write_text(page, encoding="utf-8", errors="replace")
+        for name, text in (("report.md", page), (WRITTEN, repeating(self.options))):
+            (self.folder / name).write_text(text, encoding="utf-8", errors="replace")
         _log.info("%s", page.partition("\n\n## ")[0])
         _log.info("Finished: %s", self.folder / "report.md")
 

@@ -61,6 +61,8 @@ def forbid_sampling(monkeypatch) -> list[int]:
 
 @pytest.mark.slow
 def test_palettes_are_measured_as_the_fidelity_benchmark_does(evaluate, tmp_path, monkeypatch):
+    from t2i_adapter_pack.cli.main import main
+
     assert evaluate() == 0
     rows = report(tmp_path)["rows"]
     scenes = measure.held_out(COUNT)
@@ -78,7 +80,7 @@ def test_palettes_are_measured_as_the_fidelity_benchmark_does(evaluate, tmp_path
     assert {path.name for path in (tmp_path / "out" / "run").glob("*.jpg")} == {"fixed.jpg", "worst.jpg"}
 
     made = forbid_sampling(monkeypatch)
-    assert evaluate() == 0
+    assert main(["evaluate", "--settings", str(tmp_path / "out" / "run" / "settings.toml")]) == 0
     assert made == []
     assert report(tmp_path)["rows"] == rows
 
