@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from ...common.checks import check_choice, check_finite
 from ...nodes import host
@@ -17,7 +15,7 @@ from ...training.distributed import Processes
 from ...training.recipe import AS_WRITTEN, digest
 from ...training.run_names import check_run_name
 from ...training.shards import list_data
-from ..annotate import find_preset, run_preset
+from ..annotate import CommandAnnotator, find_preset, run_preset
 from ..encode import LITERAL, LoadedCheckpoint, file_digest, read_checkpoint
 from ..models import in_one_file, read_parts
 from ..options import AUTO_ANNOTATOR
@@ -56,7 +54,7 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     condition = chosen_condition(options, guides[0])
     if processes.first:
         warn_of_conditions(guides, condition)
-    inputs, judges = measured_inputs(options, condition, checkpoint, results / name)
+    inputs, judges = measured_inputs(options, condition, checkpoint, results / name, processes)
     device = checkpoint.model.load_device
     if options.clip_model is not None:
         judges.append(clip_judge(options.clip_model.expanduser(), device))
@@ -112,7 +110,7 @@ def warn_of_conditions(guides: Sequence[Guide], condition: str) -> None:
 
 
 def measured_inputs(
-    options: EvaluationOptions, condition: str, checkpoint: LoadedCheckpoint, folder: Path
+    options: EvaluationOptions, condition: str, checkpoint: LoadedCheckpoint, folder: Path, processes: Processes
 ) -> tuple[InputFolder, list[PictureJudge]]:
     """Return the folder of inputs, and the measure of the control.
 
@@ -121,28 +119,27 @@ def measured_inputs(
         condition: What the maps show.
         checkpoint: The diffusion model, whose family selects the annotator's settings.
         folder: Folder of the evaluation.
+        processes: The processes that share the work; the first one downloads weights.
     """
     family = "SDXL" if len(host.unet_outline(checkpoint.model).levels) == 3 else ""
     chosen = condition if options.annotator == AUTO_ANNOTATOR else options.annotator
-    annotate, facts = annotation(chosen, family, options.annotator_file)
+    annotate, facts = annotation(chosen, family, options.annotator_file, processes)
     sizes = bucket_sizes(options.resolution) if options.all_shapes else squares(options.resolution)
     all_facts = {"condition": condition, "resolution": options.resolution, "sizes": sizes, "annotator": facts}
     inputs = InputFolder(folder / f"inputs-{digest(all_facts)[:8]}", all_facts, sizes, annotate, options.seed)
     if chosen == "keypose":
         # Only OpenPose's colours tell the joints apart.
-        annotate, facts = annotation("openpose", family, options.annotator_file)
+        annotate, facts = annotation("openpose", family, options.annotator_file, processes)
     return inputs, [control_judge(condition, annotate, {"annotator": facts})]
 
 
-def annotation(name: str, family: str, file: Path | None) -> tuple[Callable[[Tensor], Tensor], Mapping[str, Any]]:
-    """Return an annotator and the facts that determine its maps."""
-    preset = find_preset(name, family)
-    means = None if preset is None else [preset.means, preset.resolution]
-    annotate = run_preset(preset, file)
-    return annotate, {
-        "means": means,
-        "file": None if file is None or annotate.weights is None else file_digest(annotate.weights),
-    }
+def annotation(
+    name: str, family: str, file: Path | None, processes: Processes
+) -> tuple[CommandAnnotator, Mapping[str, Any]]:
+    """Return an annotator and the facts that determine its maps; see :func:`run_preset`."""
+    annotate = run_preset(find_preset(name, family), file, processes)
+    weights = None if annotate.weights is None else file_digest(annotate.weights)
+    return annotate, {"means": [annotate.preset.means, annotate.preset.resolution], "file": weights}
 
 
 def squares(resolution: int) -> Sequence[PixelSize]:

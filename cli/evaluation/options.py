@@ -87,7 +87,12 @@ class EvaluationOptions:
         ),
     ] = AUTO_ANNOTATOR
     annotator_file: Annotated[
-        Path | None, Option(_SAMPLES, "weights of the annotator; default: the matching file in models/annotators")
+        Path | None,
+        Option(
+            _SAMPLES,
+            "weights of the annotator; default: the matching file in models/annotators; download: fetch that file if "
+            "it is missing",
+        ),
     ] = None
     resolution: Annotated[
         int, Option(_SAMPLES, "side of the pictures in pixels, a multiple of 64; default 512; use 1024 for SDXL")

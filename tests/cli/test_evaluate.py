@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -232,7 +233,8 @@ def test_segmentations_are_measured_by_class(evaluate, tmp_path, monkeypatch, ca
     scenes_folder(tmp_path / "seg", "seg", 5)
     (tmp_path / "seg" / "004.png").write_bytes(b"rubbish")
     (tmp_path / "seg" / "stray.txt").write_text("no picture")
-    monkeypatch.setattr(begin, "run_preset", lambda preset, file: shapes_of)
+    annotator = mock.Mock(side_effect=shapes_of, weights=None, preset=mock.Mock(means="shapes", resolution=0))
+    monkeypatch.setattr(begin, "run_preset", lambda *_: annotator)
     assert evaluate("seg", steps=10) == 0
     found = report(tmp_path)
     values = [row["mIoU"]["value"] for row in found["rows"].values()]

@@ -12,6 +12,7 @@ from t2i_adapter_pack.annotators.table import NETWORK_ANNOTATORS
 from t2i_adapter_pack.cli.evaluation.inputs import EvaluationInput
 from t2i_adapter_pack.cli.evaluation.statistics import figure_of_sums
 from t2i_adapter_pack.cli.evaluation.storing import write_picture
+from t2i_adapter_pack.training.distributed import ALONE
 
 from ..annotators import published as theirs
 from ..host.published import save_lines
@@ -58,11 +59,11 @@ def test_a_picture_follows_its_own_map_best(comfyui, weights, tmp_path, conditio
     from t2i_adapter_pack.cli.evaluation.judges import control_judge
 
     file, mine, other = weights(key), picture(1), picture(2)
-    annotate, facts = begin.annotation("openpose" if condition == "keypose" else condition, "", file)
+    annotate, facts = begin.annotation("openpose" if condition == "keypose" else condition, "", file, ALONE)
     judge = control_judge(condition, annotate, facts)
     one = EvaluationInput(0, "sample", "", 0, False, "", tmp_path)
     write_picture(tmp_path / "real" / one.file, mine, "")
-    write_picture(tmp_path / "maps" / one.file, begin.annotation(condition, "", file)[0](mine), "")
+    write_picture(tmp_path / "maps" / one.file, begin.annotation(condition, "", file, ALONE)[0](mine), "")
     figure = next(row for row in judge.columns if row.name == column)
     own, others = (
         figure_of_sums(figure.figure, torch.tensor([judge.score(one, each)[column]])).value for each in (mine, other)
