@@ -33,7 +33,7 @@ from .models import (
     unet_outline,
     wrapper_hooks,
 )
-from .page import blocked, progress, running_node, show, tell, warn
+from .page import blocked, progress, running_node, save_for_page, show, show_pictures, tell, warn
 from .sampling import (
     SamplerSettings,
     encode_prompt,
@@ -80,7 +80,9 @@ __all__ = [
     "sample_picture",
     "sampler_names",
     "scheduler_names",
+    "save_for_page",
     "show",
+    "show_pictures",
     "tell",
     "training_paused",
     "unet_outline",
