@@ -11,6 +11,7 @@ from comfy.patcher_extension import WrappersMP
 from .contract import warn_of_changes
 from .files import (
     ANNOTATOR_FOLDER,
+    TRAINED_FOLDERS,
     annotator_folders,
     annotator_names,
     annotator_path,
@@ -20,6 +21,7 @@ from .files import (
     output_folder,
     output_path,
     register_annotators,
+    register_trained,
 )
 from .interfaces import INTERFACES
 from .memory import OPERATIONS, Cancelled, intermediate_device, load_models, load_patcher, wrap_network
@@ -49,6 +51,7 @@ __all__ = [
     "ANNOTATOR_FOLDER",
     "INTERFACES",
     "OPERATIONS",
+    "TRAINED_FOLDERS",
     "Cancelled",
     "CoreT2IAdapter",
     "SamplerSettings",
@@ -76,11 +79,12 @@ __all__ = [
     "progress",
     "ready_to_train",
     "register_annotators",
+    "register_trained",
     "running_node",
     "sample_picture",
     "sampler_names",
-    "scheduler_names",
     "save_for_page",
+    "scheduler_names",
     "show",
     "show_pictures",
     "tell",
@@ -94,3 +98,4 @@ __all__ = [
 ]
 
 register_annotators()
+register_trained()

@@ -196,7 +196,7 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
         "Save T2I-Adapter",
         [
             ("adapter", "T2I_ADAPTER", None),
-            ("filename_prefix", "STRING", "t2i_adapter/adapter"),
+            ("filename_prefix", "STRING", "t2i_adapters/adapter"),
             ("format", "COMBO", "original"),
             ("dtype", "COMBO", "fp32"),
         ],
