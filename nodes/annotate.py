@@ -23,6 +23,7 @@ class T2IAnnotateCanny(io.ComfyNode):
             node_id="T2IAnnotateCanny",
             display_name="T2I Canny Edges",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Edges for canny adapters, pixel for pixel those that they were trained with (OpenCV's). "
             "Needs no weights.",
             search_aliases=["canny", "edge detection", "edges", "outline", "preprocessor", "cv2"],
@@ -76,10 +77,12 @@ class T2ICleanSketch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
+        part = {"min": 0.0, "max": 1.0, "step": 0.01}
         return io.Schema(
             node_id="T2ICleanSketch",
             display_name="T2I Clean Sketch",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="White lines on black, as sketch adapters need them, from a drawing, scan or photograph. Needs "
             "no weights.",
             search_aliases=["scribble", "sketch", "lineart", "line art", "xdog", "threshold", "invert drawing", "scan"],
@@ -96,9 +99,7 @@ class T2ICleanSketch(io.ComfyNode):
                 io.Float.Input(
                     "threshold",
                     default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
+                    **part,
                     tooltip="Lines from this strength on: lower shows fainter ones. 0 to 1, default 0.5; 0 leaves "
                     "them soft, but sketch adapters were trained with hard ones.",
                 ),
@@ -150,6 +151,7 @@ class T2IAnnotateGray(io.ComfyNode):
             node_id="T2IAnnotateGray",
             display_name="T2I Gray",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="The picture in gray, for adapters that colour it anew. Needs no weights.",
             search_aliases=["gray", "grayscale", "grey", "luma", "luminance", "recolor", "colorize", "black and white"],
             inputs=[

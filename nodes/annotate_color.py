@@ -27,6 +27,7 @@ class T2IAnnotateColor(io.ComfyNode):
             node_id="T2IAnnotateColor",
             display_name=_WHERE,
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="An image's colours in cells of 64 pixels of the picture being made, pixel for pixel as color "
             "adapters were trained: connect that picture's latent. Needs no weights.",
             search_aliases=["color", "colour", "palette", "spatial palette", "pixelate", "mosaic"],

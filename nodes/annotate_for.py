@@ -37,6 +37,7 @@ class T2IAnnotateFor(io.ComfyNode):
             node_id="T2IAnnotateFor",
             display_name="T2I Annotate for Adapter",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Make the condition image that a T2I-Adapter expects, as it was trained: the annotator is "
             "picked by what the adapter's file says, or by its published name. The node tells what it picked.",
             search_aliases=[

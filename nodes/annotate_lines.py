@@ -27,6 +27,7 @@ class T2IAnnotateSketch(NetworkNode, io.ComfyNode):
             node_id="T2IAnnotateSketch",
             display_name="T2I Sketch (PiDiNet)",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Draw the lines of a picture as a sketch, with PiDiNet: what the sketch adapters were "
             "trained on. For drawings use T2I Clean Sketch, which needs no weights.",
             search_aliases=["pidinet", "scribble", "image to sketch", "line drawing", "preprocessor", "sketch adapter"],
@@ -60,6 +61,7 @@ class T2IAnnotateSoftEdge(NetworkNode, io.ComfyNode):
             node_id="T2IAnnotateSoftEdge",
             display_name="T2I Soft Edge (HED)",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Draw the outlines of a picture with HED, strong ones brighter. Its weights may be used "
             "commercially (Apache-2.0): a stand-in for the sketch of PiDiNet.",
             search_aliases=["hed", "softedge", "soft edge", "edge detection", "scribble", "preprocessor"],
@@ -91,6 +93,7 @@ class T2IAnnotateLineart(NetworkNode, io.ComfyNode):
             node_id="T2IAnnotateLineart",
             display_name="T2I Lineart",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Draw a picture as soft line art (informative drawings): what the SDXL lineart adapter was "
             "trained on.",
             search_aliases=["lineart", "line art", "informative drawings", "sk_model", "ink", "preprocessor"],

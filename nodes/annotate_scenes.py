@@ -25,6 +25,7 @@ class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
             node_id="T2IAnnotateDepth",
             display_name="T2I Depth",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Estimate the depth of a picture, near is white: what the depth and zoedepth adapters were "
             "trained on. Depth of any other node goes through T2I Normalize Depth instead.",
             search_aliases=["midas", "dpt", "zoedepth", "depth anything", "depth map", "preprocessor", "depth adapter"],
@@ -57,6 +58,7 @@ class T2IAnnotateSegmentation(NetworkNode, io.ComfyNode):
             node_id="T2IAnnotateSegmentation",
             display_name="T2I Segmentation",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Find what is where in a picture, in the 182 classes and the very colours that the "
             "segmentation adapter was trained on. T2I Paint Segmentation changes the result by hand.",
             search_aliases=["seg", "semantic segmentation", "coco stuff", "maskformer", "seg adapter", "preprocessor"],

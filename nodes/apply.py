@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -59,6 +60,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         fit: Fit = "crop",
         mask: torch.Tensor | None = None,
         weights: Weights | None = None,
+        show_image: bool = False,
     ) -> io.NodeOutput:
         """Clone the model and add the adapter."""
         hint = checked_hint(image)
@@ -66,6 +68,7 @@ class ApplyT2IAdapter(io.ComfyNode):
         sites = attach.sites_in(model, adapter)
         mask = checked_mask(mask)
         notice = ApplyNotice.of(model, adapter, hint, mask, host.running_node() or None)
+        notice = replace(notice, shows_image=bool(show_image))
         notice.tell()
         if strength == 0.0:
             return io.NodeOutput(model)
@@ -140,5 +143,13 @@ def _optional_inputs() -> list[Any]:
             "weights",
             optional=True,
             tooltip="From T2I-Adapter Level Weights or T2I-Adapter Schedule: factors of the strength.",
+        ),
+        io.Boolean.Input(
+            "show_image",
+            default=False,
+            optional=True,
+            advanced=True,
+            tooltip="Show on this node, when sampling starts, the image as it is used: fitted to the picture, and red "
+            "where the mask keeps the adapter out. Off by default. The picture is the same.",
         ),
     ]

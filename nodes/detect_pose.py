@@ -11,7 +11,7 @@ from ..annotators.keypoints import read_poses
 from ..annotators.pose import draw_poses
 from .annotation.network_annotator import AnnotationJob, pixels_at_once
 from .annotation.network_node import NetworkNode
-from .annotation.pictures import ANNOTATOR_CATEGORY, image_output, in_parts
+from .annotation.pictures import ANNOTATOR_CATEGORY, image_output, map_in_parts, shown_output
 from .annotation.poses import DETECT_POSE, THRESHOLD, find_poses, read_boxes
 from .annotation.weight_files import AUTO
 from .inputs import checked
@@ -30,6 +30,7 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
             node_id="T2IDetectPose",
             display_name="T2I Detect Pose",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Find the joints of people (ViTPose, Apache-2.0), for T2I Draw Pose, which draws them as the "
             "openpose or keypose adapters want them. One person fills the picture, unless bboxes say otherwise.",
             search_aliases=["openpose", "dwpose", "vitpose", "keypose", "pose estimation", "skeleton", "preprocessor"],
@@ -81,5 +82,5 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
             frames.extend(found)
             return draw_poses(read_poses(found))
 
-        drawn = in_parts(planes, detect, pixels_at_once(cls.annotator))
-        return io.NodeOutput(frames, drawn[0])
+        drawn = map_in_parts(planes, detect, pixels_at_once(cls.annotator))
+        return shown_output(drawn, frames)

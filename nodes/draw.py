@@ -16,6 +16,7 @@ from .annotation.pictures import (
     image_output,
     in_parts,
     resolution_input,
+    shown_output,
     to_image,
     to_planes,
 )
@@ -33,6 +34,7 @@ class T2INormalizeDepth(io.ComfyNode):
             node_id="T2INormalizeDepth",
             display_name="T2I Normalize Depth",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Bring the depth of any other node to the range that depth adapters were trained with: near is "
             "white. Needs no weights.",
             search_aliases=["depth", "midas", "zoe", "zoedepth", "disparity", "depth anything", "invert depth"],
@@ -96,6 +98,7 @@ class T2IPaintSegmentation(io.ComfyNode):
             node_id="T2IPaintSegmentation",
             display_name="T2I Paint Segmentation",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Paint what a mask marks in the colour of one of COCO-Stuff's 182 classes, which segmentation "
             "adapters were trained with. Chain several of them. Needs no weights.",
             search_aliases=["segmentation", "seg", "coco stuff", "semantic map", "label colours", "palette", "gaugan"],
@@ -125,7 +128,7 @@ class T2IPaintSegmentation(io.ComfyNode):
     ) -> io.NodeOutput:
         """Paint the mask."""
         below = None if canvas is None else to_planes(canvas)
-        return io.NodeOutput(to_image(segmentation.paint_mask(below, mask, label)))
+        return shown_output(to_image(segmentation.paint_mask(below, mask, label)))
 
 
 class T2IDrawPose(io.ComfyNode):
@@ -139,6 +142,7 @@ class T2IDrawPose(io.ComfyNode):
             node_id="T2IDrawPose",
             display_name="T2I Draw Pose",
             category=ANNOTATOR_CATEGORY,
+            has_intermediate_output=True,
             description="Draw bodies from keypoints in the colours that pose adapters were trained with. Takes the "
             "keypoints of any node: OpenPose, DWPose, SDPose. Needs no weights.",
             search_aliases=["openpose", "dwpose", "skeleton", "keypose", "mmpose", "pose keypoints", "stick figure"],
@@ -187,4 +191,4 @@ class T2IDrawPose(io.ComfyNode):
     ) -> io.NodeOutput:
         """Draw the bodies."""
         poses = read_poses(keypoints, (height, width))
-        return io.NodeOutput(to_image(pose.draw_poses(poses, style, stick_width, max_people)))
+        return shown_output(to_image(pose.draw_poses(poses, style, stick_width, max_people)))

@@ -26,20 +26,23 @@ class T2IAdapterInfo(io.ComfyNode):
             display_name="T2I-Adapter Info",
             category="T2I-Adapter",
             description="Tell what a loaded adapter is: family, size, precision, file format, and the condition image "
-            "that it expects. Connect text to Preview as Text.",
+            "that it expects. The node shows the text, and gives it on.",
             search_aliases=["adapter info", "which adapter", "inspect adapter", "what is this file", "metadata"],
             inputs=[T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter.")],
             outputs=[
                 T2IAdapterSocket.Output("adapter", tooltip="The same adapter."),
                 io.String.Output("text", tooltip="What it is, one fact a line."),
             ],
+            is_output_node=True,
         )
 
     @classmethod
     @checked
     def execute(cls, adapter: T2IAdapter) -> io.NodeOutput:
         """Describe the adapter."""
-        return io.NodeOutput(adapter, describe(adapter))
+        text = describe(adapter)
+        host.show(text, host.running_node() or None)
+        return io.NodeOutput(adapter, text)
 
 
 class PreviewT2IAdapterFeatures(io.ComfyNode):

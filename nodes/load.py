@@ -7,8 +7,10 @@ from comfy_api.latest import io
 
 from ..adapter_models.errors import AdapterError
 from ..common.checks import check_choice
+from . import host
 from .inputs import checked, name_error
 from .loading import adapters
+from .loading.description import summary
 from .loading.model_files import ADAPTER_FILES, file_error, file_fingerprint, file_names, find_file
 from .sockets import T2IAdapterSocket
 
@@ -47,7 +49,8 @@ class LoadT2IAdapter(io.ComfyNode):
                 io.Combo.Input(
                     "adapter_name",
                     options=file_names(ADAPTER_FILES),
-                    tooltip="A file in models/controlnet or models/t2i_adapter. A diffusers folder is one entry.",
+                    tooltip="A file in models/controlnet, models/t2i_adapter or output/t2i_adapters, where trained "
+                    "ones are. A diffusers folder is one entry. R lists new files.",
                 ),
                 io.Combo.Input(
                     "color_order",
@@ -93,4 +96,6 @@ class LoadT2IAdapter(io.ComfyNode):
         adapter = adapters.wrap_adapter(
             path, adapter_name, member, bgr=COLOR_ORDERS[color_order], dtype=COMPUTE_DTYPES[dtype]
         )
+        order = adapters.color_order_notice(adapter.info) if color_order == "auto" else ""
+        host.show("\n".join(filter(None, (summary(adapter), order))), host.running_node() or None)
         return io.NodeOutput(adapter)

@@ -46,7 +46,7 @@ class SaveT2IAdapter(io.ComfyNode):
     def execute(
         cls,
         adapter: T2IAdapter,
-        filename_prefix: str = "t2i_adapter/adapter",
+        filename_prefix: str = "t2i_adapters/adapter",
         format: str = "original",
         dtype: str = "fp32",
     ) -> io.NodeOutput:
@@ -61,7 +61,9 @@ class SaveT2IAdapter(io.ComfyNode):
         except OSError as error:
             raise trouble(output / filename_prefix, error) from error
         path = write_adapter(adapter, folder / name, format, FILE_DTYPES[dtype])
-        host.tell(f"Saved {path}", cls.hidden.unique_id if cls.hidden else None)
+        found = output / host.TRAINED_FOLDERS[0] in path.parents
+        told = "Press R to find it in Load T2I-Adapter." if found else "Move it to models/controlnet to load it."
+        host.tell(f"Saved {path}. {told}", cls.hidden.unique_id if cls.hidden else None)
         return io.NodeOutput()
 
 
@@ -70,9 +72,10 @@ def _inputs() -> list[Any]:
         T2IAdapterSocket.Input("adapter", tooltip="From Train T2I-Adapter, or from Load T2I-Adapter to convert it."),
         io.String.Input(
             "filename_prefix",
-            default="t2i_adapter/adapter",
-            tooltip="Folder and name in the output folder, default t2i_adapter/adapter; a number is added. To load the "
-            "file, move it to models/controlnet.",
+            default="t2i_adapters/adapter",
+            tooltip="Folder and name in the output folder, default t2i_adapters/adapter; a number is added. Load "
+            "T2I-Adapter finds files in t2i_adapters: press R to list them. Move those of other folders to "
+            "models/controlnet.",
         ),
         io.Combo.Input(
             "format",

@@ -14,11 +14,13 @@ from ..common.checks import check_choice
 from ..training.settings import Settings
 from ..training.sizes import IMAGE_CHANNELS, SIZES, config_for
 from . import host
+from .advice import in_node
 from .inputs import checked
 from .sampling.base_model import version_of, warn_of_version
 from .sockets import LossSocket, T2IAdapterSocket
 from .training.adapter_files import TRAINED_CONDITIONS, new_adapter
 from .training.examples import Materials
+from .training.frozen_denoiser import TRAIN_NODE
 from .training.input_values import check_materials, first_values
 from .training.inputs import seed_input, training_inputs
 from .training.run import Saving, Showing, train_adapter
@@ -120,6 +122,7 @@ class TrainT2IAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @in_node(TRAIN_NODE)
     def execute(
         cls,
         model: list[Any],

@@ -77,12 +77,22 @@ def annotate(
 
 
 def in_parts(planes: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor], pixels: int = 0) -> io.NodeOutput:
-    """Run a function on a batch in parts, with a progress bar, and return the node's output.
+    """Run a function on a batch in parts, and return the node's output; see :func:`map_in_parts`."""
+    return shown_output(map_in_parts(planes, function, pixels))
+
+
+def map_in_parts(
+    planes: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor], pixels: int = 0
+) -> torch.Tensor:
+    """Run a function on a batch in parts, with a progress bar.
 
     Args:
         planes: Images (B, C, H, W).
         function: Maps a part (b, C, H, W) to images (b, C, H, W).
         pixels: Pixels per part, roughly; 0 for the default.
+
+    Returns:
+        (B, H, W, C), on the device where ComfyUI keeps results.
     """
     parts = planes.split(max(1, (pixels or PIXELS_PER_PART) // (planes.shape[-2] * planes.shape[-1])))
     done = host.progress(len(planes))
@@ -90,4 +100,14 @@ def in_parts(planes: torch.Tensor, function: Callable[[torch.Tensor], torch.Tens
     for part in parts:
         results.append(to_image(function(part)))
         done(sum(map(len, results)))
-    return io.NodeOutput(torch.cat(results) if len(results) > 1 else results[0])
+    return torch.cat(results) if len(results) > 1 else results[0]
+
+
+def shown_output(image: torch.Tensor, *before: Any) -> io.NodeOutput:
+    """Return an annotator's output, and show its images on the node.
+
+    Args:
+        image: (B, H, W, 3) in [0, 1], the last output.
+        before: The outputs before it.
+    """
+    return io.NodeOutput(*before, image, ui=host.save_for_page(image))

@@ -11,6 +11,7 @@ from comfy.patcher_extension import WrappersMP
 from .contract import warn_of_changes
 from .files import (
     ANNOTATOR_FOLDER,
+    TRAINED_FOLDERS,
     annotator_folders,
     annotator_names,
     annotator_path,
@@ -20,6 +21,7 @@ from .files import (
     output_folder,
     output_path,
     register_annotators,
+    register_trained,
 )
 from .interfaces import INTERFACES
 from .memory import OPERATIONS, Cancelled, intermediate_device, load_models, load_patcher, wrap_network
@@ -36,7 +38,7 @@ from .models import (
     unet_outline,
     wrapper_hooks,
 )
-from .page import blocked, progress, running_node, show, tell, warn
+from .page import blocked, progress, running_node, save_for_page, show, show_pictures, tell, warn
 from .sampling import (
     SamplerSettings,
     encode_prompt,
@@ -52,6 +54,7 @@ __all__ = [
     "ANNOTATOR_FOLDER",
     "INTERFACES",
     "OPERATIONS",
+    "TRAINED_FOLDERS",
     "Cancelled",
     "CoreT2IAdapter",
     "SamplerSettings",
@@ -82,11 +85,14 @@ __all__ = [
     "progress",
     "ready_to_train",
     "register_annotators",
+    "register_trained",
     "running_node",
     "sample_picture",
     "sampler_names",
+    "save_for_page",
     "scheduler_names",
     "show",
+    "show_pictures",
     "tell",
     "training_paused",
     "unet_outline",
@@ -98,3 +104,4 @@ __all__ = [
 ]
 
 register_annotators()
+register_trained()

@@ -8,6 +8,8 @@ from pathlib import Path
 import folder_paths
 
 ANNOTATOR_FOLDER = "annotators"
+# In the output folder: of training and of saving; the second is where older versions saved.
+TRAINED_FOLDERS = ("t2i_adapters", "t2i_adapter")
 
 
 def model_files(folders: Sequence[str]) -> dict[str, str]:
@@ -49,6 +51,15 @@ def register_annotators() -> None:
     # A folder known only from the yaml file has no suffixes, and ComfyUI would list every file in it.
     known = {*suffixes, *folder_paths.supported_pt_extensions}
     folder_paths.folder_names_and_paths[ANNOTATOR_FOLDER] = (paths, known)
+
+
+def register_trained() -> None:
+    """Let loaders find the adapters that training and Save T2I-Adapter write into the output folder.
+
+    A folder name of its own, of safetensors alone: ComfyUI's "controlnet" would list the states of runs too.
+    """
+    paths = [str(output_folder() / folder) for folder in TRAINED_FOLDERS]
+    folder_paths.folder_names_and_paths[TRAINED_FOLDERS[0]] = (paths, {".safetensors"})
 
 
 def annotator_folders() -> list[Path]:

@@ -25,6 +25,7 @@ _FILES = "Finding adapters and annotators"
 _SAVING = "Saving adapters"
 _PREVIEWS = "The previews of Train T2I-Adapter"
 _MESSAGES = "Texts and warnings on nodes"
+_PICTURES = "Condition images on nodes"
 _STYLE = "CoAdapter with a style"
 _NODES = "The nodes"
 _INPUTS = "The inputs of nodes"
@@ -139,6 +140,7 @@ _PLACES = (
     Interface("folder_paths:supported_pt_extensions", _FILES, members="__iter__"),
     Interface("folder_paths:models_dir", _FILES),
     Interface("folder_paths:get_output_directory", _SAVING, ""),
+    Interface("folder_paths:get_temp_directory", _PICTURES, ""),
     Interface("folder_paths:get_save_image_path", _SAVING, "_, _"),
 )
 _PAGE = (
@@ -146,7 +148,7 @@ _PAGE = (
     Interface("comfy.utils:ProgressBar.update_absolute", _PREVIEWS, "_, _, _"),
     Interface("comfy_execution.graph_utils:ExecutionBlocker", _STYLE, "_"),
     Interface("comfy_execution.utils:get_executing_context", _MEMORY, ""),
-    Interface("comfy_execution.utils:ExecutionContext", _MEMORY, members="node_id"),
+    Interface("comfy_execution.utils:ExecutionContext", _MEMORY, members="node_id, prompt_id"),
     Interface("server:PromptServer.send_progress_text", _MESSAGES, "_, _"),
     Interface("server:PromptServer.send_sync", _MESSAGES, "_, _"),
     Interface("latent_preview:get_previewer", _PREVIEWS, "_, _"),

@@ -1,16 +1,23 @@
-"""Show texts, warnings and progress on the running node."""
+"""Show texts, warnings, progress and pictures on nodes."""
 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import comfy.utils
 import comfy_execution.graph_utils
+import folder_paths
 import latent_preview
+import torch
 from comfy_execution.utils import get_executing_context
+from PIL import Image
+from torch import Tensor
 
 _logger = logging.getLogger(__name__)
 # The message that web/node_texts.js listens to.
@@ -35,17 +42,60 @@ def tell(text: str, node_id: str | None, level: int = logging.INFO) -> None:
 
 def show(text: str, node_id: str | None) -> None:
     """Show a text on a node until the node runs again; an empty text removes the last one."""
-    if node_id is None:
-        return
-    from server import PromptServer
-
-    instance = getattr(PromptServer, "instance", None)  # absent when nodes run without the server
+    instance = None if node_id is None else _server()
     if instance is None:
         return
     if text:
         instance.send_progress_text(text, node_id)
     # Newer pages remove progress texts when the job ends: web/node_texts.js puts them back.
     instance.send_sync(TEXT_EVENT, {"node": node_id, "text": text})
+
+
+def _server() -> Any:
+    """Return the running server, or None where nodes run without one."""
+    from server import PromptServer
+
+    return getattr(PromptServer, "instance", None)
+
+
+def save_for_page(images: Tensor) -> dict[str, list[dict[str, str]]] | None:
+    """Save images where the page finds them, if a page waits for the running node.
+
+    Args:
+        images: (B, H, W, 3) in [0, 1].
+
+    Returns:
+        What a node returns as its ``ui``; None outside of a page's run, where nobody would see them.
+    """
+    if not running_node() or getattr(_server(), "client_id", None) is None:
+        return None
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"t2i_adapter_{uuid.uuid4().hex}"
+
+    def save(numbered: tuple[int, Tensor]) -> dict[str, str]:
+        file = f"{name}_{numbered[0]:05}.jpg"
+        values = (numbered[1].float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        # Not PNG, which takes many times as long; full colours, since lines and skeletons are thin.
+        Image.fromarray(values).save(folder / file, quality=90, subsampling=0)
+        return {"filename": file, "subfolder": "", "type": "temp"}
+
+    with ThreadPoolExecutor() as pool:
+        return {"images": list(pool.map(save, enumerate(images)))}
+
+
+def show_pictures(images: Tensor, node_id: str | None) -> None:
+    """Show images on another node than the running one, until that node runs again.
+
+    Args:
+        images: (B, H, W, 3) in [0, 1].
+        node_id: The node's id; None outside of a graph.
+    """
+    context, output = get_executing_context(), None if node_id is None else save_for_page(images)
+    if output is None or context is None:
+        return
+    told = {"node": node_id, "display_node": node_id, "output": output, "prompt_id": context.prompt_id}
+    _server().send_sync("executed", told)
 
 
 def progress(total: int = 1) -> Callable[..., None]:

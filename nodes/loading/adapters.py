@@ -36,24 +36,25 @@ def wrap_adapter(
         The adapter, wrapped in a model patcher.
     """
     network, info = load_adapter_file(path, name, member, host.OPERATIONS)
-    if bgr is None and info.takes_colors:
-        tell_color_order(info)
+    notice = color_order_notice(info)
+    if bgr is None and notice:
+        (host.tell if info.color_order.told_by else host.warn)(notice, host.running_node() or None)
     return own_adapter(network, info, bgr=info.bgr if bgr is None else bgr, dtype=dtype)
 
 
-def tell_color_order(info: AdapterInfo) -> None:
-    """Show the colour order on the running node, if the file's content does not state it."""
-    order, node = info.color_order, host.running_node() or None
+def color_order_notice(info: AdapterInfo) -> str:
+    """Return what to tell about the colour order if the file's content does not state it; empty if it does."""
+    order = info.color_order
+    if not info.takes_colors or order.told_by not in ("", NAME):
+        return ""
     if order.told_by == NAME:
         known = f"{info.family or 'any model'}, {info.condition.name}" if info.condition else f"{info.family}"
         told = f"Colour order: {'bgr' if order.bgr else 'rgb'}, taken from {NAME} ({info.name}: {known})."
-        host.tell(f"{told} If the file was renamed, choose rgb or bgr in color_order.", node)
-    elif not order.told_by:
-        host.warn(
-            f"Colour order: neither {info.name} nor its name tells, so rgb is assumed. If this is an openpose adapter "
-            "for SDXL, choose bgr in color_order; if not, choose rgb.",
-            node,
-        )
+        return f"{told} If the file was renamed, choose rgb or bgr in color_order."
+    return (
+        f"Colour order: neither {info.name} nor its name tells, so rgb is assumed. If this is an openpose adapter "
+        "for SDXL, choose bgr in color_order; if not, choose rgb."
+    )
 
 
 def own_adapter(network: Adapter, info: AdapterInfo, *, bgr: bool, dtype: torch.dtype | None) -> T2IAdapter:

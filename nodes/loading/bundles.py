@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ class Bundles:
             path: A file that the user has not chosen.
             until: Deadline on the monotonic clock, in seconds; after it no file is opened.
         """
-        key = _key(path) if path.suffix.lower() in SUFFIXES else None
+        key = file_key(path) if path.suffix.lower() in SUFFIXES else None
         if key is None:
             return ()
         if key not in self.known:
@@ -60,7 +61,7 @@ class Bundles:
         """
         path = weights_in_folder(path) or path
         entries = members(tensor_names(path, ADAPTER_FILE_ERRORS))
-        key = _key(path)
+        key = file_key(path)
         if key is not None and len(entries) <= MOST_BUNDLE_ENTRIES:
             self._remember(key, entries)
         return entries
@@ -71,7 +72,7 @@ class Bundles:
         self.known[key] = entries
 
 
-def _key(path: Path) -> Key | None:
+def file_key(path: Path) -> Key | None:
     """Return the key of a file; None if there is no file, for example behind a broken link."""
     try:
         stat = path.stat()
@@ -81,3 +82,21 @@ def _key(path: Path) -> Key | None:
 
 
 BUNDLES = Bundles()
+
+
+def has_tensor(path: Path, name: str, until: float) -> bool | None:
+    """Return whether a safetensors file has a tensor, without opening pickles; None if that is unknown.
+
+    Args:
+        path: A file that the user has not chosen.
+        name: Name of the tensor, after any prefix.
+        until: Deadline on the monotonic clock, in seconds; after it no file is opened.
+    """
+    key = file_key(path) if path.suffix.lower() in SUFFIXES and time.monotonic() <= until else None
+    return None if key is None else _has_tensor(key, name)
+
+
+@functools.lru_cache(MOST_REMEMBERED)
+def _has_tensor(key: Key, name: str) -> bool | None:
+    names = names_at_a_glance(Path(key[0]), LISTED_HEADER)
+    return any(each == name or each.endswith(f".{name}") for each in names) if names else None

@@ -27,6 +27,13 @@ def describe(adapter: T2IAdapter) -> str:
     return "\n".join(f"{name}: {value}" for name, value in rows)
 
 
+def summary(adapter: T2IAdapter) -> str:
+    """Return family and condition of an adapter, in one line."""
+    info = adapter.info
+    known = f"{info.condition.name}. Expects {info.condition.expects}" if info.condition else "condition not named"
+    return f"{info.family or info.fits}, {known}."
+
+
 def _from_name(adapter: T2IAdapter) -> str:
     """Return the facts that were read from the file's name alone."""
     info = adapter.info

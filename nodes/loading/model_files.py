@@ -6,13 +6,15 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.loading import BUNDLE_SEPARATOR
+from ...adapter_models.style_and_fuser import FUSER, STYLE_ADAPTER, Companion
 from ...common.errors import LONGEST_QUOTE
 from ...common.files import DIFFUSERS_STEM, weights_in_folder
 from .. import host
-from .bundles import BUNDLES, LISTING_SECONDS
+from .bundles import BUNDLES, LISTING_SECONDS, has_tensor
 
 
 @dataclass(frozen=True)
@@ -24,19 +26,28 @@ class LoaderFiles:
         folders: ComfyUI's names of the folders, in search order.
         places: The folders in words.
         entries: Also list diffusers folders, and each adapter of a CoAdapter bundle.
+        network: The network that files listed first hold; None for no order.
+        word: Word of the published names of such files, for pickles.
     """
 
     input: str
     folders: tuple[str, ...]
     places: str
     entries: bool = False
+    network: Companion[Any, Any] | None = None
+    word: str = ""
 
 
 _STYLE_PLACES = "models/style_models, models/controlnet and models/t2i_adapter"
 # ComfyUI's "controlnet" is models/controlnet and models/t2i_adapter.
-ADAPTER_FILES = LoaderFiles("adapter_name", ("controlnet",), "models/controlnet and models/t2i_adapter", entries=True)
-STYLE_FILES = LoaderFiles("style_name", ("style_models", "controlnet"), _STYLE_PLACES)
-FUSER_FILES = LoaderFiles("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES)
+ADAPTER_FILES = LoaderFiles(
+    "adapter_name",
+    ("controlnet", host.TRAINED_FOLDERS[0]),
+    "models/controlnet and models/t2i_adapter",
+    entries=True,
+)
+STYLE_FILES = LoaderFiles("style_name", ("style_models", "controlnet"), _STYLE_PLACES, False, STYLE_ADAPTER, "style")
+FUSER_FILES = LoaderFiles("fuser_name", ("controlnet", "style_models"), _STYLE_PLACES, False, FUSER, "fuser")
 
 
 def _known(loader: LoaderFiles) -> dict[str, str]:
@@ -55,15 +66,25 @@ def _known(loader: LoaderFiles) -> dict[str, str]:
 def file_names(loader: LoaderFiles) -> list[str]:
     """List a loader's files and, for adapters, diffusers folders and the entries of CoAdapter bundles.
 
+    Lists of one network begin with its files.
+
     ComfyUI builds the list at every start and refresh, of files that the user has not chosen, so no pickle is opened.
     Entries of a pickled bundle are listed once the bundle was chosen; a workflow may name them earlier.
     """
     names: list[str] = []
-    until = time.monotonic() + LISTING_SECONDS
-    for name, path in _known(loader).items():
+    until, files = time.monotonic() + LISTING_SECONDS, _known(loader)
+    if loader.network is not None:
+        return sorted(files, key=lambda name: not _holds(loader, name, Path(files[name]), until))
+    for name, path in files.items():
         entries = BUNDLES.listed(Path(path), until) if loader.entries else ()
         names.extend([name, *(f"{name}{BUNDLE_SEPARATOR}{entry}" for entry in entries)])
     return names
+
+
+def _holds(loader: LoaderFiles, name: str, path: Path, until: float) -> bool:
+    """Return whether a file seems to hold the loader's network: by its header, or by the name of a pickle."""
+    found = None if loader.network is None else has_tensor(path, loader.network.signature, until)
+    return loader.word in _basename(name).lower() if found is None else found
 
 
 def find_file(loader: LoaderFiles, name: str) -> tuple[Path, str | None]:

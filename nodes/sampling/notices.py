@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.applied import AppliedAdapter
+from ...adapter_models.hint import fit_to, prepare_hint
 from .. import host
 from .base_model import other_version
 from .hint_mistakes import crop_mistake, image_mistake, mask_mistake
+
+# The colour over what a mask leaves out.
+OUTSIDE = (0.8, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,12 @@ class ApplyNotice:
     Attributes:
         node: The node's id, or None outside of a graph.
         texts: What its inputs alone tell.
+        shows_image: Whether it shows the condition image as it is used.
     """
 
     node: str | None
     texts: tuple[str, ...] = ()
+    shows_image: bool = False
 
     @classmethod
     def of(cls, model: Any, adapter: T2IAdapter, hint: Tensor, mask: Tensor | None, node: str | None) -> ApplyNotice:
@@ -60,6 +67,28 @@ class ApplyNotice:
             host.tell(cut, None, logging.WARNING)
         # Without any text too: the last run may have been of another size.
         host.show("\n".join(filter(None, (*self.texts, cut))), self.node)
+        if self.shows_image:
+            host.show_pictures(image_as_used(use, size), self.node)
+
+
+def image_as_used(use: AppliedAdapter, size: tuple[int, int]) -> Tensor:
+    """Return the condition images as an adapter gets them, red where its mask keeps it out.
+
+    Args:
+        use: The applied adapter.
+        size: Height and width of the picture in pixels.
+
+    Returns:
+        (B, *size, 3) in [0, 1].
+    """
+    images = prepare_hint(use.hint, size, use.fit, use.adapter.info.image_channels).float().expand(-1, 3, -1, -1)
+    if use.mask is not None:
+        acts = fit_to(use.mask.unsqueeze(1).to(images), size, use.fit).clamp(0, 1)
+        count = max(len(images), len(acts))
+        images, acts = (each[torch.arange(count) % len(each)] for each in (images, acts))
+        red = torch.tensor(OUTSIDE).to(images).view(1, 3, 1, 1)
+        images = images * acts + (images + red) / 2 * (1 - acts)
+    return images.movedim(1, -1)
 
 
 def tell_sizes(uses: Sequence[AppliedAdapter], size: tuple[int, int]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +16,9 @@ from ...training.in_memory_dataset import TrainingSet
 from ...training.loop import Trainer
 from ...training.preview import preview
 from .. import host
+
+# Losses in the mean that is shown: the loss of one step depends mostly on its timesteps.
+LOSSES = 50
 
 
 def progress_callback(
@@ -30,17 +36,63 @@ def progress_callback(
     Returns:
         A function to call with (steps done, loss of the last step). It raises when the user cancels.
     """
-    done = host.progress(trainer.settings.steps)
+    steps = trainer.settings.steps
+    done, told, node = host.progress(steps), RunText(steps, trainer.step), host.running_node() or None
     decode = host.latent_decoder(model, trainer.device) if every else None
 
-    def after(step: int, _loss: float) -> None:
+    def after(step: int, loss: float) -> None:
         done(step)
+        if (text := told.after(step, loss)) is not None:
+            host.show(text, node)
         if decode is not None and step % every == 0:
             with torch.no_grad():
                 picture = decode(preview(trainer, data))
             done(step, picture=side_by_side(image, picture))
 
     return after
+
+
+@dataclass
+class RunText:
+    """Step, loss and time left of a run, as text for its node.
+
+    Attributes:
+        steps: Steps of the whole run.
+        first: Steps done before this session.
+        clock: Returns the time in seconds.
+    """
+
+    steps: int
+    first: int
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self._began = self._told = self.clock()
+        self._losses: deque[float] = deque(maxlen=LOSSES)
+
+    def after(self, step: int, loss: float) -> str | None:
+        """Return the text after a step, or None if the last one is less than a second old.
+
+        Args:
+            step: Steps done.
+            loss: Loss of the last.
+        """
+        self._losses.append(loss)
+        now = self.clock()
+        if now - self._told < 1.0 and step < self.steps:
+            return None
+        self._told = now
+        left = (now - self._began) / max(1, step - self.first) * (self.steps - step)
+        mean = sum(self._losses) / len(self._losses)
+        ends = f"about {_duration(left)} left" if step < self.steps else f"done in {_duration(now - self._began)}"
+        return f"Step {step} of {self.steps}, loss {mean:.4g} (mean of the last {len(self._losses)}), {ends}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def side_by_side(image: Tensor, picture: Image.Image) -> Image.Image:

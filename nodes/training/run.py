@@ -29,7 +29,7 @@ from .frozen_denoiser import frozen_denoiser, keep_for_gradients
 from .preview import progress_callback
 
 # Folder of all runs, in the output folder.
-RUNS = "t2i_adapters"
+RUNS = host.TRAINED_FOLDERS[0]
 FACTORY = AdapterFactory(
     build=trained_adapter, write=lambda adapter, path: write_adapter(adapter, path, "original", torch.float32)
 )

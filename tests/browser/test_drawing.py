@@ -39,4 +39,8 @@ def test_all_nodes_are_drawn_with_their_widgets(page, stage):
         for kind in NODES:
             node = page.page.evaluate("(kind) => String(app.graph.nodes.find((node) => node.type === kind).id)", kind)
             seen = page.drawn(node).inner_text()
-            assert [name for name, _ in drawn[kind] if name not in seen] == []
+            inputs = {**info[kind]["input"].get("required", {}), **info[kind]["input"].get("optional", {})}
+            rare = {name for name, (_, *options) in inputs.items() if options and options[0].get("advanced")}
+            assert {name for name, _ in drawn[kind] if name not in seen} == rare
+            assert len(drawn[kind]) - len(rare) <= 6
+            assert ("Show advanced inputs" in seen) == bool(rare)

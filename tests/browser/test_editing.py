@@ -50,7 +50,8 @@ def type_number(page, node, name, value):
     """Type a number into a widget."""
     if page.is_vue:
         (values,) = page.values(KIND)
-        box = page.drawn(node).get_by_role("spinbutton").nth(list(values).index(name) - 1)  # the first is a combo
+        numbers = [each for each in values if each not in ("preset", "positive")]  # a combo, and a folded one
+        box = page.drawn(node).get_by_role("spinbutton").nth(numbers.index(name))
     else:
         page.page.mouse.click(*page.page.evaluate(WIDGET_AT, [node, name]))
         box = page.page.locator(".graphdialog input")

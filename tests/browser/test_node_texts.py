@@ -55,3 +55,26 @@ def test_an_error_is_told_on_its_node(page):
     assert told.startswith("This adapter is for SDXL")
     assert "\n" not in told
     page.page.get_by_text(told).first.wait_for()
+
+
+def canny(workflow: dict[str, Any]) -> dict[str, Any]:
+    """The workflow with an annotator between the image and Apply, which shows the image as used."""
+    apply = next(node for node in workflow.values() if node["class_type"] == "ApplyT2IAdapter")
+    edges = {"class_type": "T2IAnnotateCanny", "inputs": {"image": apply["inputs"]["image"]}}
+    workflow["edges"] = {**edges, "_meta": {"title": "Edges"}}
+    apply["inputs"].update(image=["edges", 0], show_image=True)
+    return workflow
+
+
+def test_annotators_and_apply_show_their_images(page):
+    workflow = canny(graphs.drawing())
+    page.open(workflow)
+    for _ in range(2):  # the annotator and Apply are cached in the second run
+        assert page.run()["events"][-1][0] == "execution_success"
+        for title in ("Edges", apply_title(workflow)):
+            page.shown(page.node(title))
+        page.page.evaluate("() => { app.graph.nodes.find((node) => node.title === 'Sampler').widgets[0].value += 1 }")
+    shown = page.pictures()
+    edges, used = (shown[page.node(title)][0] for title in ("Edges", apply_title(workflow)))
+    assert edges.shape == used.shape == (128, 128, 3)
+    assert abs(edges.astype(float) - used).mean() < 3

@@ -68,7 +68,8 @@ def memory_and_cancelling_are_core_s() -> None:
 
 
 @covers(*rows("folder_paths", "get_filename_list", "get_full_path", "get_folder_paths", "folder_names_and_paths",
-              "supported_pt_extensions", "models_dir", "get_output_directory", "get_save_image_path"))  # fmt: skip
+              "supported_pt_extensions", "models_dir", "get_output_directory", "get_temp_directory",
+              "get_save_image_path"))  # fmt: skip
 def folders_are_found_by_name() -> None:
     import folder_paths
 
@@ -81,6 +82,7 @@ def folders_are_found_by_name() -> None:
     folder, name, counter, *_ = folder_paths.get_save_image_path("a/b", folder_paths.get_output_directory())
     assert (name, type(counter)) == ("b", int)
     assert folder.startswith(folder_paths.get_output_directory())
+    assert folder_paths.get_temp_directory().endswith("temp")
 
 
 @covers(*rows("comfy.utils", "ProgressBar", "ProgressBar.update_absolute"),
@@ -101,7 +103,7 @@ def the_page_is_told() -> None:
     assert ExecutionBlocker("why").message == "why"
     assert get_executing_context() is None
     with CurrentNodeContext("prompt", "7"):
-        assert get_executing_context().node_id == "7"
+        assert (get_executing_context().prompt_id, get_executing_context().node_id) == ("prompt", "7")
     page = SimpleNamespace(send_sync=lambda *args: sent.append(args[1]), client_id=None)
     PromptServer.send_progress_text(page, "text", "7")
     assert sent[-1].endswith(b"7text")

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from t2i_adapter_miniature import conditions, scenes
 from t2i_adapter_pack.adapter_models.conditions import CONDITIONS
 from t2i_adapter_pack.annotators.canny import canny
@@ -191,9 +193,17 @@ def page(monkeypatch) -> Iterator[list[tuple[str, str]]]:
 
     told: list[tuple[str, str]] = []
     events: list[Any] = []
+
+    def sync(event: str, data: dict[str, Any]) -> None:
+        events.append((event, *data.values()))
+        if event == "t2i_adapter.text":
+            told.append(events[-1][1:])
+
     instance = SimpleNamespace(
         send_progress_text=lambda text, node: events.append(("progress", node, text)),
-        send_sync=lambda event, data: events.append((event, *data.values())) or told.append(events[-1][1:]),
+        send_sync=sync,
+        client_id=None,
+        events=events,
     )
     monkeypatch.setattr(server.PromptServer, "instance", instance, raising=False)
     yield told
@@ -249,3 +259,71 @@ def test_apply_controlnet_tells_of_an_image_too(sd, page):
         tiny.apply_core(tiny.conditioning(1), tiny.conditioning(2), control, (1 - LINES).movedim(1, -1))
     assert {node for node, _ in page} == {"9"}
     assert "bright ground" in page[0][1]
+
+
+@pytest.fixture
+def shown(page, monkeypatch, tmp_path) -> Any:
+    """Read the pictures in what a node tells the page."""
+    import folder_paths
+    import server
+
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
+    server.PromptServer.instance.client_id = "page"
+
+    def read(ui: Any) -> torch.Tensor:
+        assert {image["type"] for image in ui["images"]} == {"temp"}
+        files = [Image.open(tmp_path / image["filename"]).convert("RGB") for image in ui["images"]]
+        return torch.stack([torch.from_numpy(np.asarray(file).copy()) / 255 for file in files])
+
+    return read
+
+
+def test_annotators_show_their_whole_batch_where_a_page_waits(shown):
+    import server
+    from t2i_adapter_pack.nodes.annotate import T2IAnnotateCanny
+
+    batch = torch.cat([PHOTOGRAPHS["coffee"], PHOTOGRAPHS["coffee"].flip(-1)]).movedim(1, -1)
+    with running("3"):
+        output = T2IAnnotateCanny.execute(batch)
+        assert (shown(output.ui) - output[0]).abs().mean() < 0.02
+        server.PromptServer.instance.client_id = None
+        assert T2IAnnotateCanny.execute(batch).ui is None
+    server.PromptServer.instance.client_id = "page"
+    assert T2IAnnotateCanny.execute(batch).ui is None  # outside of a graph, as in the training command
+
+
+def test_every_annotator_shows_its_images():
+    from t2i_adapter_pack.nodes import NODES
+
+    schemas = [node.GET_SCHEMA() for node in NODES]
+    annotators = [schema for schema in schemas if schema.category == "T2I-Adapter/annotators"]
+    assert len(annotators) == 14
+    # The page gets the images again when the node is cached.
+    assert all(schema.has_intermediate_output for schema in annotators)
+
+
+def test_apply_shows_the_image_as_used_when_asked(sd, shown):
+    import server
+    from t2i_adapter_pack.nodes.apply import ApplyT2IAdapter
+
+    events = server.PromptServer.instance.events
+    image, mask = torch.zeros(1, 64, 128, 3), torch.ones(1, 64, 128)
+    image[:, :, 60:68] = 1
+    mask[:, :, 64:] = 0
+    adapter = tiny.adapter(tiny.adapter_config())
+    pictures = {}
+    for asked in (False, True):
+        with running("7"):
+            patched = ApplyT2IAdapter.execute(sd, adapter, image, mask=mask, show_image=asked)[0]
+        with running("9"):
+            pictures[asked] = tiny.sample(patched, tiny.latent(16, 16), steps=1)
+        told = [event[1:] for event in events if event[0] == "executed"]
+        assert len(told) == asked
+    assert torch.equal(pictures[False], pictures[True])
+    ((node, display_node, output, prompt),) = told
+    assert (node, display_node, prompt) == ("7", "7", "prompt")
+    (used,) = shown(output)
+    assert used.shape == (128, 128, 3)
+    assert used[:, 58:62].min() > 0.9  # the line, cropped to the middle
+    assert used[:, :40].max() < 0.1
+    assert (used[:, 80:] - torch.tensor([0.4, 0.0, 0.0])).abs().max() < 0.1

@@ -102,3 +102,34 @@ def test_many_files_of_one_name_are_told_in_a_few_words(folder, loader):
     assert "and 17 more" in message
     assert len(message) < 400
     assert len(loader.validate_inputs("x" * 10_000)) < 500
+
+
+def test_lists_of_styles_and_fusers_begin_with_theirs(folder, monkeypatch):
+    """By headers, and of pickles by name; the rest keeps its order."""
+    import folder_paths
+    from t2i_adapter_pack.nodes.loading.bundles import _has_tensor
+    from t2i_adapter_pack.nodes.loading.model_files import FUSER_FILES, STYLE_FILES, file_names
+
+    _, suffixes = folder_paths.folder_names_and_paths["style_models"]
+    styles = folder / "style_models"
+    styles.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "style_models", ([str(styles)], suffixes))
+    one = {"a": torch.zeros(1)}
+    for path, tensors in {
+        folder / "controlnet" / "a.safetensors": one,
+        folder / "controlnet" / "m.safetensors": {"seq_proj": torch.zeros(1)},
+        folder / "controlnet" / "style_by_name_alone.safetensors": one,
+        folder / "controlnet" / "z.safetensors": {"adapter.style_embedding": torch.zeros(1)},
+    }.items():
+        save_file(tensors, path)
+    (styles / "coadapter-style-sd15v1.pth").write_bytes(b"a pickle is not opened")
+    (styles / "redux.pth").write_bytes(b"a pickle is not opened")
+    style, fuser = file_names(STYLE_FILES), file_names(FUSER_FILES)
+    assert style[:2] == ["coadapter-style-sd15v1.pth", "z.safetensors"]
+    assert fuser[0] == "m.safetensors"
+    assert sorted(style) == sorted(fuser)
+    rest = [name for name in style[2:] if name in style]
+    assert rest == ["redux.pth", "a.safetensors", "m.safetensors", "style_by_name_alone.safetensors"]
+    reads = _has_tensor.cache_info().misses
+    file_names(STYLE_FILES)
+    assert _has_tensor.cache_info().misses == reads  # files are read once

@@ -336,5 +336,30 @@ def test_sd1_adapters_on_sd2_are_told_of_and_the_other_way_round(folder, loader,
     model = tiny.model("SD", context_dim=context)
     assert tiny.apply(model, load(loader, f"{name}.safetensors"), tiny.hint(64, 64)) is not model
     misfit = {"t2iadapter_sketch_sd15v2": 1024, "sketch_sd21": 768}.get(name) == context
-    assert len(caplog.records) == misfit
+    assert len([record for record in caplog.records if "made for" in record.message]) == misfit
     assert ("it may follow badly" in caplog.text) == misfit
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("t2iadapter_sketch_sd15v2", "SD", "SD1.x, sketch. Expects white sketch lines on black."),
+        ("renamed", "SD", "SD1.x / SD2.x, condition not named."),
+        ("t2i-adapter-openpose-sdxl-1.0", "SDXL", "SDXL, openpose. Expects OpenPose body skeleton on black."),
+    ],
+)
+def test_the_node_says_family_and_condition(folder, loader, monkeypatch, name, kind, words):
+    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes.info import T2IAdapterInfo
+    from t2i_adapter_pack.nodes.loading.description import describe
+
+    shown = []
+    monkeypatch.setattr(host, "show", lambda text, node: shown.append((node, text)))
+    monkeypatch.setattr(host, "running_node", lambda: "7")
+    tiny.save_adapter(folder / "controlnet", tiny.adapter_config(kind), name=name)
+    adapter = load(loader, f"{name}.safetensors")
+    assert shown[-1][0] == "7"
+    assert shown[-1][1].splitlines()[0] == words
+    assert ("Colour order" in shown[-1][1]) == (kind == "SDXL")
+    assert T2IAdapterInfo.execute(adapter)[1] == describe(adapter)
+    assert shown[-1] == ("7", describe(adapter))

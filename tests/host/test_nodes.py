@@ -33,6 +33,7 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
             ("fit", "COMBO", "crop"),
             ("mask", "MASK", None),
             ("weights", "T2I_WEIGHTS", None),
+            ("show_image", "BOOLEAN", False),
         ],
         [("model", "MODEL")],
     ),
@@ -199,7 +200,7 @@ CONTRACT: dict[str, tuple[str, list[tuple[str, str, Any]], list[tuple[str, str]]
         "Save T2I-Adapter",
         [
             ("adapter", "T2I_ADAPTER", None),
-            ("filename_prefix", "STRING", "t2i_adapter/adapter"),
+            ("filename_prefix", "STRING", "t2i_adapters/adapter"),
             ("format", "COMBO", "original"),
             ("dtype", "COMBO", "fp32"),
         ],
@@ -254,7 +255,7 @@ def test_only_what_refines_may_be_left_open(nodes):
     optional = {one.id for node_id in CONTRACT for one in nodes[node_id].GET_SCHEMA().inputs if one.optional}
     assert "mask" in optional
     # Widgets of later versions, which older workflows do not have.
-    later = {"gradient_checkpointing", "preview_every", "width", "height", "latent"}
+    later = {"gradient_checkpointing", "preview_every", "width", "height", "latent", "show_image"}
     later |= {"held_out_share", "validate_every", "lr_scheduler", "lr_warmup_steps"}
     assert optional <= {"mask", "weights", "curve", "fuser", "positive", "bboxes", "empty", "start_from", *later}
 

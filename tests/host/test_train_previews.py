@@ -96,3 +96,53 @@ def test_condition_images_of_any_kind_can_be_shown(channels):
     seen = (image[..., : min(channels, 3)] * 255).round().numpy().astype(np.uint8)
     assert np.array_equal(both[:, :16], np.broadcast_to(seen[..., :3], (24, 16, 3)))
     assert (both[:, 16:] == 77).all()
+
+
+def test_the_node_shows_step_loss_and_time_left(sd, sent, monkeypatch):
+    from comfy_execution.utils import CurrentNodeContext
+    from t2i_adapter_pack.nodes import host
+
+    told = []
+    monkeypatch.setattr(host, "show", lambda text, node: told.append((node, text)))
+    with CurrentNodeContext("prompt", "5"):
+        _, losses = train(sd, create(sd), steps=3, run_name="told").args
+    node, text = told[-1]
+    mean = sum(losses["loss"]) / 3
+    assert node == "5"
+    assert text.startswith(f"Step 3 of 3, loss {mean:.4g} (mean of the last 3), done in ")
+
+
+def test_the_time_left_follows_from_this_sessions_steps():
+    from t2i_adapter_pack.nodes.training.preview import RunText
+
+    now = [0.0]
+    told = RunText(1000, 500, lambda: now[0])
+    now[0] = 0.5
+    assert told.after(501, 1.0) is None  # at most one a second
+    for step, time, left in ((510, 10.0, "8 min 10 s"), (600, 20.0, "1 min 20 s"), (990, 490.0, "10 s")):
+        now[0] = time
+        assert str(told.after(step, 1.0)).endswith(f"about {left} left")
+    now[0] = 7300.0
+    assert str(told.after(1000, 1.0)).endswith("done in 2 h 1 min")
+
+
+def test_load_finds_what_training_and_saving_write(sd, output, sent, monkeypatch):
+    import folder_paths
+    from t2i_adapter_pack.nodes import host
+    from t2i_adapter_pack.nodes.load import LoadT2IAdapter
+    from t2i_adapter_pack.nodes.save import SaveT2IAdapter
+
+    key = host.TRAINED_FOLDERS[0]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, key, folder_paths.folder_names_and_paths[key])
+    host.register_trained()
+    adapter, _ = train(sd, create(sd), run_name="mine", save_every=2).args
+    SaveT2IAdapter.execute(adapter)
+    SaveT2IAdapter.execute(adapter, "t2i_adapter/older")
+    (names,) = (row.options for row in LoadT2IAdapter.define_schema().inputs if row.id == "adapter_name")
+    found = {name.replace("\\", "/") for name in names}
+    assert {"adapter_00001_.safetensors", "older_00001_.safetensors"} <= found
+    (last,) = (name for name in found if name.startswith("mine/") and name.endswith("2.safetensors"))
+    assert not [name for name in found if "training_state" in name]
+    loaded = LoadT2IAdapter.execute(last)[0]
+    assert loaded.info.family == adapter.info.family
+    assert not [name for name in folder_paths.get_filename_list("controlnet") if name.startswith("mine")]
