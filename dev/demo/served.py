@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from ..tasks import paths
-from .templates import twins
+from . import cases
+from .templates import inputs, twins
 from .templates.convert import NOTES, Document
 from .templates.definitions import Definitions
 
@@ -14,6 +15,7 @@ NAME = "Draw_with_the_miniature"
 FOLDER = paths.ROOT / "dev" / "miniature" / "companion" / "example_workflows"
 PATH = FOLDER / f"{NAME}.json"
 TWIN = twins.TWINS[0]
+CANVAS = 512
 # Nodes 2.0 draws; without the first, a window with all templates covers a new user's page.
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": True}
 NOTE = """Draw with the miniature, a tiny model that knows coloured shapes only.
@@ -53,8 +55,10 @@ def prepare(base: Path, comfyui: Path) -> None:
         base: A base directory.
         comfyui: ComfyUI's folder.
     """
-    ((name, make),) = ((twins.file_name(TWIN, *place), make) for place, make in TWIN.files.items())
-    (base / "input" / name).write_bytes(make(TWIN.scenes))
+    (place,) = TWIN.files
+    # As large as the canvas of the template, or the page would shrink the canvas.
+    (case,) = cases.from_scenes(TWIN.scenes, CANVAS)
+    (base / "input" / twins.file_name(TWIN, *place)).write_bytes(inputs.png(inputs.painted(case.sketch)))
     for picture in sorted((comfyui / "input").glob("*.png")):
         if not (base / "input" / picture.name).exists():
             shutil.copy(picture, base / "input" / picture.name)
