@@ -46,9 +46,22 @@ def test_nodes_lie_apart_and_inside_groups_and_texts_are_legible(template, page)
     assert page.page.evaluate(SCALE) >= LEGIBLE
     boxes = page.page.evaluate(measuring.BOXES)
     groups = page.page.evaluate(GROUPS)
-    note = boxes.pop("1")
+    first = str(template.load()["nodes"][0]["id"])
+    note = boxes.pop(first)
     assert [one for one in combinations([note, *groups], 2) if overlap(*one)] == []
     assert [one for one in combinations(boxes.items(), 2) if overlap(one[0][1], one[1][1])] == []
     assert [node for node, box in boxes.items() if not any(inside(box, group) for group in groups)] == []
     hidden = page.page.evaluate(measuring.HIDDEN)
-    assert hidden["1"] < LINE, "the note shows all of its text"
+    assert hidden[first] < LINE, "the note shows all of its text"
+
+
+def test_a_result_that_arrives_after_a_change_of_tabs_is_shown_on_no_node(page):
+    """The page gives it to the node of the same number in whichever workflow is open."""
+    before, after = catalogue.TEMPLATES[:2]
+    page.page.evaluate(measuring.OPEN, [after.load(), after.name])
+    picture = {"images": [{"filename": "example.png", "subfolder": "", "type": "input"}]}
+    page.page.evaluate(measuring.SHOW, {str(node["id"]): picture for node in before.load()["nodes"]})
+    assert page.page.evaluate("() => app.graph.nodes.filter((node) => app.nodeOutputs[node.id]).length") == 0
+    own = str(after.load()["nodes"][-1]["id"])
+    page.page.evaluate(measuring.SHOW, {own: picture})
+    assert page.page.evaluate("() => app.graph.nodes.filter((node) => app.nodeOutputs[node.id]).length") == 1

@@ -78,6 +78,12 @@ def test_links_and_slots_agree(known, template):
     assert all(link[1] < link[3] for link in links.values()), "in an order in which they can run"
 
 
+def test_no_two_workflows_share_a_node_s_number():
+    """The page shows a result on the node of its number, also in a workflow that was opened meanwhile."""
+    numbers = [node["id"] for one in catalogue.TEMPLATES for node in one.load()["nodes"]]
+    assert len(set(numbers)) == len(numbers)
+
+
 @TEMPLATES
 def test_nodes_are_those_of_the_server_and_say_where_they_come_from(known, template):
     for node in real(template.load()):
