@@ -13,6 +13,7 @@ LEGIBLE = 0.6
 FONT = "LiteGraph.Canvas.MinFontSizeForLOD"
 DEFAULT_FONT = 8
 GROUPS = """() => app.graph.groups.map(({boundingRect: [x, y, width, height]}) => [x, y, x + width, y + height])"""
+SHOWING = "() => app.graph.nodes.map((node) => Number(node.id)).filter((id) => app.nodeOutputs[id])"
 SCALE = "() => app.canvas.ds.scale"
 SET = "([name, value]) => app.extensionManager.setting.set(name, value)"
 # A pixel for rounding.
@@ -59,9 +60,11 @@ def test_a_result_that_arrives_after_a_change_of_tabs_is_shown_on_no_node(page):
     """The page gives it to the node of the same number in whichever workflow is open."""
     before, after = catalogue.TEMPLATES[:2]
     page.page.evaluate(measuring.OPEN, [after.load(), after.name])
+    measuring.settle(page.page)
+    own = page.page.evaluate(SHOWING)  # of Load Image
     picture = {"images": [{"filename": "example.png", "subfolder": "", "type": "input"}]}
     page.page.evaluate(measuring.SHOW, {str(node["id"]): picture for node in before.load()["nodes"]})
-    assert page.page.evaluate("() => app.graph.nodes.filter((node) => app.nodeOutputs[node.id]).length") == 0
-    own = str(after.load()["nodes"][-1]["id"])
-    page.page.evaluate(measuring.SHOW, {own: picture})
-    assert page.page.evaluate("() => app.graph.nodes.filter((node) => app.nodeOutputs[node.id]).length") == 1
+    assert page.page.evaluate(SHOWING) == own
+    last = after.load()["nodes"][-1]["id"]
+    page.page.evaluate(measuring.SHOW, {str(last): picture})
+    assert page.page.evaluate(SHOWING) == [*own, last]

@@ -31,6 +31,7 @@ KNOWN = Definitions(
         "Fixed": info({"seed": ["INT", {"control_after_generate": False}], "steps": ["INT", {}]}),
         "Levels": info({"preset": ["COMFY_DYNAMICCOMBO_V3", LEVELS], "side": ["FLOAT", {}]}),
         "Paint": info({"mask": ["STRING", {"image_upload": True, "widgetType": "PAINTER"}], "colour": ["COLOR", {}]}),
+        "Grown": info({"strength": ["FLOAT", {}]}, optional={"shows": ["BOOLEAN", {"default": False}]}),
         "Forced": info({"text": ["STRING", {"forceInput": True}], "other": ["STRING", {}]}),
     }
 )
@@ -78,6 +79,11 @@ def test_inputs_that_must_be_connected_have_no_value():
 def test_too_few_and_too_many_values_are_refused(given):
     with pytest.raises(ValueError, match=r"node 1 \(Draw\): got \d values"):
         values("Draw", given)
+
+
+def test_an_input_that_came_later_has_its_default_in_an_older_file():
+    assert values("Grown", [1.0]) == {"strength": 1.0, "shows": False}
+    assert values("Grown", [1.0, True]) == {"strength": 1.0, "shows": True}
 
 
 def test_a_link_takes_the_place_of_a_box():

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...tasks.client import Workflow
-from .definitions import Definition, Definitions, boxes
+from .definitions import MISSING, Definition, Definitions, boxes
 
 NOTES = ("Note", "MarkdownNote")
 MUTED, BYPASSED = 2, 4
-MISSING = object()
 Document = dict[str, Any]
 Link = tuple[int, int]
 

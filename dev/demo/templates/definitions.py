@@ -16,6 +16,10 @@ class UnknownNodeError(LookupError):
     """The server has no such node."""
 
 
+# The value of a widget that a file has none for.
+MISSING = object()
+
+
 @dataclass(frozen=True)
 class Input:
     """An input of a node.
@@ -25,12 +29,14 @@ class Input:
         type: Its socket type; COMBO for lists.
         options: Its other properties.
         choices: Entries of a combo.
+        optional: Whether older workflows may lack it.
     """
 
     name: str
     type: str
     options: Mapping[str, Any]
     choices: Sequence[Any]
+    optional: bool = False
 
     @property
     def is_widget(self) -> bool:
@@ -121,12 +127,14 @@ def boxes(definition: Definition, value_of: Callable[[Input], Any]) -> Iterator[
 
     Args:
         definition: The node.
-        value_of: Returns the value of each; called in this order.
+        value_of: Returns the value of each, or MISSING; called in this order. Optional ones then have their default.
     """
     waiting = [one for one in definition.inputs if one.is_widget]
     while waiting:
         one = waiting.pop(0)
         value = value_of(one)
+        if value is MISSING and one.optional:
+            value = one.default
         yield one, value
         waiting[:0] = [more for more in one.inside(value) if more.is_widget]
 
@@ -139,7 +147,7 @@ def read_inputs(groups: Mapping[str, Any]) -> Iterator[Input]:
             choices = spec[0] if isinstance(spec[0], list) else options.get("options", ())
             if plain_type(spec[0]) == DYNAMIC:
                 choices = [option["key"] for option in choices]
-            yield Input(name, plain_type(spec[0]), options, choices)
+            yield Input(name, plain_type(spec[0]), options, choices, group == "optional")
 
 
 def plain_type(kind: Any) -> str:

@@ -239,7 +239,8 @@ def document_of(twin: Twin, known: Definitions) -> Document:
             title = node.get("title", definition.title)
             for place, name, before in placed_values(node, definition):
                 value = small(node["type"], name, before, 1 if node["type"] == "Painter" else scale)
-                node["widgets_values"][place] = given.get((title, name), value)
+                # An input that the file is older than gets its value at the end.
+                node["widgets_values"][place : place + 1] = [given.get((title, name), value)]
     return document
 
 
