@@ -72,6 +72,11 @@ def painted(mask: Image.Image) -> Image.Image:
     return made
 
 
+def painted_slot(drawn: scenes.Scenes, slot: int) -> Image.Image:
+    """Return a shape of the first scene, painted over in white."""
+    return painted(slot_mask(drawn, slot))
+
+
 def masked(drawn: scenes.Scenes, slot: int) -> Image.Image:
     """Return the scene with a shape masked as by the mask editor: transparent where painted."""
     made = painting(drawn).convert("RGBA")

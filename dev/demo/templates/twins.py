@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -135,10 +136,7 @@ COLOURLESS = {**WORDS, (PROMPT, "text"): lambda shown: inputs.text(shown, colour
 DRAWING = {("Drawing", "image"): drawn(inputs.drawing)}
 DRAWN_AND_COLOURED = {**DRAWING, ("Colours", "image"): drawn(inputs.painting)}
 THINGS = {("Paint house", "label"): label(0), ("Paint tree", "label"): label(1)}
-STROKES = {
-    (title, "mask"): drawn(lambda shown, slot=slot: inputs.painted(inputs.slot_mask(shown, slot)))
-    for slot, title in enumerate(PAINTED)
-}
+STROKES = {(title, "mask"): drawn(partial(inputs.painted_slot, slot=slot)) for slot, title in enumerate(PAINTED)}
 SIDES = {(f"{side} prompt", "text"): half(number) for number, side in enumerate(("Left", "Right"))}
 TWINS = (
     Twin("Draw it here", 36, files={("Draw here", "mask"): drawn(lambda shown: inputs.painted(inputs.sketch(shown)))},
@@ -218,7 +216,7 @@ def small(class_type: str, name: str, value: Any, scale: int) -> Any:
 
 
 def _scale(values: Iterable[Any]) -> int:
-    return (1024 if any(value == SDXL for value in values) else 512) // scenes.SIZE
+    return int((1024 if any(value == SDXL for value in values) else 512) // scenes.SIZE)
 
 
 def document_of(twin: Twin, known: Definitions) -> Document:
