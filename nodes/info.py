@@ -12,7 +12,6 @@ from .inputs import checked
 from .loading.description import describe
 from .sampling.feature_maps import FAINT, compute_features, heat_maps, label_maps, responses
 from .sampling.hint_mistakes import image_mistake
-from .search_words import search_words
 from .sockets import T2IAdapterSocket
 
 
@@ -28,9 +27,7 @@ class T2IAdapterInfo(io.ComfyNode):
             category="T2I-Adapter",
             description="Tell what a loaded adapter is: family, size, precision, file format, and the condition image "
             "that it expects. Connect text to Preview as Text.",
-            search_aliases=search_words(
-                "T2IAdapterInfo", "adapter info", "which adapter", "inspect adapter", "what is this file", "metadata"
-            ),
+            search_aliases=["adapter info", "which adapter", "inspect adapter", "what is this file", "metadata"],
             inputs=[T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter.")],
             outputs=[
                 T2IAdapterSocket.Output("adapter", tooltip="The same adapter."),
@@ -59,14 +56,7 @@ class PreviewT2IAdapterFeatures(io.ComfyNode):
             description="Show where an adapter responds to a condition image: how far each of its four feature maps, "
             "fine to coarse, differs from those of a black image, on one scale. Black maps mean an image that is empty "
             "for this adapter, and the node says so.",
-            search_aliases=search_words(
-                "PreviewT2IAdapterFeatures",
-                "adapter features",
-                "feature maps",
-                "heat map",
-                "debug adapter",
-                "adapter has no effect",
-            ),
+            search_aliases=["adapter features", "feature maps", "heat map", "debug adapter", "adapter has no effect"],
             inputs=[
                 T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
                 io.Image.Input("image", tooltip="The condition image. Of a batch the first is shown."),
