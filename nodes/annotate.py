@@ -10,6 +10,7 @@ from ..annotators.canny import canny
 from ..annotators.gray import gray
 from .annotation.pictures import ANNOTATOR_CATEGORY, annotate, image_input, image_output, resolution_input
 from .inputs import checked
+from .search_words import search_words
 
 
 class T2IAnnotateCanny(io.ComfyNode):
@@ -26,7 +27,9 @@ class T2IAnnotateCanny(io.ComfyNode):
             has_intermediate_output=True,
             description="Edges for canny adapters, pixel for pixel those that they were trained with (OpenCV's). "
             "Needs no weights.",
-            search_aliases=["canny", "edge detection", "edges", "outline", "preprocessor", "cv2"],
+            search_aliases=search_words(
+                "T2IAnnotateCanny", "canny", "edge detection", "edges", "outline", "preprocessor", "cv2"
+            ),
             inputs=[
                 image_input(),
                 resolution_input(" Published use: 0 for SD1.x, 384 for SDXL."),
@@ -85,7 +88,7 @@ class T2ICleanSketch(io.ComfyNode):
             has_intermediate_output=True,
             description="White lines on black, as sketch adapters need them, from a drawing, scan or photograph. Needs "
             "no weights.",
-            search_aliases=["scribble", "sketch", "lineart", "line art", "xdog", "threshold", "invert drawing", "scan"],
+            search_aliases=search_words("T2ICleanSketch"),
             inputs=[
                 image_input("The drawing or photograph. Batches are done at once; alpha is dropped."),
                 resolution_input(),
@@ -153,7 +156,17 @@ class T2IAnnotateGray(io.ComfyNode):
             category=ANNOTATOR_CATEGORY,
             has_intermediate_output=True,
             description="The picture in gray, for adapters that colour it anew. Needs no weights.",
-            search_aliases=["gray", "grayscale", "grey", "luma", "luminance", "recolor", "colorize", "black and white"],
+            search_aliases=search_words(
+                "T2IAnnotateGray",
+                "gray",
+                "grayscale",
+                "grey",
+                "luma",
+                "luminance",
+                "recolor",
+                "colorize",
+                "black and white",
+            ),
             inputs=[
                 image_input(),
                 resolution_input(),

@@ -13,6 +13,7 @@ from . import host
 from .annotation.picture_size import fit_image, likely_palette, picture_size, size_inputs
 from .annotation.pictures import ANNOTATOR_CATEGORY, annotate, image_input, image_output, resolution_input, to_planes
 from .inputs import checked
+from .search_words import search_words
 
 _WHERE = "T2I Color Palette"
 
@@ -30,7 +31,9 @@ class T2IAnnotateColor(io.ComfyNode):
             has_intermediate_output=True,
             description="An image's colours in cells of 64 pixels of the picture being made, pixel for pixel as color "
             "adapters were trained: connect that picture's latent. Needs no weights.",
-            search_aliases=["color", "colour", "palette", "spatial palette", "pixelate", "mosaic"],
+            search_aliases=search_words(
+                "T2IAnnotateColor", "color", "colour", "palette", "spatial palette", "pixelate", "mosaic"
+            ),
             inputs=[
                 image_input(),
                 resolution_input(" Leave it at 0: cells would change their size with it."),

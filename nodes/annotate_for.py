@@ -18,6 +18,7 @@ from .annotation.pictures import ANNOTATOR_CATEGORY, image_input, image_output, 
 from .annotation.presets import ANNOTATE_FOR, AnnotatorPreset, preset_for
 from .annotation.weight_files import AUTO, WeightsChoice
 from .inputs import checked, name_error
+from .search_words import search_words
 from .sockets import T2IAdapterSocket
 
 _NODE = "T2IAnnotateFor"
@@ -40,13 +41,14 @@ class T2IAnnotateFor(io.ComfyNode):
             has_intermediate_output=True,
             description="Make the condition image that a T2I-Adapter expects, as it was trained: the annotator is "
             "picked by what the adapter's file says, or by its published name. The node tells what it picked.",
-            search_aliases=[
+            search_aliases=search_words(
+                "T2IAnnotateFor",
                 "auto preprocessor",
                 "aio preprocessor",
                 "which annotator",
                 "condition image",
                 "hint image",
-            ],
+            ),
             inputs=[
                 image_input("The picture to make a condition image of. Batches are done at once; alpha is dropped."),
                 resolution_input(

@@ -11,6 +11,7 @@ from .annotation.network_node import NetworkNode
 from .annotation.pictures import ANNOTATOR_CATEGORY, image_output
 from .annotation.weight_files import AUTO
 from .inputs import checked
+from .search_words import search_words
 
 LINES = "White lines on black, as large as the image."
 
@@ -30,7 +31,15 @@ class T2IAnnotateSketch(NetworkNode, io.ComfyNode):
             has_intermediate_output=True,
             description="Draw the lines of a picture as a sketch, with PiDiNet: what the sketch adapters were "
             "trained on. For drawings use T2I Clean Sketch, which needs no weights.",
-            search_aliases=["pidinet", "scribble", "image to sketch", "line drawing", "preprocessor", "sketch adapter"],
+            search_aliases=search_words(
+                "T2IAnnotateSketch",
+                "pidinet",
+                "scribble",
+                "image to sketch",
+                "line drawing",
+                "preprocessor",
+                "sketch adapter",
+            ),
             inputs=[
                 *cls.network_inputs(),
                 _threshold(
@@ -64,7 +73,9 @@ class T2IAnnotateSoftEdge(NetworkNode, io.ComfyNode):
             has_intermediate_output=True,
             description="Draw the outlines of a picture with HED, strong ones brighter. Its weights may be used "
             "commercially (Apache-2.0): a stand-in for the sketch of PiDiNet.",
-            search_aliases=["hed", "softedge", "soft edge", "edge detection", "scribble", "preprocessor"],
+            search_aliases=search_words(
+                "T2IAnnotateSoftEdge", "hed", "softedge", "soft edge", "edge detection", "scribble", "preprocessor"
+            ),
             inputs=[
                 *cls.network_inputs(),
                 _threshold(0.0, "0, the default, suits ControlNets; 0.5 suits sketch adapters"),
@@ -96,7 +107,9 @@ class T2IAnnotateLineart(NetworkNode, io.ComfyNode):
             has_intermediate_output=True,
             description="Draw a picture as soft line art (informative drawings): what the SDXL lineart adapter was "
             "trained on.",
-            search_aliases=["lineart", "line art", "informative drawings", "sk_model", "ink", "preprocessor"],
+            search_aliases=search_words(
+                "T2IAnnotateLineart", "lineart", "line art", "informative drawings", "sk_model", "ink", "preprocessor"
+            ),
             inputs=[
                 *cls.network_inputs(" The SDXL adapter was trained with 384."),
                 io.Boolean.Input(

@@ -11,6 +11,7 @@ from .annotation.pictures import ANNOTATOR_CATEGORY, image_output
 from .annotation.scenes import draw_depth, draw_segmentation
 from .annotation.weight_files import AUTO
 from .inputs import checked
+from .search_words import search_words
 
 
 class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
@@ -28,7 +29,16 @@ class T2IAnnotateDepth(NetworkNode, io.ComfyNode):
             has_intermediate_output=True,
             description="Estimate the depth of a picture, near is white: what the depth and zoedepth adapters were "
             "trained on. Depth of any other node goes through T2I Normalize Depth instead.",
-            search_aliases=["midas", "dpt", "zoedepth", "depth anything", "depth map", "preprocessor", "depth adapter"],
+            search_aliases=search_words(
+                "T2IAnnotateDepth",
+                "midas",
+                "dpt",
+                "zoedepth",
+                "depth anything",
+                "depth map",
+                "preprocessor",
+                "depth adapter",
+            ),
             inputs=[
                 *cls.network_inputs(
                     " The SDXL adapters were trained with 512.",
@@ -61,7 +71,15 @@ class T2IAnnotateSegmentation(NetworkNode, io.ComfyNode):
             has_intermediate_output=True,
             description="Find what is where in a picture, in the 182 classes and the very colours that the "
             "segmentation adapter was trained on. T2I Paint Segmentation changes the result by hand.",
-            search_aliases=["seg", "semantic segmentation", "coco stuff", "maskformer", "seg adapter", "preprocessor"],
+            search_aliases=search_words(
+                "T2IAnnotateSegmentation",
+                "seg",
+                "semantic segmentation",
+                "coco stuff",
+                "maskformer",
+                "seg adapter",
+                "preprocessor",
+            ),
             inputs=[
                 *cls.network_inputs(weights=" Their authors state no licence."),
             ],

@@ -17,6 +17,7 @@ from .inputs import checked
 from .sampling import attach
 from .sampling.notices import ApplyNotice
 from .sampling.settings import check_settings, checked_hint, checked_mask
+from .search_words import search_words
 from .sockets import T2IAdapterSocket, WeightsSocket
 
 
@@ -32,7 +33,8 @@ class ApplyT2IAdapter(io.ComfyNode):
             category="T2I-Adapter",
             description="Make the pictures of this MODEL follow a condition image: a sketch, a depth map, a pose, a "
             "palette… Apply again to stack adapters; together they cost per step what one costs.",
-            search_aliases=[
+            search_aliases=search_words(
+                "ApplyT2IAdapter",
                 "t2i adapter",
                 "apply adapter",
                 "controlnet",
@@ -42,7 +44,7 @@ class ApplyT2IAdapter(io.ComfyNode):
                 "depth",
                 "color",
                 "palette",
-            ],
+            ),
             inputs=_inputs(),
             outputs=[io.Model.Output("model", tooltip="The model with the adapter, for a sampler or another adapter.")],
         )

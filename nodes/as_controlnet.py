@@ -8,6 +8,7 @@ from ..adapter_models.adapter import T2IAdapter
 from ..adapter_models.weights import NEUTRAL, Weights
 from .inputs import checked
 from .sampling.control_net import T2IAdapterControl
+from .search_words import search_words
 from .sockets import T2IAdapterSocket, WeightsSocket
 
 
@@ -23,7 +24,9 @@ class T2IAdapterToControlNet(io.ComfyNode):
             category="T2I-Adapter",
             description="Use an adapter where a ControlNet goes: Apply ControlNet, tiled upscalers, regional prompts. "
             "It acts on one prompt instead of the whole model.",
-            search_aliases=["adapter to controlnet", "control net", "regional", "tile", "upscale"],
+            search_aliases=search_words(
+                "T2IAdapterToControlNet", "adapter to controlnet", "control net", "regional", "tile", "upscale"
+            ),
             inputs=[
                 T2IAdapterSocket.Input("adapter", tooltip="From Load T2I-Adapter."),
                 WeightsSocket.Input(

@@ -12,6 +12,7 @@ from .inputs import checked, name_error
 from .loading import adapters
 from .loading.model_files import FUSER_FILES, file_error, file_fingerprint, file_names, find_file
 from .sampling.combining import COMBINE_NODE, combine_adapters
+from .search_words import search_words
 from .sockets import FuserSocket
 
 
@@ -26,7 +27,9 @@ class LoadCoAdapterFuser(io.ComfyNode):
             display_name="Load CoAdapter Fuser",
             category="T2I-Adapter",
             description="Load the network that balances CoAdapters which act together, for Combine T2I-Adapters.",
-            search_aliases=["coadapter", "fuser", "combine adapters", "multi adapter"],
+            search_aliases=search_words(
+                "LoadCoAdapterFuser", "coadapter", "fuser", "combine adapters", "multi adapter"
+            ),
             inputs=[
                 io.Combo.Input(
                     "fuser_name",
@@ -67,7 +70,15 @@ class CombineT2IAdapters(io.ComfyNode):
             category="T2I-Adapter",
             description="Choose how the adapters of this MODEL act together: added up, as a weighted mean, or balanced "
             "by the CoAdapter fuser. Costs nothing per step.",
-            search_aliases=["coadapter", "multi adapter", "fuse adapters", "mix adapters", "mean", "several adapters"],
+            search_aliases=search_words(
+                "CombineT2IAdapters",
+                "coadapter",
+                "multi adapter",
+                "fuse adapters",
+                "mix adapters",
+                "mean",
+                "several adapters",
+            ),
             inputs=[
                 io.Model.Input("model", tooltip="A model that went through Apply T2I-Adapter. It is cloned."),
                 io.Combo.Input(

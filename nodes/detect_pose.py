@@ -15,6 +15,7 @@ from .annotation.pictures import ANNOTATOR_CATEGORY, image_output, map_in_parts,
 from .annotation.poses import DETECT_POSE, THRESHOLD, find_poses, read_boxes
 from .annotation.weight_files import AUTO
 from .inputs import checked
+from .search_words import search_words
 from .sockets import BoxSocket, KeypointSocket
 
 
@@ -33,7 +34,16 @@ class T2IDetectPose(NetworkNode, io.ComfyNode):
             has_intermediate_output=True,
             description="Find the joints of people (ViTPose, Apache-2.0), for T2I Draw Pose, which draws them as the "
             "openpose or keypose adapters want them. One person fills the picture, unless bboxes say otherwise.",
-            search_aliases=["openpose", "dwpose", "vitpose", "keypose", "pose estimation", "skeleton", "preprocessor"],
+            search_aliases=search_words(
+                "T2IDetectPose",
+                "openpose",
+                "dwpose",
+                "vitpose",
+                "keypose",
+                "pose estimation",
+                "skeleton",
+                "preprocessor",
+            ),
             inputs=[
                 *cls.network_inputs(),
                 io.Float.Input(

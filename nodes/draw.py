@@ -21,6 +21,7 @@ from .annotation.pictures import (
     to_planes,
 )
 from .inputs import checked
+from .search_words import search_words
 from .sockets import KeypointSocket
 
 
@@ -37,7 +38,9 @@ class T2INormalizeDepth(io.ComfyNode):
             has_intermediate_output=True,
             description="Bring the depth of any other node to the range that depth adapters were trained with: near is "
             "white. Needs no weights.",
-            search_aliases=["depth", "midas", "zoe", "zoedepth", "disparity", "depth anything", "invert depth"],
+            search_aliases=search_words(
+                "T2INormalizeDepth", "depth", "midas", "zoe", "zoedepth", "disparity", "depth anything", "invert depth"
+            ),
             inputs=[
                 image_input("Gray depth of another node, of any range. Alpha is dropped, colours are refused."),
                 resolution_input(" Leave it at 0: depth is smooth."),
@@ -101,7 +104,16 @@ class T2IPaintSegmentation(io.ComfyNode):
             has_intermediate_output=True,
             description="Paint what a mask marks in the colour of one of COCO-Stuff's 182 classes, which segmentation "
             "adapters were trained with. Chain several of them. Needs no weights.",
-            search_aliases=["segmentation", "seg", "coco stuff", "semantic map", "label colours", "palette", "gaugan"],
+            search_aliases=search_words(
+                "T2IPaintSegmentation",
+                "segmentation",
+                "seg",
+                "coco stuff",
+                "semantic map",
+                "label colours",
+                "palette",
+                "gaugan",
+            ),
             inputs=[
                 io.Mask.Input(
                     "mask", tooltip="The area to paint: values from 0.5 on. A batch paints one picture each."
@@ -145,7 +157,9 @@ class T2IDrawPose(io.ComfyNode):
             has_intermediate_output=True,
             description="Draw bodies from keypoints in the colours that pose adapters were trained with. Takes the "
             "keypoints of any node: OpenPose, DWPose, SDPose. Needs no weights.",
-            search_aliases=["openpose", "dwpose", "skeleton", "keypose", "mmpose", "pose keypoints", "stick figure"],
+            search_aliases=search_words(
+                "T2IDrawPose", "openpose", "dwpose", "skeleton", "keypose", "mmpose", "pose keypoints", "stick figure"
+            ),
             inputs=[
                 KeypointSocket.Input(
                     "keypoints", tooltip="Keypoints in OpenPose's format, in pixels or from 0 to 1. Bodies only."

@@ -12,6 +12,7 @@ from .inputs import checked, name_error
 from .loading import adapters
 from .loading.description import summary
 from .loading.model_files import ADAPTER_FILES, file_error, file_fingerprint, file_names, find_file
+from .search_words import search_words
 from .sockets import T2IAdapterSocket
 
 # Values of the combos; None lets the file (colour order) or ComfyUI (precision) decide.
@@ -37,14 +38,15 @@ class LoadT2IAdapter(io.ComfyNode):
             description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
             "diffusers layout. The node reads the network's shape from the file, and its condition from the file or "
             "the file's name.",
-            search_aliases=[
+            search_aliases=search_words(
+                "LoadT2IAdapter",
                 "t2i adapter loader",
                 "load adapter",
                 "controlnet loader",
                 "sketch adapter",
                 "color adapter",
                 "TencentARC",
-            ],
+            ),
             inputs=[
                 io.Combo.Input(
                     "adapter_name",

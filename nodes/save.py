@@ -15,6 +15,7 @@ from ..training.run_names import check_prefix, require_inside
 from ..training.runs import remove_unfinished
 from . import host
 from .inputs import checked
+from .search_words import search_words
 from .sockets import T2IAdapterSocket
 from .training.adapter_files import write_adapter
 
@@ -34,7 +35,9 @@ class SaveT2IAdapter(io.ComfyNode):
             category="T2I-Adapter/training",
             description="Write an adapter into the output folder, for Load T2I-Adapter, ComfyUI's own loader or "
             "diffusers. Also converts adapters from one layout or precision to another.",
-            search_aliases=["export adapter", "convert adapter", "write adapter", "save controlnet", "diffusers"],
+            search_aliases=search_words(
+                "SaveT2IAdapter", "export adapter", "convert adapter", "write adapter", "save controlnet", "diffusers"
+            ),
             inputs=_inputs(),
             outputs=[],
             is_output_node=True,

@@ -11,6 +11,7 @@ from .inputs import checked, name_error
 from .loading import adapters
 from .loading.model_files import STYLE_FILES, file_error, file_fingerprint, file_names, find_file
 from .sampling.style_prompts import apply_style
+from .search_words import search_words
 from .sockets import StyleAdapterSocket
 
 
@@ -26,7 +27,14 @@ class LoadT2IStyleAdapter(io.ComfyNode):
             category="T2I-Adapter",
             description="Load a T2I style adapter or a CoAdapter's style adapter, for SD1.x: it takes the style of a "
             "reference picture into the prompt.",
-            search_aliases=["style model", "style transfer", "load style", "coadapter style", "reference picture"],
+            search_aliases=search_words(
+                "LoadT2IStyleAdapter",
+                "style model",
+                "style transfer",
+                "load style",
+                "coadapter style",
+                "reference picture",
+            ),
             inputs=[
                 io.Combo.Input(
                     "style_name",
@@ -67,7 +75,9 @@ class ApplyT2IStyleAdapter(io.ComfyNode):
             category="T2I-Adapter",
             description="Make pictures of this prompt take the style of a reference picture: its colours, light and "
             "technique. The style joins the prompt as a few more words; prompts of any length keep all of theirs.",
-            search_aliases=["style transfer", "apply style model", "reference style", "image prompt", "look"],
+            search_aliases=search_words(
+                "ApplyT2IStyleAdapter", "style transfer", "apply style model", "reference style", "image prompt", "look"
+            ),
             inputs=[
                 io.Conditioning.Input(
                     "conditioning", tooltip="The positive prompt, from a text encoder of SD1.x. It is not changed."

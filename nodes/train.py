@@ -17,6 +17,7 @@ from . import host
 from .advice import in_node
 from .inputs import checked
 from .sampling.base_model import version_of, warn_of_version
+from .search_words import search_words
 from .sockets import LossSocket, T2IAdapterSocket
 from .training.adapter_files import TRAINED_CONDITIONS, new_adapter
 from .training.examples import Materials
@@ -40,7 +41,9 @@ class CreateT2IAdapter(io.ComfyNode):
             category=_CATEGORY,
             description="Make a new, untrained adapter that fits a MODEL of SD1.x, SD2.x or SDXL. Connect it to "
             "Train T2I-Adapter.",
-            search_aliases=["new adapter", "empty adapter", "train adapter", "initialise adapter"],
+            search_aliases=search_words(
+                "CreateT2IAdapter", "new adapter", "empty adapter", "train adapter", "initialise adapter"
+            ),
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model to train for; the adapter gets its channels."),
                 io.Combo.Input(
@@ -111,7 +114,9 @@ class TrainT2IAdapter(io.ComfyNode):
             category=_CATEGORY,
             description="Train an adapter on pictures, their condition images and prompts; the diffusion model stays "
             "unchanged. Queue a cancelled or crashed run again to resume it where it stopped.",
-            search_aliases=["train controlnet", "finetune adapter", "teach sketch", "training", "resume training"],
+            search_aliases=search_words(
+                "TrainT2IAdapter", "train controlnet", "finetune adapter", "teach sketch", "training", "resume training"
+            ),
             inputs=training_inputs(),
             outputs=[
                 T2IAdapterSocket.Output("adapter", tooltip="The trained adapter, to apply or to save."),

@@ -12,6 +12,7 @@ from ..adapter_models.errors import AdapterError
 from ..adapter_models.weights import INTERPOLATIONS, LEVEL_COUNT, LEVEL_PRESETS, NEUTRAL, UNITS, Schedule, Unit, Weights
 from ..common.checks import check_choice
 from .inputs import checked, read_input, shown
+from .search_words import search_words
 from .sockets import WeightsSocket
 
 _LEVEL_WEIGHTS = "T2I-Adapter Level Weights"
@@ -34,12 +35,7 @@ class T2IAdapterWeights(io.ComfyNode):
             category="T2I-Adapter",
             description="Choose which scales of the picture an adapter acts on, and how much on the positive and the "
             "negative prompt. Costs nothing per step.",
-            search_aliases=[
-                "soft weights",
-                "prompt is more important",
-                "controlnet is more important",
-                "layer weights",
-            ],
+            search_aliases=search_words("T2IAdapterWeights"),
             inputs=[
                 io.DynamicCombo.Input(
                     "preset",
@@ -132,7 +128,9 @@ class T2IAdapterSchedule(io.ComfyNode):
             category="T2I-Adapter",
             description="Change an adapter's strength during sampling. The first third decides the composition; the "
             "end only details.",
-            search_aliases=["keyframe", "timestep", "fade", "curve", "strength over time", "cond_tau"],
+            search_aliases=search_words(
+                "T2IAdapterSchedule", "keyframe", "timestep", "fade", "curve", "strength over time", "cond_tau"
+            ),
             inputs=_schedule_inputs(),
             outputs=[WeightsSocket.Output("weights", tooltip="For Apply T2I-Adapter.")],
         )

@@ -9,7 +9,7 @@ PACKAGES = ("common", "adapter_models", "annotators", "training", "nodes", "cli"
 # All that the seam, nodes/host, may import of ours. Keep it small.
 HOST_KNOWS = {"adapter_models.errors", "adapter_models.families", "training.errors"}
 # Modules in nodes/ that all faces share; every other one is a face.
-CONTRACT = {"nodes", "nodes.advice", "nodes.inputs", "nodes.sockets"}
+CONTRACT = {"nodes", "nodes.advice", "nodes.inputs", "nodes.search_words", "nodes.sockets"}
 ROOMS = {f"nodes.{path.parent.name}" for path in (ROOT / "nodes").glob("*/__init__.py")}
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from ..miniature import measure, scenes
 from ..tasks import base_directory, client, paths
 from ..tasks.server import ONE_THREAD, ComfyServer, ServerError, device_arguments
-from . import cases, report, sheet, workflows
+from . import cases, report, served, sheet, workflows
 from .progress import Progress
 
 MINIATURE = "miniature.safetensors"
@@ -59,7 +59,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "tiny model in this repository. With your own checkpoint and adapter, the same two workflow "
         "files run with these names inserted.",
     )
-    parser.add_argument("--serve", action="store_true", help="leave ComfyUI running afterwards, until Ctrl-C")
+    parser.add_argument(
+        "--serve",
+        action="store_true",
+        help="leave ComfyUI running afterwards, until Ctrl-C, and print an address to draw at",
+    )
     parser.add_argument("--checkpoint", default=MINIATURE, help="an SD1.5 checkpoint: a file, or a name ComfyUI lists")
     parser.add_argument("--adapter", default=SKETCH_ADAPTER, help="a sketch adapter: a file, or a name ComfyUI lists")
     parser.add_argument("--sketch", type=Path, help="your own sketch, white lines on black; needs --prompt")
@@ -82,6 +86,8 @@ def show(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     comfyui = Path(os.environ["COMFYUI_PATH"])
     base = base_directory.prepare(options.base, comfyui)
+    if options.serve:
+        served.prepare(base, comfyui)
     wanted, truth = choose_cases(options)
     values = {
         ("Checkpoint", "ckpt_name"): offer(options.checkpoint, base),
@@ -161,7 +167,7 @@ def save(drawn: list[Drawn], folder: Path) -> Path:
 
 def serve(server: ComfyServer) -> None:
     """Keep the server up until Ctrl-C."""
-    print(f"\nOpen {server.url} and drop {workflows.WITH} onto the page. Ctrl-C ends ComfyUI.", flush=True)
+    print(f"\nOpen {served.address(server.url)} and draw. Ctrl-C ends ComfyUI.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             server.require_alive()

@@ -9,7 +9,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from PIL import Image
-from t2i_adapter_pack.dev.demo.templates import catalogue, thumbnails
+from t2i_adapter_pack.dev.demo.templates import catalogue, layout, thumbnails
 from t2i_adapter_pack.dev.demo.templates.convert import NOTES, to_prompt
 from t2i_adapter_pack.dev.tasks import paths
 
@@ -46,7 +46,7 @@ def test_the_server_hands_out_file_and_thumbnail(comfy_server, template):
 
 @TEMPLATES
 def test_the_file_is_tidy(known, template):
-    tidied = catalogue.tidied(template.load(), known)
+    tidied = catalogue.tidied(template.load(), known, template.name, layout.load())
     assert template.path().read_text(encoding="utf-8") == tidied, "python3 run.py templates"
 
 
@@ -57,7 +57,7 @@ def test_what_the_page_saves_is_tidied(known):
     for node in saved["nodes"]:
         for key in ("cnr_id", "ver"):
             node["properties"].pop(key, None)
-    assert catalogue.tidied(saved, known) == template.path().read_text(encoding="utf-8")
+    assert catalogue.tidied(saved, known, template.name, layout.load()) == template.path().read_text(encoding="utf-8")
 
 
 @TEMPLATES
@@ -76,6 +76,12 @@ def test_links_and_slots_agree(known, template):
     assert sorted(ends) == sorted(starts) == sorted(links)
     assert list(nodes) == sorted(nodes)
     assert all(link[1] < link[3] for link in links.values()), "in an order in which they can run"
+
+
+def test_no_two_workflows_share_a_node_s_number():
+    """The page shows a result on the node of its number, also in a workflow that was opened meanwhile."""
+    numbers = [node["id"] for one in catalogue.TEMPLATES for node in one.load()["nodes"]]
+    assert len(set(numbers)) == len(numbers)
 
 
 @TEMPLATES
@@ -132,18 +138,54 @@ def test_a_note_says_what_to_do_and_names_every_file(template):
     assert "### Do this" in text
     for node in real(document):
         for model in node["properties"].get("models", ()):
-            assert f"`models/{model['directory']}`: [{model['name']}]({model['url']})" in text
+            assert f"**models/{model['directory']}**: [{model['name']}]({model['url']})" in text
 
 
 @TEMPLATES
-def test_nodes_and_groups_lie_side_by_side(template):
-    document = template.load()
-    nodes = [(*node["pos"], *node["size"]) for node in document["nodes"]]
-    boxes = [(left, top - TITLE_BAR, width, height + TITLE_BAR) for left, top, width, height in nodes]
+def test_a_note_begins_with_one_sentence_and_holds_no_inline_code(template):
+    (text,) = template.load()["nodes"][0]["widgets_values"]
+    first = text.split("\n")[0]
+    assert first.endswith(".")
+    assert len(first) <= 95
+    assert "`" not in text, "Nodes 2.0 writes inline code in blue on blue"
+
+
+def test_the_first_template_by_name_is_the_one_that_needs_no_file():
+    assert min(NAMES) == "Draw it here"
+
+
+def test_names_say_what_to_expect_and_fit_a_card():
+    assert all(len(name) <= 40 and len(name.split()) >= 3 for name in NAMES)
+
+
+def test_the_table_of_sizes_has_the_nodes_of_the_files_and_no_others():
+    nodes = {(one.name, node["id"]): node["type"] for one in catalogue.TEMPLATES for node in one.load()["nodes"]}
+    assert {place: row.type for place, row in layout.load().items()} == nodes, "python3 run.py templates"
+
+
+@TEMPLATES
+def test_nodes_and_groups_lie_side_by_side_in_both_renderers(template):
+    document, sizes = template.load(), layout.load()
+    boxes = []
+    for node in document["nodes"]:
+        (left, top), (width, height) = node["pos"], node["size"]
+        height = max(height, sizes[template.name, node["id"]].height)
+        boxes.append((left, top - TITLE_BAR, width, height + TITLE_BAR))
     groups = [tuple(group["bounding"]) for group in document["groups"]]
     assert not any(overlap(one, other) for one, other in combinations(boxes, 2))
-    assert not any(overlap(one, other) for one, other in combinations(groups, 2))
-    assert all(any(inside(box, group) for group in groups) for box in boxes[1:]), "the first is the note"
+    assert not any(overlap(one, other) for one, other in combinations([*groups, boxes[0]], 2)), "the first is the note"
+    assert all(any(inside(box, group) for group in groups) for box in boxes[1:])
+
+
+def test_nodes_that_the_page_moved_return_to_their_group():
+    template = catalogue.TEMPLATES[0]
+    before, moved = template.load(), template.load()
+    for node in moved["nodes"][1:]:
+        node["pos"] = [node["pos"][0] + 9, node["pos"][1] - 9]
+        if node["type"] not in layout.STRETCHED:
+            node["size"] = [node["size"][0], 900]
+    layout.arrange(moved, layout.load(), template.name)
+    assert moved == before
 
 
 def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

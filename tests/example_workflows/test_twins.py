@@ -17,17 +17,18 @@ pytestmark = [pytest.mark.host, pytest.mark.slow]
 BY_NAME = {twin.name: twin for twin in twins.TWINS}
 # Minimum overlap of the drawn foreground with the scene's shapes. The miniature's measures do not apply to others.
 OBEYED = {
-    "Sketch": 0.6,
-    "Canny edges": 0.6,
-    "Colour palette": 0.6,
-    "Segmentation painted by hand": 0.6,
-    "Line art with SDXL": 0.6,
-    "Two adapters together": 0.6,
-    "CoAdapter": 0.6,
-    "A prompt for each region": 0.6,
-    "Schedule and level weights": 0.6,
-    "Inpainting": 0.6,
-    "Video frames": 0.6,
+    "Draw it here": 0.6,
+    "Drawing on paper to picture": 0.6,
+    "Keep the edges of a photo": 0.6,
+    "Keep the colours of a photo": 0.6,
+    "Paint where things are": 0.6,
+    "Line art to picture, SDXL": 0.6,
+    "Two adapters, shapes and colours": 0.6,
+    "Two adapters, balanced by CoAdapter": 0.6,
+    "Two prompts side by side": 0.6,
+    "Sketch for the composition only": 0.6,
+    "Repaint a part of a photo": 0.6,
+    "Video in another style": 0.6,
 }
 ADAPTER_OFF = {("Apply T2I-Adapter", "strength"): 0.0}
 
@@ -98,14 +99,16 @@ def test_the_picture_follows_its_condition(runs, name):
     assert obedience(BY_NAME[name], runs(name)) > OBEYED[name]
 
 
-@pytest.mark.parametrize("name", ["Sketch", "Colour palette", "Segmentation painted by hand"])
+@pytest.mark.parametrize(
+    "name", ["Drawing on paper to picture", "Keep the colours of a photo", "Paint where things are"]
+)
 def test_without_the_adapter_it_does_not(comfy_server, known, name):
     twin = BY_NAME[name]
     assert obedience(twin, twins.run(comfy_server, twin, known, ADAPTER_OFF)) < 0.4
 
 
 def test_inpainting_leaves_alone_what_is_not_masked(runs):
-    twin = BY_NAME["Inpainting"]
+    twin = BY_NAME["Repaint a part of a photo"]
     truth, drawn = measure.truth(twin.scenes)[0], shown(twin, runs(twin.name))[0]
     with Image.open(io.BytesIO(runs(twin.name).images["Picture with a mask"][0])) as picture:
         kept = torch.from_numpy(np.asarray(picture.getchannel("A")).copy()) == 255
@@ -123,7 +126,7 @@ def test_training_leaves_an_adapter_of_the_asked_kind(comfy_server, runs):
 
 
 def test_the_video_has_a_frame_for_each_of_the_given(runs):
-    run = runs("Video frames")
-    assert len(run.images["Frames"]) == len(run.images["What the adapter sees"]) == 4
+    run = runs("Video in another style")
+    assert len(run.images["Frames"]) == len(run.images["T2I Canny Edges"]) == 4
     (video,) = run.images["Save Video"]
     assert b"ftyp" in video[:16]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...tasks import paths
 from ...tasks.server import ComfyServer
+from . import layout
 from .convert import NOTES, Document
 from .definitions import Definitions
 
@@ -66,7 +67,7 @@ def definitions(server: ComfyServer) -> Definitions:
     return Definitions(server.get("/object_info"))
 
 
-def tidied(document: Document, known: Definitions) -> str:
+def tidied(document: Document, known: Definitions, name: str, sizes: layout.Table) -> str:
     """Return the normalised text of a workflow's file.
 
     ComfyUI's page does not write which pack a node comes from, and writes the state of the view.
@@ -74,7 +75,10 @@ def tidied(document: Document, known: Definitions) -> str:
     Args:
         document: The workflow.
         known: The nodes of a server.
+        name: Name of the workflow.
+        sizes: Measured sizes of nodes.
     """
+    layout.arrange(document, sizes, name)
     ours = our_pack()
     for node in document["nodes"]:
         if node["type"] not in NOTES:

@@ -49,19 +49,30 @@ def widget_values(node: dict[str, Any], definition: Definition) -> dict[str, Any
     Raises:
         ValueError: Their number differs from the number of widgets.
     """
+    return {name: value for _, name, value in placed_values(node, definition)}
+
+
+def placed_values(node: dict[str, Any], definition: Definition) -> list[tuple[int, str, Any]]:
+    """Return index, name and value of each of a node's widgets.
+
+    Raises:
+        ValueError: Their number differs from the number of widgets.
+    """
     values: list[Any] = list(node.get("widgets_values", ()))
     left = iter(values)
-    found: dict[str, Any] = {}
-    uploads = 0
+    found: list[tuple[int, str, Any]] = []
+    place = uploads = 0
     for one, value in boxes(definition, lambda _: next(left, MISSING)):
-        found[one.name] = value
+        found.append((place, one.name, value))
         if one.has_control:
             next(left, MISSING)
+        place += 1 + one.has_control
         uploads += one.has_upload
     spare = len(list(left)) - uploads
-    if spare or MISSING in found.values():
+    if spare or any(value is MISSING for _, _, value in found):
         where = f"node {node['id']} ({node['type']})"
-        raise ValueError(f"{where}: got {len(values)} values; expected one for each of {list(found)}. Build it again.")
+        names = [name for _, name, _ in found]
+        raise ValueError(f"{where}: got {len(values)} values; expected one for each of {names}. Build it again.")
     return found
 
 

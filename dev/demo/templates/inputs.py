@@ -39,9 +39,14 @@ def painting(drawn: scenes.Scenes) -> Image.Image:
     return picture(torch.cat(list(scenes.paint(drawn, scenes.distances(drawn))), dim=-1))
 
 
+def sketch(drawn: scenes.Scenes) -> Image.Image:
+    """Return the outlines of the scenes, white on black, side by side."""
+    return picture(torch.cat(list(conditions.sketch(scenes.distances(drawn))), dim=-1))
+
+
 def drawing(drawn: scenes.Scenes) -> Image.Image:
     """Return the outlines of the scenes, dark on white as on paper, side by side."""
-    return ImageChops.invert(picture(torch.cat(list(conditions.sketch(scenes.distances(drawn))), dim=-1)))
+    return ImageChops.invert(sketch(drawn))
 
 
 def depth(drawn: scenes.Scenes) -> Image.Image:
@@ -56,12 +61,20 @@ def slot_mask(drawn: scenes.Scenes, slot: int, grow: float = 0.0) -> Image.Image
     return picture(inside[None].float())
 
 
-def stroke(drawn: scenes.Scenes, slot: int) -> Image.Image:
-    """Return a shape as the mask editor saves it on a plain picture: transparent where painted."""
-    mask = slot_mask(drawn, slot)
+def painted(mask: Image.Image) -> Image.Image:
+    """Return white paint as the Painter saves it: opaque where painted.
+
+    Args:
+        mask: White where painted.
+    """
     made = Image.new("RGBA", mask.size, "white")
-    made.putalpha(ImageChops.invert(mask))
+    made.putalpha(mask.convert("L"))
     return made
+
+
+def painted_slot(drawn: scenes.Scenes, slot: int) -> Image.Image:
+    """Return a shape of the first scene, painted over in white."""
+    return painted(slot_mask(drawn, slot))
 
 
 def masked(drawn: scenes.Scenes, slot: int) -> Image.Image:

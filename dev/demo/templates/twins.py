@@ -1,7 +1,7 @@
 """Twins: the example workflows run on the miniature, with other names, sizes and pictures inserted."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from ...tasks.server import ComfyServer
 from .. import workflows
 from . import inputs, stand_ins
 from .catalogue import TEMPLATES, Template
-from .convert import to_prompt
+from .convert import NOTES, Document, placed_values, to_prompt
 from .definitions import Definitions
 
 MINIATURE, SKETCH, COLOUR, SEGMENTATION = (
@@ -23,8 +23,8 @@ MINIATURE, SKETCH, COLOUR, SEGMENTATION = (
     *(f"t2iadapter_{kind}_miniature.safetensors" for kind in ("sketch", "color", "seg")),
 )
 # Titles of nodes.
-PROMPT, NEGATIVE, SAVED, SEEN = "Prompt", "Negative prompt", "Save", "What the adapter sees"
-PALETTE = "Colours that the adapter sees"
+PROMPT, NEGATIVE, SAVED = "Prompt", "Negative prompt", "Save"
+SEEN, EDGES, PALETTE = "T2I Clean Sketch", "T2I Canny Edges", "T2I Color Palette"
 PAINTED = ("First thing", "Second thing")
 SDXL = "sd_xl_base_1.0.safetensors"
 # Replacements for the published files.
@@ -71,7 +71,7 @@ class Twin:
         files: By title and input: function that returns the bytes of the file that a widget names.
         values: By title and input: function that returns a widget's value.
         result: Title of the node with the pictures.
-        seen: Titles of the nodes with the adapter's input, or of an input picture.
+        seen: Titles of the annotators of the adapter's input, or of an input picture.
     """
 
     name: str
@@ -100,10 +100,12 @@ class Run:
     Attributes:
         prompt: The queued prompt.
         images: Picture files by node title.
+        outputs: What nodes reported to the page, by their ids.
     """
 
     prompt: Workflow
     images: Mapping[str, list[bytes]]
+    outputs: Mapping[str, Any]
 
 
 def drawn(drawing: Callable[[scenes.Scenes], Image.Image]) -> Callable[[scenes.Scenes], bytes]:
@@ -133,33 +135,35 @@ WORDS: Mapping[tuple[str, str], Value] = {(PROMPT, "text"): inputs.text, (NEGATI
 COLOURLESS = {**WORDS, (PROMPT, "text"): lambda shown: inputs.text(shown, colours=False)}
 DRAWING = {("Drawing", "image"): drawn(inputs.drawing)}
 DRAWN_AND_COLOURED = {**DRAWING, ("Colours", "image"): drawn(inputs.painting)}
-THINGS = {
-    ("Ground", "value"): lambda _: 0.0,
-    ("Paint house", "label"): label(0),
-    ("Paint tree", "label"): label(1),
-}
-STROKES = {(title, "image"): drawn(partial(inputs.stroke, slot=slot)) for slot, title in enumerate(PAINTED)}
+THINGS = {("Paint house", "label"): label(0), ("Paint tree", "label"): label(1)}
+STROKES = {(title, "mask"): drawn(partial(inputs.painted_slot, slot=slot)) for slot, title in enumerate(PAINTED)}
 SIDES = {(f"{side} prompt", "text"): half(number) for number, side in enumerate(("Left", "Right"))}
 TWINS = (
-    Twin("Sketch", 36, files=DRAWING, values=WORDS),
-    Twin("Canny edges", 26, files={("Picture", "image"): drawn(inputs.painting)}, values=WORDS),
-    Twin("Depth", 17, files={("Depth map or photograph", "image"): drawn(inputs.depth)}, values=WORDS),
-    Twin("Colour palette", 79, files={("Colours", "image"): drawn(inputs.painting)}, values=COLOURLESS),
-    Twin("Segmentation painted by hand", 31, files=STROKES, values={**WORDS, **THINGS}),
-    Twin("Pose", 53, files={("Skeleton or photograph", "image"): drawn(lambda _: inputs.skeleton())}, values=WORDS),
-    Twin("Line art with SDXL", 74, files=DRAWING, values=WORDS),
-    Twin("Style of a picture", 69, files={("Reference", "image"): drawn(inputs.painting)}, values=WORDS,
+    Twin("Draw it here", 36, files={("Draw here", "mask"): drawn(lambda shown: inputs.painted(inputs.sketch(shown)))},
+         values=WORDS, seen=("Draw here",)),
+    Twin("Drawing on paper to picture", 36, files=DRAWING, values=WORDS),
+    Twin("Keep the edges of a photo", 26, files={("Picture", "image"): drawn(inputs.painting)}, values=WORDS,
+         seen=(EDGES,)),
+    Twin("Keep the depth of a photo", 17, files={("Depth map or photograph", "image"): drawn(inputs.depth)},
+         values=WORDS, seen=("T2I Normalize Depth",)),
+    Twin("Keep the colours of a photo", 79, files={("Colours", "image"): drawn(inputs.painting)}, values=COLOURLESS,
+         seen=(PALETTE,)),
+    Twin("Paint where things are", 31, files=STROKES, values={**WORDS, **THINGS}, seen=("Paint tree",)),
+    Twin("Pose of a person to picture", 53, values=WORDS, seen=("Skeleton or photograph",),
+         files={("Skeleton or photograph", "image"): drawn(lambda _: inputs.skeleton())}),
+    Twin("Line art to picture, SDXL", 74, files=DRAWING, values=WORDS),
+    Twin("Style of another picture", 69, files={("Reference", "image"): drawn(inputs.painting)}, values=WORDS,
          seen=("Reference",)),
-    Twin("Two adapters together", 24, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
-    Twin("CoAdapter", 58, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
-    Twin("A prompt for each region", 69, 2, files=DRAWING, values={**WORDS, **SIDES}),
-    Twin("Schedule and level weights", 42, files=DRAWING, values=WORDS),
-    Twin("Inpainting", 23, files={("Picture with a mask", "image"): drawn(lambda shown: inputs.masked(shown, 1))},
-         values={**WORDS, (PROMPT, "text"): repainted}, seen=("Picture with a mask",)),
-    Twin("Video frames", 72, files={("Video", "file"): lambda shown: inputs.video(inputs.moving(shown))}, values=WORDS,
-         result="Frames"),
+    Twin("Two adapters, shapes and colours", 24, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
+    Twin("Two adapters, balanced by CoAdapter", 58, files=DRAWN_AND_COLOURED, values=COLOURLESS, seen=(SEEN, PALETTE)),
+    Twin("Two prompts side by side", 69, 2, files=DRAWING, values={**WORDS, **SIDES}),
+    Twin("Sketch for the composition only", 42, files=DRAWING, values=WORDS),
+    Twin("Repaint a part of a photo", 23, values={**WORDS, (PROMPT, "text"): repainted}, seen=("Picture with a mask",),
+         files={("Picture with a mask", "image"): drawn(lambda shown: inputs.masked(shown, 1))}),
+    Twin("Video in another style", 72, files={("Video", "file"): lambda shown: inputs.video(inputs.moving(shown))},
+         values=WORDS, result="Frames", seen=(EDGES,)),
     Twin("Train your own adapter", 0, 4, values={("Pictures and captions", "folder"): lambda _: FOLDER},
-         result="Loss"),
+         result="Loss", seen=(EDGES,)),
 )  # fmt: skip
 
 
@@ -187,19 +191,55 @@ def prompt_of(twin: Twin, known: Definitions) -> tuple[Workflow, dict[str, bytes
 
 def shrunk(prompt: Workflow) -> Workflow:
     """Return a prompt with the miniature's names, sizes and settings."""
-    wide = any(SDXL in node["inputs"].values() for node in prompt.values())
-    scale = (1024 if wide else 512) // scenes.SIZE
+    scale = _scale(value for node in prompt.values() for value in node["inputs"].values())
     made: Workflow = {}
     for number, node in prompt.items():
-        changed = dict(node["inputs"])
-        for name, value in changed.items():
-            if isinstance(value, str):
-                changed[name] = NAMES.get(value, value)
-            elif name in PIXELS and isinstance(value, int):
-                changed[name] = value // scale
-            changed[name] = SETTINGS.get((node["class_type"], name), changed[name])
+        changed = {name: small(node["class_type"], name, value, scale) for name, value in node["inputs"].items()}
         made[number] = {**node, "inputs": changed}
     return made
+
+
+def small(class_type: str, name: str, value: Any, scale: int) -> Any:
+    """Return the value of a widget that suits the miniature.
+
+    Args:
+        class_type: The node's type.
+        name: The widget.
+        value: Its value.
+        scale: Pixels of the workflow's picture per pixel of the miniature's.
+    """
+    if isinstance(value, str):
+        value = NAMES.get(value, value)
+    elif name in PIXELS and isinstance(value, int):
+        value = value // scale
+    return SETTINGS.get((class_type, name), value)
+
+
+def _scale(values: Iterable[Any]) -> int:
+    return int((1024 if any(value == SDXL for value in values) else 512) // scenes.SIZE)
+
+
+def document_of(twin: Twin, known: Definitions) -> Document:
+    """Return a twin's workflow for the page; its files lie in the folder of inputs.
+
+    Args:
+        twin: The twin.
+        known: The server's nodes.
+    """
+    document = twin.template.load()
+    scale = _scale(value for node in document["nodes"] for value in node["widgets_values"])
+    given: dict[tuple[str, str], Any] = {(title, name): file_name(twin, title, name) for title, name in twin.files}
+    given |= {place: make(twin.scenes) for place, make in twin.values.items()}
+    for node in document["nodes"]:
+        node["properties"].pop("models", None)
+        if node["type"] not in NOTES:
+            definition = known[node["type"]]
+            title = node.get("title", definition.title)
+            for place, name, before in placed_values(node, definition):
+                value = small(node["type"], name, before, 1 if node["type"] == "Painter" else scale)
+                # An input that the file is older than gets its value at the end.
+                node["widgets_values"][place : place + 1] = [given.get((title, name), value)]
+    return document
 
 
 def file_name(twin: Twin, title: str, name: str) -> str:
@@ -221,7 +261,20 @@ def run(server: ComfyServer, twin: Twin, known: Definitions, values: dict[tuple[
     prompt = workflows.put(prompt, values or {})
     for name, data in files.items():
         (server.base / "input" / name).write_bytes(data)
-    result = client.run(server.url, prompt)
+    queued = previewed(prompt, twin.seen)
+    result = client.run(server.url, queued)
     given = {title: [data] for (title, _), data in zip(twin.files, files.values(), strict=True)}
-    made = {prompt[node]["_meta"]["title"]: images for node, images in result.images.items()}
-    return Run(prompt, {**given, **made})
+    made = {queued[node]["_meta"]["title"]: images for node, images in result.images.items()}
+    outputs = {node: output for node, output in result.outputs.items() if node in prompt}
+    return Run(prompt, {**given, **made}, outputs)
+
+
+def previewed(prompt: Workflow, titles: tuple[str, ...]) -> Workflow:
+    """Return a prompt that also reports the pictures of the annotators with these titles."""
+    made = dict(prompt)
+    for number, node in prompt.items():
+        title = node["_meta"]["title"]
+        if title in titles and node["class_type"].startswith("T2I"):
+            preview = {"class_type": "PreviewImage", "inputs": {"images": [number, 0]}, "_meta": {"title": title}}
+            made[f"{number}-preview"] = preview
+    return made
