@@ -78,7 +78,7 @@ def add_dots(board: Canvas, row: Tensor, dots: tuple[Tensor, Tensor, Tensor], ch
 
 
 def paint_clouds(board: Canvas, scenes: Scenes, style: Style) -> None:
-    """Paint up to three clouds."""
+    """Paint up to two clouds."""
     sky = scenes.sky
     for number in range(CLOUDS):
         spot = torch.stack((sky.cloud_x[:, number], sky.cloud_y[:, number]), dim=1)
