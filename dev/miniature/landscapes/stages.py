@@ -24,7 +24,7 @@ from .truth import Facts, facts
 
 SIZE = 128
 CROP = 64  # side of what the VAE sees in a step: a quarter of a picture, at a quarter of the cost
-VAE_WIDTHS = (26, 46)
+VAE_WIDTHS = ((16, 32, 32, 32), (64, 48, 32, 16))  # narrow where pictures are large, see `model.build_vae`
 PAPER_EVERY = 4  # one in so many of the VAE's batches is in the second style
 COLOUR_START = 1000  # batches over which the VAE's latents are led to begin as the mean colour of each patch
 CHUNK = 64
