@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .canvas import FAR_RANGE, HILLS, LAYER, MIDDLE, NEAR, NEAR_RANGE, PART, WATER, Canvas
+from .canvas import FAR_RANGE, HILLS, LAYER, MIDDLE, NEAR, NEAR_RANGE, PART, SOFT, WATER, Canvas
 from .light import SNOW, WINTER, Style
 from .scene import PEAKS, SEA, TREES, Scenes
 from .shapes import triangle_wave
@@ -52,12 +52,13 @@ def _range(board: Canvas, scenes: Scenes, style: Style, row: tuple[int, str, int
     inside = y - edges.amin(1)[:, None] - gone
     shade = torch.zeros_like(inside)
     # As `Canvas.cover`, but in pixels before columns and rows meet: this is the costliest loop of all.
-    sun = torch.where(scenes.sky.orb_x < 0.5, board.size, -board.size)[:, None, None]
+    scale = board.size / SOFT
+    sun = torch.where(scenes.sky.orb_x < 0.5, scale, -scale)[:, None, None]
     for peak in range(PEAKS):
         turn = 0.030 * triangle_wave((y - rocks.y[:, plane, peak, None, None]) * 4.5 + 0.25)
         beyond = (axis - rocks.x[:, plane, peak, None, None]) * sun
         side = (beyond + (turn * sun + 0.5)).clamp_(0.0, 1.0)
-        front = (y * board.size + (0.5 - edges[:, peak, None] * board.size)).clamp_(0.0, 1.0)
+        front = (y * scale + (0.5 - edges[:, peak, None] * scale)).clamp_(0.0, 1.0)
         shade.lerp_(side, front)
     air = min(0.85, RANGE_AIR[plane] * style.air)
     # Mist gathers at the foot.
@@ -154,7 +155,7 @@ def _path_of_light(board: Canvas, scenes: Scenes, depth: Tensor) -> Tensor:
     middle = scenes.sky.orb_x[:, None] + shift
     dash = (torch.sin(step * 2.0) * 1.6 + 0.6).clamp(0.0, 1.0) * (1.0 - 0.7 * depth).clamp(min=0.0)
     away = (board.axis() - middle[..., None]).abs()
-    return board.cover(width[..., None] - away) * dash[..., None] * 0.8
+    return board.cover(width[..., None] - away) * dash[..., None] * 0.6
 
 
 def paint_ground(board: Canvas, scenes: Scenes, style: Style, plane: int) -> None:
@@ -172,24 +173,25 @@ def paint_ground(board: Canvas, scenes: Scenes, style: Style, plane: int) -> Non
         seen(scenes, base * bright, shade, air)[:, :, None, None] for bright, shade in ((1.06, 0.0), (0.94, 0.55))
     )
     share = (inside / 0.34).clamp(0.0, 1.0)[:, None] * (0.4 + 0.6 * style.gradient)
+    # Swath and road are mixed into the colour, since layers of one edge let through what lies behind them.
+    colour = top.lerp(bottom, share)
+    swath = _swath(board, scenes, (plane, rows))[:, None]
+    colour = colour.lerp(seen(scenes, base * 0.93, 0.28, air)[:, :, None, None], swath)
+    road = board.cover(torch.where(scenes.ground.road[:, None, None], _road(board, scenes, rows), -1.0))
+    colour = colour.lerp(seen(scenes, light["road"], 0.1, air)[:, :, None, None], road[:, None])
     winter = (light.season == WINTER)[:, None, None]
-    part = layer * LAYER + torch.where(winter, PART["snow"], PART["grass"])
-    cover = board.cover(inside)
-    board.fill(cover, top.lerp(bottom, share), part, rows)
-    _swath(board, scenes, (plane, rows), cover, seen(scenes, base * 0.93, 0.28, air))
-    road = torch.where(scenes.ground.road[:, None, None], _road(board, scenes, rows), -1.0)
-    colour = seen(scenes, light["road"], 0.1, air)[:, :, None, None]
-    board.fill(torch.minimum(cover, board.cover(road)), colour, layer * LAYER + PART["road"], rows)
+    part = torch.where(road >= 0.5, PART["road"], torch.where(winter, PART["snow"], PART["grass"]))
+    board.fill(board.cover(inside), colour, layer * LAYER + part, rows)
     if plane == 2:
         _flowers(board, scenes, edge)
 
 
-def _swath(board: Canvas, scenes: Scenes, where: tuple[int, slice], cover: Tensor, colour: Tensor) -> None:
-    """Darken a soft sweep of the ground."""
+def _swath(board: Canvas, scenes: Scenes, where: tuple[int, slice]) -> Tensor:
+    """Return how much a soft sweep of the ground is darkened (B, H, W)."""
     axis, (plane, rows) = board.axis(), where
     phase = scenes.ground.phase[:, plane, None]
     line = scenes.ground.level[:, plane, None] + 0.075 + 0.05 * torch.sin(6.28 * (0.7 * axis + phase + 0.3))
-    board.fill(cover * board.cover(axis[rows, None] - line[:, None]) * 0.55, colour[:, :, None, None], None, rows)
+    return board.cover(axis[rows, None] - line[:, None]) * 0.55
 
 
 def road_middle(scenes: Scenes, y: Tensor) -> tuple[Tensor, Tensor]:

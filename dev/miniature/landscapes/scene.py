@@ -19,7 +19,7 @@ PLACE = tuple(place for place, count in enumerate(SLOTS) for _ in range(count))
 PEAKS = 3
 CLOUDS = 2
 LOBES = 4
-STARS = 7
+STARS = 6
 FLOWERS = 6
 TREES = 24  # of a forest's edge
 HELD_OUT = 1 << 31  # first seed never used in training; training seeds stay below
@@ -27,7 +27,7 @@ HELD_OUT = 1 << 31  # first seed never used in training; training seeds stay bel
 
 @dataclass(frozen=True)
 class Sky:
-    """Sun or moon (B,), clouds (B, 2) with their lobes (B, 2, 4), stars (B, 7)."""
+    """Sun or moon (B,), clouds (B, 2) with their lobes (B, 2, 4), stars (B, 6)."""
 
     orb_x: Tensor
     orb_y: Tensor

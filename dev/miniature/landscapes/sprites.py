@@ -93,7 +93,7 @@ def house(sprites: Sprites, paints: Paints, colour: Tensor, flip: Tensor) -> Non
     white = u.new_tensor(SNOW)
     top = torch.where((season == WINTER)[:, None], white, roof)
     sprites.stamp(box(u, v, (0.40, 0.72), (0.56, 1.12)), paints(roof, 0.7), "roof")
-    side = polygon(u, v, ((-0.08, -0.03), (-0.08, 0.56), (0.82, 0.56), (0.82, -0.03)))
+    side = polygon(u, v, ((-0.20, -0.03), (-0.20, 0.56), (0.82, 0.56), (0.82, -0.03)))
     sprites.stamp(side, paints(wall, 0.62), "side wall")
     gable = polygon(u, v, ((-0.72, -0.03), (-0.72, 0.52), (-0.40, 0.96), (-0.08, 0.52), (-0.08, -0.03)))
     sprites.stamp(gable, paints(wall), "wall")
@@ -163,7 +163,6 @@ def person(sprites: Sprites, paints: Paints, joints: Tensor, colour: Tensor) -> 
     sprites.stamp(disc(u, v, head, 0.085), skin, "head")
     cap = torch.maximum(disc(u, v, (head[0], head[1] + 0.012), 0.095), head[1] + 0.018 - v)
     sprites.stamp(cap, hair, "head")
-    sprites.stamp(capsule(u, v, (-0.055, 0.805), (0.055, 0.805), (0.032, 0.032)), paints((0.96, 0.88, 0.72)), "body")
 
 
 def cloud(sprites: Sprites, light: Light, lobes: Tensor, gradient: float) -> None:
