@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def parts(work: Path) -> dict[str, Any]:
     """Small fits of the VAE and the judge."""
     plan = Plan(steps=4, batch=2, rate=1e-3)
     return {
-        "vae": stages.fit_vae(plan, CPU, work / "vae.state"),
+        "vae": stages.fit_vae(replace(plan, muon=True), CPU, work / "vae.state"),
         "judge": judge.fit_judge(plan, CPU, work / "judge.state"),
     }
 
