@@ -153,6 +153,20 @@ def build_vae(widths: tuple[Widths, Widths] = VAE_WIDTHS) -> nn.Module:
     return vae
 
 
+def begin_vae(vae: nn.Module) -> None:
+    """Initialise a VAE so that signals keep their size through it, residual branches start small, and pictures grey."""
+    for name, layer in vae.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if name.endswith("conv.4"):
+                layer.weight.data.mul_(0.25)
+    last = vae.taesd_decoder[-1]
+    last.weight.data.mul_(0.3)
+    last.bias.data.fill_(0.5)
+
+
 def vae_widths(state: dict[str, torch.Tensor]) -> tuple[Widths, Widths]:
     """Return the widths that a VAE's state was built with, as `build_vae` takes them."""
     first = (("taesd_encoder", (0, 2, 6, 10)), ("taesd_decoder", (1, 7, 12, 17)))
