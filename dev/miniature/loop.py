@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
+from .muon import Muon
+
 Batch = tuple[torch.Tensor, ...]
 Draw = Callable[[int, torch.Generator], Batch]
 Loss = Callable[..., torch.Tensor]
@@ -25,7 +27,7 @@ ADAM_EPS = 1e-7  # above the rounding noise of gradients that are zero by constr
 
 @dataclass(frozen=True)
 class Plan:
-    """How one part is trained: steps, batch size, peak learning rate, warm-up steps, EMA decay, seed."""
+    """How one part is trained: steps, batch size, peak learning rate, warm-up steps, EMA decay, seed, optimiser."""
 
     steps: int
     batch: int
@@ -33,6 +35,7 @@ class Plan:
     warmup: int = 200
     decay: float = 0.999
     seed: int = 1
+    muon: bool = False
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step: linear warm-up, then a cosine down to 1 %."""
@@ -63,8 +66,12 @@ class Fit:
         self.rank, self.workers = (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
         # A tensor, since a captured graph can't see a changed Python number.
         rate = torch.tensor(plan.rate, device=self.device) if self.on_gpu else plan.rate
-        self.optimiser = torch.optim.AdamW(
-            self.params, lr=rate, eps=ADAM_EPS, weight_decay=0.01, capturable=self.on_gpu, fused=self.on_gpu
+        self.optimiser: torch.optim.Optimizer = (
+            Muon(self.params, rate, eps=ADAM_EPS)
+            if plan.muon
+            else torch.optim.AdamW(
+                self.params, lr=rate, eps=ADAM_EPS, weight_decay=0.01, capturable=self.on_gpu, fused=self.on_gpu
+            )
         )
         self.step = 0
         self._best = math.inf

@@ -37,7 +37,9 @@ TEXT_CONFIG: dict[str, object] = {
     "max_position_embeddings": LENGTH,
     "eos_token_id": 49407,
 }
-VAE_WIDTHS = (24, 36)  # widths of encoder and decoder; ComfyUI's class is 64 wide, padded with zeros
+Widths = tuple[int, ...]  # of a half of the VAE at its four sizes
+VAE_FULL = 64  # width of ComfyUI's class; ours is narrower, padded with zeros
+VAE_WIDTHS: tuple[Widths, Widths] = ((24,) * 4, (36,) * 4)
 LATENT_SCALE = 0.18215
 NORM_GROUPS = 32  # groups of every norm in ComfyUI's UNet
 
@@ -124,22 +126,59 @@ def causal_attention(
     return out.transpose(1, 2).reshape(batch, length, width)
 
 
-def build_vae(widths: tuple[int, int] = VAE_WIDTHS) -> nn.Module:
-    """Build ComfyUI's TAESD with narrower layers (encoder, decoder); the checkpoint pads them with zeros."""
+def build_vae(widths: tuple[Widths, Widths] = VAE_WIDTHS) -> nn.Module:
+    """Build ComfyUI's TAESD with narrower layers; the companion pads them with zeros.
+
+    Args:
+        widths: of the encoder and of the decoder, each in the order of its layers: the encoder from the picture's size
+            down to an eighth of it, the decoder from an eighth up.
+    """
     from comfy.taesd.taesd import TAESD
 
     vae = TAESD(latent_channels=4)
-    for part, width in ((vae.taesd_encoder, widths[0]), (vae.taesd_decoder, widths[1])):
-        for owner in list(part.modules()):
-            for name, layer in list(owner.named_children()):
-                if isinstance(layer, nn.Conv2d):
-                    setattr(owner, name, _narrowed(layer, width))
+    for part, stages in ((vae.taesd_encoder, widths[0]), (vae.taesd_decoder, widths[1])):
+        stage = 0
+        inside = stages[0]
+        for place, layer in enumerate(part):
+            # Both halves change size three times: by a stride of 2, or by an upsampling.
+            stage += isinstance(layer, nn.Upsample) or getattr(layer, "stride", None) == (2, 2)
+            if isinstance(layer, nn.Conv2d):
+                part[place] = _narrowed(layer, inside, stages[stage])
+                inside = stages[stage]
+            elif hasattr(layer, "conv"):
+                for number, each in enumerate(layer.conv):
+                    if isinstance(each, nn.Conv2d):
+                        layer.conv[number] = _narrowed(each, inside, inside)
     initialise(vae)
     return vae
 
 
-def _narrowed(layer: nn.Conv2d, width: int) -> nn.Conv2d:
-    sizes = (width if size == 64 else size for size in (layer.in_channels, layer.out_channels))
+def begin_vae(vae: nn.Module) -> None:
+    """Initialise a VAE so that signals keep their size through it, residual branches start small, and pictures grey."""
+    for name, layer in vae.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if name.endswith("conv.4"):
+                layer.weight.data.mul_(0.25)
+    last = vae.taesd_decoder[-1]
+    last.weight.data.mul_(0.3)
+    last.bias.data.fill_(0.5)
+
+
+def vae_widths(state: dict[str, torch.Tensor]) -> tuple[Widths, Widths]:
+    """Return the widths that a VAE's state was built with, as `build_vae` takes them."""
+    first = (("taesd_encoder", (0, 2, 6, 10)), ("taesd_decoder", (1, 7, 12, 17)))
+    encoder, decoder = (tuple(len(state[f"{half}.{place}.weight"]) for place in places) for half, places in first)
+    return encoder, decoder
+
+
+def _narrowed(layer: nn.Conv2d, inside: int, outside: int) -> nn.Conv2d:
+    sizes = (
+        width if size == VAE_FULL else size
+        for size, width in ((layer.in_channels, inside), (layer.out_channels, outside))
+    )
     return nn.Conv2d(*sizes, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None)
 
 

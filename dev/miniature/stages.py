@@ -17,7 +17,6 @@ from .loop import Fit, Plan
 LATENT_NOISE = 0.05
 COLOUR_START = 1000  # steps during which the VAE's latents are pulled towards the mean colour of each patch
 POOL_SEED = 1 << 24  # smaller seeds are used for the VAE's pictures
-VAE_FIRST = ("taesd_encoder.0.weight", "taesd_decoder.1.weight")  # their length is the width of its half
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def finished_vae(state: State, device: torch.device) -> State:
 
 def loaded_vae(state: State, device: torch.device) -> nn.Module:
     """Build the VAE, fp32, frozen, from a state of any precision."""
-    vae = model.build_vae(tuple(state[first].shape[0] for first in VAE_FIRST))
+    vae = model.build_vae(model.vae_widths(state))
     vae.load_state_dict({key: value.float() for key, value in state.items()})
     return vae.to(device, memory_format=torch.channels_last).requires_grad_(False)
 

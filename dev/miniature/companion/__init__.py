@@ -19,6 +19,7 @@ TOKENS = "token_ids"
 EMBEDDING = "clip_l.transformer.text_model.embeddings.token_embedding.weight"
 VOCABULARY = 49408
 VAE_WIDTH = 64
+VAE_ENDS = (3, 4)  # channels of pictures and of latents
 TEXT_CONFIG = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 256}
 
 
@@ -59,20 +60,16 @@ class Miniature(supported_models_base.BASE):
 
     def process_vae_state_dict(self, state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Pad both halves of the VAE with zeros."""
-        widths = {
-            "taesd_encoder": state_dict["taesd_encoder.0.weight"].shape[0],
-            "taesd_decoder": state_dict["taesd_decoder.1.weight"].shape[0],
-        }
-        return {key: widened(value, widths.get(key.split(".")[0], 0)) for key, value in state_dict.items()}
+        return {key: widened(value) if key.startswith("taesd_") else value for key, value in state_dict.items()}
 
     def clip_target(self, state_dict: dict[str, torch.Tensor] | None = None) -> supported_models_base.ClipTarget:
         """Return the tokenizer and the text encoder."""
         return supported_models_base.ClipTarget(sd1_clip.SD1Tokenizer, MiniatureTextEncoder)
 
 
-def widened(weight: torch.Tensor, width: int) -> torch.Tensor:
-    """Pad each of the first two sizes that equals `width` to 64 with zeros."""
-    sizes = [VAE_WIDTH if place < 2 and size == width else size for place, size in enumerate(weight.shape)]
+def widened(weight: torch.Tensor) -> torch.Tensor:
+    """Pad what a layer of the VAE takes and gives to 64 channels with zeros; pictures and latents stay as they are."""
+    sizes = [size if place > 1 or size in VAE_ENDS else VAE_WIDTH for place, size in enumerate(weight.shape)]
     out = torch.zeros(sizes, dtype=weight.dtype)
     out[tuple(slice(size) for size in weight.shape)] = weight
     return out

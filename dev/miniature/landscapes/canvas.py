@@ -36,6 +36,7 @@ PARTS: tuple[tuple[str, str, str], ...] = (
     ("head", "person", "head"),
 )
 PART = {name: number for number, (name, _, _) in enumerate(PARTS)}
+SOFT = 2.5  # pixels over which an edge passes from one colour to the other
 LAYER = 32  # region = layer * LAYER + part
 # Layers from far to near, and how near each is, 0 to 1. Objects of a plane are a little nearer than its ground.
 SKY, ORB, CLOUD, FAR_RANGE, NEAR_RANGE, HILLS, SHORE, WATER, BOAT, MIDDLE, ON_MIDDLE, NEAR, ON_NEAR, PERSON = (
@@ -77,7 +78,7 @@ class Canvas:
 
     def cover(self, inside: Tensor) -> Tensor:
         """Turn distances in shares of the side, positive inside, into the covered share of each pixel."""
-        return (inside * self.size + 0.5).clamp_(0.0, 1.0)
+        return (inside * (self.size / SOFT) + 0.5).clamp_(0.0, 1.0)
 
     def fill(self, cover: Tensor, colour: Tensor, region: int | Tensor | None, rows: slice = slice(None)) -> None:
         """Paint a layer.
@@ -161,7 +162,7 @@ class Sprites:
             opacity: a share, or (N, 1, 1).
         """
         pixels = distance * self.scale
-        cover = (0.5 - pixels).clamp_(0.0, 1.0) * opacity
+        cover = (0.5 - pixels / SOFT).clamp_(0.0, 1.0) * opacity
         full = colour if colour.ndim == 4 else colour[:, :, None, None]
         if part is None:
             rgb = self.rgba[:, :3]

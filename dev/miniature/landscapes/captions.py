@@ -16,7 +16,7 @@ from .truth import Facts
 # Word -> id in the stock SD1 tokenizer. The row number in this table is the id used in training.
 WORDS: tuple[tuple[str, int], ...] = (
     *(("<start>", 49406), ("<end>", 49407), (",", 267), ("a", 320), ("an", 550), ("and", 537), ("in", 530)),
-    *(("at", 536), ("on", 525), ("by", 638), ("with", 593), ("two", 1237), ("three", 2097), ("four", 2721)),
+    *(("at", 536), ("on", 525), ("by", 638), ("with", 593), ("two", 1237), ("three", 2097)),
     *(("house", 1212), ("houses", 7791), ("cottage", 12155), ("cottages", 34405), ("pine", 7374), ("fir", 16233)),
     *(("tree", 2677), ("trees", 4682), ("round", 2522), ("pointed", 20703), ("boat", 4440), ("person", 2533)),
     *(("standing", 2862), ("waving", 26545), ("walking", 3941), ("arms", 5706), ("raised", 6027)),
@@ -32,7 +32,7 @@ WORDS: tuple[tuple[str, int], ...] = (
 ROW = {word: row for row, (word, _) in enumerate(WORDS)}
 TOKEN_IDS = tuple(token for _, token in WORDS)
 LENGTH = 77
-NUMBERS = ("", "a", "two", "three", "four")
+NUMBERS = ("", "a", "two", "three")
 CROWNS = (("pink", "blossom", "green"), ("green", "green", "green"), ("red", "orange", "golden"), ("snowy",) * 3)
 SAILS = ("white", "red", "yellow")
 TIMES = (
@@ -115,7 +115,7 @@ def _objects(row: Row, pick: object) -> list[str]:
     for (one, many), count in groups.items():
         name = one if count == 1 else many
         name = name.replace("round ", short) if "round" in name else name
-        number = NUMBERS[min(count, 4)]
+        number = NUMBERS[min(count, 3)]
         out.append(f"{'an' if number == 'a' and name[0] == 'o' else number} {name}")
     return out
 

@@ -58,7 +58,7 @@ class Figure:
 
 def draw_figure(dice: Dice) -> Figure:
     """Draw people; their base follows from the ground."""
-    there, x, size = dice.chance(0.32), dice.one(0.22, 0.78), dice.one(0.24, 0.40)
+    there, x, size = dice.chance(0.28), dice.one(0.22, 0.78), dice.one(0.46, 0.62)
     pose = dice.choice((0.3, 0.25, 0.25, 0.2))[:, 0]
     colour = dice.choice((0.4, 0.12, 0.22, 0.18, 0.08))[:, 0]
     table = size.new_tensor(_LIMBS)

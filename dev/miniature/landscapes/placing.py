@@ -11,7 +11,7 @@ from torch import Tensor
 from .canvas import Canvas, Sprites
 from .light import Style
 
-SIDES = (12, 20, 32, 48, 72, 104, 136)  # patches, in pixels of a 128 px picture
+SIDES = (32, 48, 64, 88, 116, 148, 190)  # patches, in pixels of a 128 px picture
 REACHES = 2.5  # times its reach, how far a shadow is drawn
 
 

@@ -62,7 +62,7 @@ class Recipe:
 # Steps as a CPU affords them: see the table of costs in README.md.
 CPU = Recipe(
     plans={
-        "vae": Plan(steps=5000, batch=16, rate=2e-3, decay=0.998, seed=1),
+        "vae": Plan(steps=9000, batch=16, rate=4e-3, decay=0.998, seed=1, muon=True),
         "judge": Plan(steps=1200, batch=8, rate=2e-3, decay=0.99, seed=7),
         "denoiser": Plan(steps=9000, batch=32, rate=1e-3, warmup=300, decay=0.998, seed=2),
         "second": Plan(steps=500, batch=32, rate=2e-4, warmup=30, decay=0.99, seed=6),
@@ -78,7 +78,7 @@ CPU = Recipe(
 )
 GPU = Recipe(
     plans={
-        "vae": Plan(steps=20000, batch=64, rate=2e-3, seed=1),
+        "vae": Plan(steps=20000, batch=64, rate=2e-3, seed=1, muon=True),
         "judge": Plan(steps=3000, batch=32, rate=2e-3, decay=0.99, seed=7),
         "denoiser": Plan(steps=25000, batch=256, rate=8e-4, warmup=500, decay=0.9995, seed=2),
         "second": Plan(steps=1000, batch=64, rate=2e-4, warmup=30, decay=0.99, seed=6),

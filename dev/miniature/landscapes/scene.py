@@ -14,20 +14,20 @@ from .light import DAY, NIGHT, SPRING, SUMMER, Light, draw_light
 NO_WATER, LAKE, SEA = range(3)
 NONE, PINE, ROUND, HOUSE = range(4)
 FAR, MIDDLE, NEAR = range(3)
-SLOTS = (2, 4, 2)  # objects on the far shore, the middle ground and the near ground
+SLOTS = (2, 2, 1)  # objects on the far shore, the middle ground and the near ground
 PLACE = tuple(place for place, count in enumerate(SLOTS) for _ in range(count))
-PEAKS = 4
-CLOUDS = 3
+PEAKS = 3
+CLOUDS = 2
 LOBES = 4
-STARS = 16
-FLOWERS = 16
-TREES = 48  # of a forest's edge
+STARS = 6
+FLOWERS = 6
+TREES = 24  # of a forest's edge
 HELD_OUT = 1 << 31  # first seed never used in training; training seeds stay below
 
 
 @dataclass(frozen=True)
 class Sky:
-    """Sun or moon (B,), clouds (B, 3) with their lobes (B, 3, 4), stars (B, 16)."""
+    """Sun or moon (B,), clouds (B, 2) with their lobes (B, 2, 4), stars (B, 6)."""
 
     orb_x: Tensor
     orb_y: Tensor
@@ -45,7 +45,7 @@ class Sky:
 
 @dataclass(frozen=True)
 class Mountains:
-    """Two planes, far first: whether there (B, 2), peaks (B, 2, 4), rough edges (B, 2, 3), snow above (B, 2)."""
+    """Two planes, far first: whether there (B, 2), peaks (B, 2, 3), rough edges (B, 2, 3), snow above (B, 2)."""
 
     there: Tensor
     x: Tensor
@@ -85,7 +85,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Objects:
-    """Trees and houses in 8 slots, far to near (see `PLACE`); each (B, 8). Kind 0 is nothing; colour is a row of
+    """Trees and houses in 5 slots, far to near (see `PLACE`); each (B, 5). Kind 0 is nothing; colour is a row of
     `light.COLOURS` for houses, and of the season's crowns (modulo 3) for round trees."""
 
     kind: Tensor
@@ -159,25 +159,28 @@ def _sky(dice: Dice, horizon: Tensor, light: Light) -> Sky:
     height = dice.one()
     orb_y = torch.where(low, horizon * (0.45 + 0.50 * height), horizon * (0.15 + 0.40 * height))
     orb_x = dice.one(0.12, 0.88)
-    radius = dice.one(0.045, 0.075)
-    there = dice.uniform(CLOUDS) < 0.55
+    radius = dice.one(0.075, 0.11)
+    there = dice.uniform(CLOUDS) < 0.5
     cloud_x = dice.uniform(CLOUDS, -0.05, 1.05)
-    cloud_y = horizon[:, None] * dice.uniform(CLOUDS, 0.12, 0.62)
-    size = dice.uniform(CLOUDS, 0.10, 0.24)
+    cloud_y = horizon[:, None] * dice.uniform(CLOUDS, 0.15, 0.60)
+    size = dice.uniform(CLOUDS, 0.19, 0.30)
     lobes = dice.uniform(CLOUDS * LOBES).view(-1, CLOUDS, LOBES)
-    star_x, star_y = dice.uniform(STARS), horizon[:, None] * dice.uniform(STARS, 0.02, 0.85)
-    star_size = dice.uniform(STARS, 0.0040, 0.0075)
+    star_x, star_y = dice.uniform(STARS), horizon[:, None] * dice.uniform(STARS, 0.04, 0.80)
+    star_size = dice.uniform(STARS, 0.010, 0.015)
+    # None stands in the gap of a crescent.
+    off = torch.hypot(star_x - orb_x[:, None], star_y - orb_y[:, None]) > 1.4 * radius[:, None]
+    star_size = torch.where(off, star_size, -1.0)
     crescent = dice.chance(0.5)
     return Sky(orb_x, orb_y, radius, crescent, there, cloud_x, cloud_y, size, lobes, star_x, star_y, star_size)
 
 
 def _mountains(dice: Dice, horizon: Tensor, water: Tensor) -> Mountains:
-    number = dice.choice((0.14, 0.36, 0.50))[:, 0]
+    number = dice.choice((0.14, 0.52, 0.34))[:, 0]
     number = torch.where((water == SEA) & dice.chance(0.45), 0, number)
     there = torch.stack((number >= 1, number >= 2), dim=1)
     stratum = (torch.arange(PEAKS, device=horizon.device) + 0.5) / PEAKS
-    x = stratum * 1.3 - 0.15 + dice.uniform(2 * PEAKS, -0.15, 0.15).view(-1, 2, PEAKS)
-    tall = horizon.new_tensor((0.36, 0.24))[:, None] * dice.uniform(2, 0.75, 1.1)[..., None]
+    x = stratum * 1.4 - 0.20 + dice.uniform(2 * PEAKS, -0.18, 0.18).view(-1, 2, PEAKS)
+    tall = horizon.new_tensor((0.40, 0.26))[:, None] * dice.uniform(2, 0.75, 1.1)[..., None]
     height = tall * dice.uniform(2 * PEAKS, 0.45, 1.0).view(-1, 2, PEAKS)
     y = (horizon[:, None, None] - height).clamp(min=0.06)
     left, right = dice.uniform(4 * PEAKS, 0.75, 1.35).view(-1, 2, 2, PEAKS).unbind(1)
@@ -219,7 +222,7 @@ def _ground(dice: Dice, horizon: Tensor, water: Tensor, light: Light) -> Ground:
         road_phase=dice.one(),
         flowers=flowers,
         flower_x=dice.uniform(FLOWERS),
-        flower_y=dice.uniform(FLOWERS, 0.02, 0.24),
+        flower_y=dice.uniform(FLOWERS, 0.03, 0.22),
     )
 
 
@@ -227,9 +230,9 @@ def _objects(dice: Dice, ground: Ground, horizon: Tensor, water: Tensor) -> Obje
     kinds, xs, bases, sizes = [], [], [], []
     # Chances of nothing, pointed tree, round tree and house; sizes; how far below the edge they stand.
     rows = (
-        ((0.52, 0.18, 0.12, 0.18), (0.09, 0.13), (0.0, 0.0)),
-        ((0.24, 0.30, 0.22, 0.24), (0.16, 0.25), (0.010, 0.055)),
-        ((0.36, 0.32, 0.25, 0.07), (0.34, 0.58), (0.03, 0.10)),
+        ((0.56, 0.16, 0.11, 0.17), (0.17, 0.23), (0.0, 0.0)),
+        ((0.24, 0.26, 0.20, 0.30), (0.34, 0.48), (0.015, 0.060)),
+        ((0.50, 0.28, 0.22, 0.00), (0.62, 0.86), (0.04, 0.10)),
     )
     for place, (weights, size, below) in enumerate(rows):
         count = SLOTS[place]
@@ -263,6 +266,6 @@ def _boat(dice: Dice, ground: Ground, horizon: Tensor, water: Tensor) -> Boat:
     shore = torch.minimum(*(ground.profile(plane, x[:, None])[:, 0] for plane in (1, 2)))
     room = shore - horizon
     y = horizon + room * dice.one(0.25, 0.6)
-    size = (0.05 + 0.75 * (y - horizon)).clamp(max=0.24) * dice.one(0.9, 1.3)
+    size = (0.12 + 1.1 * (y - horizon)).clamp(max=0.32) * dice.one(0.9, 1.2)
     there = (water > 0) & (room > 0.07) & dice.chance(0.55)
     return Boat(there, x, y, size, dice.chance(0.5), dice.choice((0.4, 0.4, 0.2))[:, 0])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import sprites as things
-from .canvas import CLOUD, LAYER, ORB, PART, Canvas
+from .canvas import CLOUD, LAYER, ORB, PART, SOFT, Canvas
 from .light import NIGHT, Light, Style
 from .placing import shadow_of, single
 from .scene import CLOUDS, Scenes
@@ -49,7 +49,7 @@ def _stars(board: Canvas, scenes: Scenes) -> None:
     if not len(row):
         return
     sky = scenes.sky
-    colour = board.rgb.new_tensor((0.75, 0.75, 0.66))
+    colour = board.rgb.new_tensor((0.68, 0.68, 0.60))
     add_dots(board, row, (sky.star_x[row], sky.star_y[row], sky.star_size[row]), colour.expand(len(row), 1, 3))
 
 
@@ -63,11 +63,11 @@ def add_dots(board: Canvas, row: Tensor, dots: tuple[Tensor, Tensor, Tensor], ch
         change: (N, K or 1, 3) what is added where a disc covers a pixel.
     """
     x, y, radius = (values[..., None, None] * board.size for values in dots)
-    side = max(3, 2 * int(board.size * float(dots[2].max()) + 1.0) + 1)
+    side = max(3, 2 * int(board.size * float(dots[2].max()) + SOFT) + 1)
     left, top = ((value - side / 2).round().long() for value in (x, y))
     step = torch.arange(side, device=row.device)
     px, py = left + step, top + step[:, None]
-    cover = (radius + 0.5 - torch.hypot(px + 0.5 - x, py + 0.5 - y)).clamp(0.0, 1.0)
+    cover = (0.5 + (radius - torch.hypot(px + 0.5 - x, py + 0.5 - y)) / SOFT).clamp(0.0, 1.0)
     inside = (px >= 0) & (px < board.size) & (py >= 0) & (py < board.size) & (cover > 0)
     pictures = row[:, None, None, None].expand_as(inside)[inside]
     place = (py * board.size + px).expand_as(inside)[inside]
@@ -78,7 +78,7 @@ def add_dots(board: Canvas, row: Tensor, dots: tuple[Tensor, Tensor, Tensor], ch
 
 
 def paint_clouds(board: Canvas, scenes: Scenes, style: Style) -> None:
-    """Paint up to three clouds."""
+    """Paint up to two clouds."""
     sky = scenes.sky
     for number in range(CLOUDS):
         spot = torch.stack((sky.cloud_x[:, number], sky.cloud_y[:, number]), dim=1)

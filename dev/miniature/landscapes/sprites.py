@@ -48,14 +48,14 @@ CLOUD_BOX = (-1.25, -0.15, 1.25, 0.75)
 def pine(sprites: Sprites, paints: Paints) -> None:
     """Draw a pointed tree: three tiers, dark at one side, white on top in winter."""
     u, v = sprites.u, sprites.v
-    sprites.stamp(box(u, v, (-0.035, -0.02), (0.035, 0.22)), paints.season("trunk", 0.5), "trunk")
+    sprites.stamp(box(u, v, (-0.05, -0.02), (0.05, 0.22)), paints.season("trunk", 0.5), "trunk")
     light, dark = paints.season("pine"), paints.season("pine", 0.75)
     winter = (paints.light.season == WINTER).float()[:, None, None]
     for top, bottom, half in ((0.66, 0.12, 0.31), (0.85, 0.36, 0.25), (1.0, 0.60, 0.18)):
         tier = torch.maximum((u.abs() - half * (top - v) / (top - bottom)) * 0.9, bottom + 0.10 * u.abs() - v)
         sprites.stamp(tier, light, "crown")
         sprites.stamp(torch.maximum(tier, -u + 0.25 * (v - bottom) - 0.06), dark, None)
-        line = bottom + 0.36 * (top - bottom) + 0.03 * triangle_wave(u * 9.0)
+        line = bottom + 0.40 * (top - bottom) + 0.03 * triangle_wave(u * 4.0)
         sprites.stamp(torch.maximum(tier, line - v), paints(SNOW), None, winter)
         sprites.stamp(torch.maximum(tier, torch.maximum(line - v, -u)), paints(SNOW, 0.6), None, winter)
     # Past so sharp a tip the tiers' distances are far too small: without this, the shadow has a spike.
@@ -67,8 +67,7 @@ def round_tree(sprites: Sprites, paints: Paints, variant: Tensor) -> None:
     """Draw a round tree: a crown of discs with two lighter tones."""
     u, v = sprites.u, sprites.v
     trunk = paints.season("trunk", 0.2)
-    sprites.stamp(capsule(u, v, (0.0, -0.03), (0.0, 0.5), (0.045, 0.03)), trunk, "trunk")
-    sprites.stamp(capsule(u, v, (0.0, 0.28), (0.13, 0.45), (0.022, 0.015)), trunk, "trunk")
+    sprites.stamp(capsule(u, v, (0.0, -0.03), (0.0, 0.5), (0.055, 0.045)), trunk, "trunk")
     crown = crowns(paints.light.season, variant)
     lobes = ((0.0, 0.64, 0.30), (-0.20, 0.54, 0.21), (0.21, 0.55, 0.20), (0.05, 0.79, 0.20))
 
@@ -93,16 +92,16 @@ def house(sprites: Sprites, paints: Paints, colour: Tensor, flip: Tensor) -> Non
     season = paints.light.season
     white = u.new_tensor(SNOW)
     top = torch.where((season == WINTER)[:, None], white, roof)
-    sprites.stamp(box(u, v, (0.42, 0.72), (0.54, 1.10)), paints(roof, 0.7), "roof")
-    side = polygon(u, v, ((-0.08, -0.03), (-0.08, 0.56), (0.82, 0.56), (0.82, -0.03)))
+    sprites.stamp(box(u, v, (0.40, 0.72), (0.56, 1.12)), paints(roof, 0.7), "roof")
+    side = polygon(u, v, ((-0.20, -0.03), (-0.20, 0.56), (0.82, 0.56), (0.82, -0.03)))
     sprites.stamp(side, paints(wall, 0.62), "side wall")
     gable = polygon(u, v, ((-0.72, -0.03), (-0.72, 0.52), (-0.40, 0.96), (-0.08, 0.52), (-0.08, -0.03)))
     sprites.stamp(gable, paints(wall), "wall")
     slope = polygon(u, v, ((-0.42, 1.0), (0.56, 1.0), (0.92, 0.47), (-0.05, 0.47)))
     sprites.stamp(slope, paints(top, 0.25), "roof")
-    sprites.stamp(capsule(u, v, (-0.41, 0.97), (-0.82, 0.44), (0.035, 0.035)), paints(top, 0.05), "roof")
-    sprites.stamp(capsule(u, v, (-0.41, 0.97), (-0.04, 0.48), (0.035, 0.035)), paints(top, 0.05), "roof")
-    sprites.stamp(box(u, v, (-0.49, -0.03), (-0.31, 0.34)), paints((0.44, 0.27, 0.20), 0.15), "door")
+    sprites.stamp(capsule(u, v, (-0.41, 0.97), (-0.82, 0.44), (0.045, 0.045)), paints(top, 0.05), "roof")
+    sprites.stamp(capsule(u, v, (-0.41, 0.97), (-0.04, 0.48), (0.045, 0.045)), paints(top, 0.05), "roof")
+    sprites.stamp(box(u, v, (-0.52, -0.03), (-0.28, 0.38)), paints((0.44, 0.27, 0.20), 0.15), "door")
     _windows(sprites, paints, u, v)
 
 
@@ -110,7 +109,7 @@ def _windows(sprites: Sprites, paints: Paints, u: Tensor, v: Tensor) -> None:
     hour = paints.light.hour
     lit = (hour == NIGHT)[:, None] | (hour == 2)[:, None]
     glass = torch.where(lit, u.new_tensor(WINDOW_LIT), paints(WINDOW_DARK))
-    for left, bottom, right, top in ((0.08, 0.17, 0.28, 0.40), (0.48, 0.17, 0.68, 0.40), (-0.475, 0.50, -0.325, 0.70)):
+    for left, bottom, right, top in ((0.06, 0.15, 0.30, 0.40), (0.48, 0.15, 0.72, 0.40)):
         sprites.stamp(box(u, v, (left, bottom), (right, top)), glass, "window")
     glow = torch.where(hour == NIGHT, 0.34, torch.where(hour == 2, 0.10, 0.0))[:, None, None]
     away = torch.minimum(disc(u, v, (0.38, 0.28), 0.0).square(), disc(u, v, (-0.40, 0.45), 0.0).square() * 1.6)
@@ -125,7 +124,7 @@ def boat(sprites: Sprites, paints: Paints, colour: Tensor, flip: Tensor) -> None
     u, v = sprites.u * sign, torch.where(below, -sprites.v * 1.35, sprites.v)
     sail = u.new_tensor(((0.97, 0.95, 0.90), (0.88, 0.28, 0.22), (0.98, 0.78, 0.34)))[colour]
     mast = paints((0.36, 0.25, 0.22), 0.3)
-    sprites.stamp(capsule(u, v, (0.0, 0.1), (0.0, 1.02), (0.016, 0.016)), mast, "hull")
+    sprites.stamp(capsule(u, v, (0.0, 0.1), (0.0, 1.02), (0.026, 0.026)), mast, "hull")
     sprites.stamp(polygon(u, v, ((0.03, 0.24), (0.03, 1.0), (0.46, 0.24))), paints(sail), "sail")
     sprites.stamp(polygon(u, v, ((-0.36, 0.26), (-0.03, 0.88), (-0.03, 0.26))), paints(sail * 0.96, 0.45), "sail")
     hull = polygon(u, v, ((-0.40, 0.0), (-0.54, 0.18), (0.56, 0.18), (0.36, 0.0)))
@@ -154,9 +153,9 @@ def person(sprites: Sprites, paints: Paints, joints: Tensor, colour: Tensor) -> 
         shoe = joint(ankle)
         sprites.stamp(capsule(u, v, shoe, (shoe[0], shoe[1] - 0.015), (0.042, 0.042)), hair, "legs")
     for shoulder, elbow, wrist in ((2, 3, 4), (5, 6, 7)):
-        sprites.stamp(capsule(u, v, joint(shoulder), joint(elbow), (0.05, 0.042)), paints(coat, 0.35), "body")
-        sprites.stamp(capsule(u, v, joint(elbow), joint(wrist), (0.042, 0.034)), paints(coat, 0.35), "body")
-        sprites.stamp(disc(u, v, joint(wrist), 0.036), skin, "body")
+        sprites.stamp(capsule(u, v, joint(shoulder), joint(elbow), (0.058, 0.050)), paints(coat, 0.35), "body")
+        sprites.stamp(capsule(u, v, joint(elbow), joint(wrist), (0.050, 0.042)), paints(coat, 0.35), "body")
+        sprites.stamp(disc(u, v, joint(wrist), 0.044), skin, "body")
     chest = polygon(u, v, ((-0.135, 0.40), (-0.105, 0.80), (0.105, 0.80), (0.135, 0.40))) - 0.012
     sprites.stamp(chest, paints(coat), "body")
     sprites.stamp(torch.maximum(chest, 0.02 - u), paints(coat, 0.45), None)
@@ -164,7 +163,6 @@ def person(sprites: Sprites, paints: Paints, joints: Tensor, colour: Tensor) -> 
     sprites.stamp(disc(u, v, head, 0.085), skin, "head")
     cap = torch.maximum(disc(u, v, (head[0], head[1] + 0.012), 0.095), head[1] + 0.018 - v)
     sprites.stamp(cap, hair, "head")
-    sprites.stamp(capsule(u, v, (-0.055, 0.805), (0.055, 0.805), (0.032, 0.032)), paints((0.96, 0.88, 0.72)), "body")
 
 
 def cloud(sprites: Sprites, light: Light, lobes: Tensor, gradient: float) -> None:

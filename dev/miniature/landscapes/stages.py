@@ -14,7 +14,7 @@ from torch.nn import functional
 from .. import model
 from ..checkpoint import State, half, write
 from ..loop import Fit, Plan
-from ..stages import LATENT_NOISE, POOL_SEED, Denoiser, loaded_vae, noisy
+from ..stages import POOL_SEED, Denoiser, loaded_vae, noisy
 from .captions import TOKEN_IDS, Drop, captions, rows_of
 from .light import FLAT, PAPER, Style
 from .paint import paint
@@ -24,7 +24,8 @@ from .truth import Facts, facts
 
 SIZE = 128
 CROP = 64  # side of what the VAE sees in a step: a quarter of a picture, at a quarter of the cost
-VAE_WIDTHS = (26, 46)
+VAE_WIDTHS = ((16, 32, 32, 32), (64, 48, 32, 16))  # narrow where pictures are large, see `model.build_vae`
+LATENT_NOISE = 0.03
 PAPER_EVERY = 4  # one in so many of the VAE's batches is in the second style
 COLOUR_START = 1000  # batches over which the VAE's latents are led to begin as the mean colour of each patch
 CHUNK = 64
@@ -34,7 +35,9 @@ PART = 1024  # scenes of one file of a pool
 def fit_vae(plan: Plan, device: torch.device, file: Path) -> Fit:
     """Set up the VAE: crops of pictures in both styles, with slightly noisy latents."""
     torch.manual_seed(plan.seed)
-    vae = model.build_vae(VAE_WIDTHS).to(device, memory_format=torch.channels_last)
+    vae = model.build_vae(VAE_WIDTHS)
+    model.begin_vae(vae)
+    vae.to(device, memory_format=torch.channels_last)
     vae.vae_scale.requires_grad_(False)
     vae.vae_shift.requires_grad_(False)
     pictures = plan.batch // 2

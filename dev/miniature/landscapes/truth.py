@@ -54,7 +54,7 @@ class Facts:
         mountains: 0 none, 1 bare, 2 with snow.
         forest, road, flowers, stars, orb: 0 or 1.
         clouds: how many.
-        kind, colour: (B, 8) of each slot that can be seen; kind 0 where none can.
+        kind, colour: (B, 5) of each slot that can be seen; kind 0 where none can.
         boat: 0 none, else row of the sail's colour + 1.
         person: 0 none, else row of `light.COLOURS` + 1.
         pose: row of `figures.POSES`.
@@ -173,7 +173,7 @@ def class_iou(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def named_colours(picture: Tensor, region: Tensor) -> Tensor:
-    """Return the mean colour of each slot's wall or crown (B, 8, 3), NaN where it can't be seen; picture (B, 3, H, W).
+    """Return the mean colour of each slot's wall or crown (B, 5, 3), NaN where it can't be seen; picture (B, 3, H, W).
 
     A caption's colour word stands for what this is in the true picture, in its light and behind its air.
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from t2i_adapter_miniature import checkpoint, generate, train
+from t2i_adapter_miniature import checkpoint, generate, model, train
 from t2i_adapter_miniature.landscapes import judge, recipe, scene, stages
 from t2i_adapter_miniature.landscapes.light import FLAT
 from t2i_adapter_miniature.landscapes.team import Team
@@ -51,7 +52,7 @@ def parts(work: Path) -> dict[str, Any]:
     """Small fits of the VAE and the judge."""
     plan = Plan(steps=4, batch=2, rate=1e-3)
     return {
-        "vae": stages.fit_vae(plan, CPU, work / "vae.state"),
+        "vae": stages.fit_vae(replace(plan, muon=True), CPU, work / "vae.state"),
         "judge": judge.fit_judge(plan, CPU, work / "judge.state"),
     }
 
@@ -79,6 +80,21 @@ def test_the_denoiser_s_pool_is_read_again_and_its_steps_follow_from_their_numbe
     drawn = [fit.draw(step, torch.Generator().manual_seed(step)) for step in (1, 1, 2)]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(drawn[0], drawn[1], strict=True))
     assert not torch.equal(drawn[0][2], drawn[2][2])
+
+
+def test_a_narrow_vae_padded_for_comfyui_s_class_computes_the_same(comfyui: Any):
+    from comfy.taesd.taesd import TAESD
+    from t2i_adapter_miniature import companion
+
+    torch.manual_seed(0)
+    narrow, whole = model.build_vae(stages.VAE_WIDTHS), TAESD(latent_channels=4)
+    state = narrow.state_dict()
+    assert model.vae_widths(state) == stages.VAE_WIDTHS
+    whole.load_state_dict({key: companion.widened(value) if value.ndim else value for key, value in state.items()})
+    picture = torch.rand(1, 3, 32, 32)
+    latent = narrow.taesd_encoder(picture)
+    torch.testing.assert_close(whole.taesd_encoder(picture), latent, atol=1e-5, rtol=0)
+    torch.testing.assert_close(whole.taesd_decoder(latent), narrow.taesd_decoder(latent), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
