@@ -65,6 +65,16 @@ FAMILY_WORDS = (
     ("SD1.x", r"sd-?1[45]|sd-?v?1(?![0-9])"),
 )
 FAMILY_NAMES = tuple(family for family, _ in FAMILY_WORDS)
+# Families of transformers (DiT). Two of them may have the same shape, so files state theirs.
+TOKEN_FAMILY_WORDS = (
+    ("Flux.2", r"flux[-_. ]?2"),
+    ("Flux", r"flux"),
+    ("Chroma", r"chroma"),
+    ("Qwen-Image", r"qwen"),
+    ("Z-Image", r"z[-_ ]?image"),
+    ("Lumina 2", r"lumina"),
+)
+TOKEN_FAMILY_NAMES = tuple(family for family, _ in TOKEN_FAMILY_WORDS)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Purpose:
     Attributes:
         condition: The condition, or None if unknown.
         condition_from: Its source.
-        family: ``SD1.x``, ``SD2.x`` or ``SDXL``, or None.
+        family: A name of :data:`FAMILY_NAMES` or :data:`TOKEN_FAMILY_NAMES`, or None.
         family_from: Its source.
     """
 
@@ -160,7 +170,8 @@ def condition_of(name: str, metadata: Mapping[str, str]) -> Condition | None:
 
 
 def stated_family(name: str, metadata: Mapping[str, str]) -> str | None:
-    """Return ``SD1.x``, ``SD2.x`` or ``SDXL`` from the metadata, else from the published name, else None."""
+    """Return a family from the metadata, else from the published name, else None."""
     if FAMILY_KEY in metadata:
         return metadata[FAMILY_KEY]
-    return next((family for family, pattern in FAMILY_WORDS if re.search(pattern, name.lower())), None)
+    words = (*FAMILY_WORDS, *TOKEN_FAMILY_WORDS)
+    return next((family for family, pattern in words if re.search(pattern, name.lower())), None)

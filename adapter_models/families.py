@@ -1,4 +1,4 @@
-"""Where an adapter's features enter a UNet: the table of families, matched by structure, never by width."""
+"""Where an adapter's features enter a model: the table of families, matched by structure, never by width."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Literal
 from .config import AdapterConfig
 from .errors import FamilyMismatchError
 
-BlockPart = Literal["input", "middle"]
+# ``tokens`` and ``block`` are blocks of transformers: those that take residuals from ComfyUI's ``control``, and those
+# whose output a patch changes.
+BlockPart = Literal["input", "middle", "tokens", "block"]
 
 
 @dataclass(frozen=True)
 class UNetBlock:
-    """One block of a UNet's encoder, or its middle block.
+    """One block of a UNet's encoder, its middle block, or a block of a transformer.
 
     Attributes:
-        part: ``input`` or ``middle``.
-        index: Number of the input block; 0 for the middle.
+        part: See :data:`BlockPart`.
+        index: Number of the block in its part; 0 for the middle.
         channels: Width of its output.
         stride: Size of one cell of its output, in pixels.
         shrinks: The block halves the size.
@@ -52,6 +54,37 @@ class UNetOutline:
         inputs = [block for block in self.blocks if block.part == "input"]
         ends = [before for before, after in pairwise(inputs) if after.shrinks]
         return (*ends, inputs[-1])
+
+
+@dataclass(frozen=True)
+class TokenOutline:
+    """The facts about a transformer on image tokens (DiT) that adapters need.
+
+    Attributes:
+        name: What the host calls this model, for messages.
+        family: Its family, such as ``Flux``; adapters store it, because two families can have the same width.
+        count: Number of the blocks that are counted for sites.
+        channels: Width of a token.
+        stride: Size of a token in pixels.
+        part: How its blocks take residuals, ``tokens`` or ``block``.
+    """
+
+    name: str
+    family: str
+    count: int
+    channels: int
+    stride: int
+    part: BlockPart
+
+    @property
+    def sites(self) -> tuple[UNetBlock, ...]:
+        """The blocks that the levels of an adapter are added after: spread evenly over the first half."""
+        # Rounded half up; Python rounds halves to even numbers.
+        places = (int(level * self.count / (2 * TOKEN_LEVELS) + 0.5) for level in range(TOKEN_LEVELS))
+        return tuple(UNetBlock(self.part, place, self.channels, self.stride) for place in places)
+
+
+Outline = UNetOutline | TokenOutline
 
 
 @dataclass(frozen=True)
@@ -95,6 +128,7 @@ def _ends(count: int) -> tuple[SiteRule, ...]:
 
 
 UNKNOWN = "no known UNet"
+TOKEN_LEVELS = 4
 # Source: TencentARC/T2I-Adapter, UNet forward of the branches SD and main.
 FAMILIES = (
     Family("SD1.x / SD2.x", 4, _ends(4)),
@@ -104,20 +138,23 @@ FAMILIES = (
 )
 
 
-def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[UNetBlock, ...]:
-    """Find the block of a UNet that each level of an adapter is added to.
+def sites_for(where: str, config: AdapterConfig, outline: Outline, family: str | None = None) -> tuple[UNetBlock, ...]:
+    """Find the block of a model that each level of an adapter is added to.
 
     Args:
         where: The adapter, for messages.
         config: Its shape.
-        outline: The UNet.
+        outline: The model.
+        family: The adapter's family, if its file states one; it matters for transformers alone.
 
     Returns:
         One block per level, fine to coarse, with equal channels and strides.
 
     Raises:
-        FamilyMismatchError: The adapter was made for another UNet.
+        FamilyMismatchError: The adapter was made for another model.
     """
+    if isinstance(outline, TokenOutline):
+        return _token_sites(where, config, outline, family)
     rows = [row for row in FAMILIES if row.unet_levels == len(outline.levels)]
     for row in rows:
         if len(row.sites) == len(config.channels):
@@ -136,6 +173,21 @@ def sites_for(where: str, config: AdapterConfig, outline: UNetOutline) -> tuple[
     )
 
 
+def _token_sites(where: str, config: AdapterConfig, outline: TokenOutline, family: str | None) -> tuple[UNetBlock, ...]:
+    sites, made_for = outline.sites, family or family_by_strides(config)
+    fits = _outputs(config) == tuple((site.channels, site.stride) for site in sites)
+    if fits and family in (None, outline.family):
+        return sites
+    raise FamilyMismatchError(
+        where,
+        f"an adapter with {_in_words(list(_outputs(config)))}, as made for {made_for}",
+        f"{_in_words([(site.channels, site.stride) for site in sites])}, as the MODEL {outline.name} takes, and made "
+        f"for {outline.family}",
+        f"Load a model that the adapter was made for, or train one for {outline.family}.",
+        says=f"This adapter is for {made_for}, and the model is {outline.family}.",
+    )
+
+
 def _in_a_sentence(config: AdapterConfig, outline: UNetOutline, rows: Sequence[Family]) -> str:
     """Say why an adapter does not fit a UNet: another family, or other widths in a UNet of the same strides."""
     model, made_for = outline.name.partition(" (")[0], family_by_strides(config)
@@ -148,8 +200,15 @@ def _in_a_sentence(config: AdapterConfig, outline: UNetOutline, rows: Sequence[F
 
 def family_by_strides(config: AdapterConfig) -> str:
     """Name the family an adapter is made for, from its strides alone."""
+    if takes_tokens(config):
+        return f"transformers with tokens of {config.channels[0]} numbers"
     known = {(8, 16, 32, 64): "SD1.x / SD2.x", (16, 16, 32, 32): "SDXL", (8, 16, 32): "SD1.x / SD2.x or SDXL"}
     return known.get(config.strides, UNKNOWN)
+
+
+def takes_tokens(config: AdapterConfig) -> bool:
+    """Tell whether an adapter is made for transformers: all levels have one stride and one width."""
+    return len(config.channels) > 1 and len(set(_outputs(config))) == 1
 
 
 def _outputs(config: AdapterConfig) -> tuple[tuple[int, int], ...]:

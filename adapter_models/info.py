@@ -13,13 +13,14 @@ from .conditions import (
     METADATA,
     SDXL,
     SHAPES,
+    TOKEN_FAMILY_NAMES,
     ColorOrder,
     Condition,
     color_order_of,
     purpose_of,
 )
 from .config import AdapterConfig
-from .families import family_by_strides
+from .families import family_by_strides, takes_tokens
 from .shapes import INPUT_LAYOUTS
 
 # Sources besides those of :mod:`.conditions`.
@@ -43,7 +44,7 @@ class AdapterInfo:
         dtype: Precision of the weights, such as ``float32``; several, if the file mixes them.
         parameters: Number of weights.
         condition: What it was trained for, or None if unknown.
-        family: ``SD1.x``, ``SD2.x`` or ``SDXL``, or None if unknown.
+        family: ``SD1.x``, ``SD2.x``, ``SDXL`` or a family of transformers such as ``Flux``; None if unknown.
         metadata: Text in the file.
         condition_from: Source of the condition.
         family_from: Source of the family.
@@ -75,6 +76,11 @@ class AdapterInfo:
     def bgr(self) -> bool:
         """Whether it expects red and blue swapped."""
         return self.color_order.bgr
+
+    @property
+    def made_for(self) -> str | None:
+        """The family, if it is certain; a file's name is not."""
+        return self.family if self.family_from in (SHAPES, METADATA, TRAINED_MODEL) else None
 
     @property
     def takes_colors(self) -> bool:
@@ -161,7 +167,7 @@ def info_for_training(
     Args:
         config: The shape of its network.
         condition: What it is trained for, or None for something unnamed.
-        version: ``SD1.x`` or ``SD2.x``, as the model tells; its shape tells SDXL.
+        version: ``SD1.x``, ``SD2.x`` or a family of transformers, as the model tells; its shape tells SDXL.
         parameters: Number of weights.
     """
     families = fitting_families(config)
@@ -188,6 +194,8 @@ def info_for_training(
 
 def fitting_families(config: AdapterConfig) -> tuple[str, ...]:
     """Return the families that an adapter's shape fits; all of them for an unknown shape."""
+    if takes_tokens(config):
+        return TOKEN_FAMILY_NAMES
     if config.strides[:2] == (16, 16):
         return (SDXL,)
     return tuple(name for name in FAMILY_NAMES if name in family_by_strides(config)) or FAMILY_NAMES

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ..common.impostors import FETCH_AGAIN
 from .config import AdapterConfig
 from .errors import AdapterError, CorruptFileError, NotAnAdapterError
+from .families import takes_tokens
 from .formats import Format, Shapes, indices_in
 
 INCOMPLETE = "Parts of this adapter are missing."
@@ -32,12 +33,14 @@ class InputLayout:
     xl: bool
 
 
-# Every published file is one of these four; no other width of the first layer exists.
+# Every published file is one of the first four. Cells of 32 pixels are tokens of transformers.
 INPUT_LAYOUTS = (
     InputLayout(64, image_channels=1, unshuffle=8, xl=False),
     InputLayout(192, image_channels=3, unshuffle=8, xl=False),
     InputLayout(256, image_channels=1, unshuffle=16, xl=True),
     InputLayout(768, image_channels=3, unshuffle=16, xl=True),
+    InputLayout(1024, image_channels=1, unshuffle=32, xl=False),
+    InputLayout(3072, image_channels=3, unshuffle=32, xl=False),
 )
 
 
@@ -73,7 +76,7 @@ def input_layout(where: str, in_channels: int, config: Mapping[str, object]) -> 
         raise NotAnAdapterError(
             where,
             f"a first layer of {in_channels} channels",
-            "64, 192 (SD1.x, SD2.x), 256 or 768 (SDXL)",
+            "64, 192 (SD1.x, SD2.x), 256, 768 (SDXL), 1024 or 3072",
             "For an adapter with other cells keep its diffusers folder with config.json.",
             says="This adapter takes no image of any known kind.",
         )
@@ -113,6 +116,9 @@ def read_config(where: str, row: Format, shapes: Shapes, config: Mapping[str, ob
         raise CorruptFileError(
             where, f"no weights where {error} should be", "every level of the adapter", FETCH_AGAIN, says=INCOMPLETE
         ) from error
+    # No UNet has levels of one width, and the levels of an adapter for a transformer have no other.
+    if row.kind == "light" and takes_tokens(described):
+        return described
     levels = len(described.channels)
     return replace(described, down_levels=(2,) if layout.xl else tuple(range(1, levels)))
 

@@ -18,7 +18,7 @@ from .distributed import ALONE, Processes
 from .errors import TrainingError
 from .in_memory_dataset import Examples
 from .loss import Denoiser, adapter_loss
-from .memory_savers import lean_convolutions, recomputing
+from .memory_savers import lean_convolutions, out_of_place, recomputing
 from .optimizers import make_optimizer, optimizer_named, remembered
 from .schedules import LearningRate
 from .settings import Settings
@@ -137,7 +137,8 @@ class Trainer:
     @contextlib.contextmanager
     def _less_memory(self) -> Iterator[None]:
         again = [*self.denoiser.blocks, *self.network.body] if self.settings.gradient_checkpointing else []
-        with lean_convolutions(self.denoiser.blocks), recomputing(again):
+        kept = self.denoiser.blocks if self.denoiser.overwrites else ()
+        with out_of_place(kept), lean_convolutions(self.denoiser.blocks), recomputing(again):
             yield
 
     def _apply(self, gradients: list[Tensor]) -> None:

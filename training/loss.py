@@ -27,14 +27,17 @@ class Prediction:
         name: Its common name.
         target: (latents, noise, sqrt(alpha), sqrt(1 - alpha)) -> the perfect prediction.
         clean: (noisy latents, prediction, sqrt(alpha), sqrt(1 - alpha)) -> the latents implied by a prediction.
+        noise_scale: alpha -> the factor of the noise, which the other two take as sqrt(1 - alpha); that of the latents
+            is sqrt(alpha).
     """
 
     name: str
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     clean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    noise_scale: Callable[[Tensor], Tensor] = lambda alpha: (1 - alpha).sqrt()
 
 
-# Source: arXiv 2112.10752 (eps); arXiv 2202.00512, section 4 (v).
+# Source: arXiv 2112.10752 (eps); arXiv 2202.00512, section 4 (v); arXiv 2209.03003 (flow, along straight lines).
 EPS = Prediction(
     "eps",
     target=lambda latents, noise, sqrt_alpha, sqrt_one_minus_alpha: noise,
@@ -49,7 +52,13 @@ V = Prediction(
         sqrt_alpha * noisy - sqrt_one_minus_alpha * predicted
     ),
 )
-PREDICTIONS = (EPS, V)
+FLOW = Prediction(
+    "flow",
+    target=lambda latents, noise, signal, noise_scale: noise - latents,
+    clean=lambda noisy, predicted, signal, noise_scale: noisy - noise_scale * predicted,
+    noise_scale=lambda alpha: 1 - alpha.sqrt(),
+)
+PREDICTIONS = (EPS, V, FLOW)
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,12 @@ class Denoiser:
 
     Attributes:
         denoise: The model; gradients flow through it to the features.
-        alphas_cumprod: (T,) cumulative product of the alphas at each timestep, the remaining share of the variance.
+        alphas_cumprod: (T,) cumulative product of the alphas at each timestep, the remaining share of the variance; for
+            flow matching the square of the latents' factor.
         prediction: Its type of prediction.
         half: Whether it computes in fp16, whose gradients underflow unless the loss is scaled.
         blocks: Its blocks, not nested, in which the trainer saves memory; see :mod:`.memory_savers`.
+        overwrites: The blocks change tensors in place that their backward pass needs.
         identity: Digest of its weights; a run is resumed only with the same one.
     """
 
@@ -70,6 +81,7 @@ class Denoiser:
     prediction: Prediction = EPS
     half: bool = False
     blocks: tuple[nn.Module, ...] = ()
+    overwrites: bool = False
     identity: str = ""
 
 
@@ -123,7 +135,7 @@ def adapter_loss(network: Features, denoiser: Denoiser, batch: Batch, dtype: tor
     Source: arXiv 2302.08453, equation 6.
     """
     alphas_cumprod = denoiser.alphas_cumprod.to(batch.latents)[batch.timesteps].view(-1, 1, 1, 1)
-    sqrt_alpha, sqrt_one_minus_alpha = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
+    sqrt_alpha, sqrt_one_minus_alpha = alphas_cumprod.sqrt(), denoiser.prediction.noise_scale(alphas_cumprod)
     noisy = sqrt_alpha * batch.latents + sqrt_one_minus_alpha * batch.noise
     with autocast(batch.images.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
         features = network(batch.images)

@@ -1,4 +1,4 @@
-"""Save memory in the backward pass: store less of a frozen network, and recompute the rest."""
+"""Backpropagate through a frozen network: store less of it, recompute the rest, and let nothing be overwritten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
+
+# What torch calls for ``+=``, ``-=``, ``*=`` and ``/=``.
+IN_PLACE = ("add_", "sub_", "mul_", "div_")
 
 
 @contextlib.contextmanager
@@ -47,6 +51,35 @@ def lean_convolutions(network: Iterable[nn.Module]) -> Iterator[None]:
         for layer in (layer for block in network for layer in block.modules()):
             if isinstance(layer, nn.Conv2d) and _is_plain(layer):
                 _hang(stack, layer, "_conv_forward", functools.partial(_convolve, layer))
+        yield
+
+
+class _OutOfPlace(TorchFunctionMode):
+    """Makes ``x += y`` and its like return a new tensor. Statements that rely on the change alone would lose it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        return (getattr(Tensor, name[:-1]) if name in IN_PLACE else func)(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def out_of_place(blocks: Iterable[nn.Module]) -> Iterator[None]:
+    """Make ``+=`` and ``*=`` in the forward of blocks return new tensors.
+
+    Such a block overwrites what its own backward pass needs: autograd refuses it, and recomputed it would give wrong
+    gradients without an error. Only the forward pass must run inside this context.
+
+    Args:
+        blocks: Modules that are not nested and change tensors in place by these operators alone.
+    """
+
+    def forward(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with _OutOfPlace():
+            return original(*args, **kwargs)
+
+    with contextlib.ExitStack() as stack:
+        for block in blocks:
+            _hang(stack, block, "forward", functools.partial(forward, block.forward))
         yield
 
 

@@ -60,9 +60,10 @@ def denoise(
         features = [torch.cat([level, level]) for level in features]
     timesteps = torch.linspace(len(denoiser.alphas_cumprod) - 1, 0, steps + 1)[:-1].round().long().tolist()
     alphas_cumprod = denoiser.alphas_cumprod.to(noise)
+    signals, noises = alphas_cumprod.sqrt(), denoiser.prediction.noise_scale(alphas_cumprod)
     noisy = clean = noise
     for timestep, following in zip(timesteps, [*timesteps[1:], None], strict=True):
-        sqrt_alpha, sqrt_one_minus_alpha = alphas_cumprod[timestep].sqrt(), (1 - alphas_cumprod[timestep]).sqrt()
+        sqrt_alpha, sqrt_one_minus_alpha = signals[timestep], noises[timestep]
         at = torch.full((rows,), timestep, device=noise.device)
         predicted = denoiser.denoise(noisy.expand(rows, -1, -1, -1), at, prompts, features)
         if rows == 2:
@@ -71,5 +72,5 @@ def denoise(
         clean = denoiser.prediction.clean(noisy, predicted, sqrt_alpha, sqrt_one_minus_alpha)
         if following is not None:
             direction = (noisy - sqrt_alpha * clean) / sqrt_one_minus_alpha
-            noisy = alphas_cumprod[following].sqrt() * clean + (1 - alphas_cumprod[following]).sqrt() * direction
+            noisy = signals[following] * clean + noises[following] * direction
     return clean

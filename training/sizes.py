@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..adapter_models.config import AdapterConfig, Kind
 from ..adapter_models.errors import FamilyMismatchError
-from ..adapter_models.families import FAMILIES, Family, UNetOutline
+from ..adapter_models.families import FAMILIES, TOKEN_LEVELS, Family, Outline, TokenOutline, UNetOutline
 from .errors import TrainingError
 
 _LEVELS = 4
@@ -21,33 +21,37 @@ class AdapterSize:
         kind: Type of the network.
         num_res_blocks: Residual blocks per level.
         divisor: Output width of a level divided by its inner width; 1 for full adapters.
+        token_width: Inner width of the levels of an adapter for a transformer, whatever the transformer's own.
     """
 
     name: str
     kind: Kind
     num_res_blocks: int
     divisor: int
+    token_width: int
 
 
-# 77M, 18M and 5M parameters at the widths of SD1.x. Source: arXiv 2302.08453, section 4.4 (complexity).
+# 77M, 18M and 5M parameters at the widths of SD1.x. Source: arXiv 2302.08453, section 4.4 (complexity). For
+# transformers with tokens of 3072 numbers 39M, 12M and 4M.
 SIZES = (
-    AdapterSize("base", "full", num_res_blocks=2, divisor=1),
-    AdapterSize("small", "light", num_res_blocks=4, divisor=4),
-    AdapterSize("tiny", "light", num_res_blocks=4, divisor=8),
+    AdapterSize("base", "full", num_res_blocks=2, divisor=1, token_width=448),
+    AdapterSize("small", "light", num_res_blocks=4, divisor=4, token_width=224),
+    AdapterSize("tiny", "light", num_res_blocks=4, divisor=8, token_width=112),
 )
+_TOKEN_BLOCKS = 2
 IMAGE_CHANNELS = (3, 1)
 
 
-def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterConfig:
-    """Return the config of a new adapter for a UNet.
+def config_for(outline: Outline, size: str, image_channels: int) -> AdapterConfig:
+    """Return the config of a new adapter for a model.
 
     Args:
-        outline: The UNet.
+        outline: The model.
         size: A name of :data:`SIZES`.
         image_channels: 3 for colours, 1 for gray.
 
     Returns:
-        A config whose levels have the UNet's channels and strides at its family's sites.
+        A config whose levels have the model's channels and strides at its family's sites.
 
     Raises:
         FamilyMismatchError: The UNet does not belong to a known family.
@@ -63,6 +67,10 @@ def config_for(outline: UNetOutline, size: str, image_channels: int) -> AdapterC
             "Choose from these.",
             says="A new adapter can't have this size or number of image channels.",
         )
+    if isinstance(outline, TokenOutline):
+        inner = (row.token_width,) * TOKEN_LEVELS
+        channels = (outline.channels,) * TOKEN_LEVELS
+        return AdapterConfig("light", image_channels, outline.stride, channels, (), _TOKEN_BLOCKS, inner)
     family = _family_of(outline)
     sites = [rule.find(outline) for rule in family.sites]
     channels = tuple(site.channels for site in sites)

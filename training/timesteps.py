@@ -29,11 +29,13 @@ class TimestepSampling:
 
 
 # The composition forms at high noise, so an adapter learns most from timesteps there.
-# Source: arXiv 2302.08453, section 3.4 (cubic, against uniform); the authors' advice for colour adapters (late).
+# Source: arXiv 2302.08453, section 3.4 (cubic, against uniform); the authors' advice for colour adapters (late); arXiv
+# 2403.03206, section 3.1 (logit-normal, for flow matching).
 TIMESTEP_SAMPLINGS = (
     TimestepSampling("cubic", lambda u: 1 - u**3),
     TimestepSampling("uniform", lambda u: u),
     TimestepSampling("late", lambda u: 0.5 + 0.5 * u),
+    TimestepSampling("logit-normal", lambda u: torch.special.ndtri(u).sigmoid()),
 )
 
 

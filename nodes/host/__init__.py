@@ -1,7 +1,7 @@
 """The seam: the only package that imports ComfyUI's modules.
 
-Six files by subject: files, models, memory, page, sampling, training. The contract concerns all of them and stays
-apart: ``interfaces`` is its table, and ``contract`` checks the table at every start.
+Seven files by subject: files, models, transformers, memory, page, sampling, training. The contract concerns all of them
+and stays apart: ``interfaces`` is its table, and ``contract`` checks the table at every start.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from .sampling import (
     with_control_net,
 )
 from .training import literal_prompt, ready_to_train, training_paused
+from .transformers import transformer_blocks
 
 __all__ = [
     "ANNOTATOR_FOLDER",
@@ -95,6 +96,7 @@ __all__ = [
     "show_pictures",
     "tell",
     "training_paused",
+    "transformer_blocks",
     "unet_outline",
     "warn",
     "warn_of_changes",

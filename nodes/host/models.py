@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from ...adapter_models.errors import FamilyMismatchError
-from ...adapter_models.families import UNetBlock, UNetOutline
+from ...adapter_models.families import Outline, UNetBlock, UNetOutline
+from .transformers import token_outline, transformer_blocks
 
 # Base class of our CONTROL_NET, exported here so that nothing else imports ComfyUI.
 CoreT2IAdapter: type[Any] = comfy.controlnet.T2IAdapter
@@ -55,13 +56,13 @@ def load_vae(path: Path) -> Any:
     return vae
 
 
-def unet_outline(model: Any) -> UNetOutline:
-    """Read the structure of a MODEL's UNet; see :func:`base_outline`."""
+def unet_outline(model: Any) -> Outline:
+    """Read the structure of a MODEL; see :func:`base_outline`."""
     return base_outline(model.model, model.get_model_object("diffusion_model"))
 
 
-def base_outline(base: Any, unet: Any) -> UNetOutline:
-    """Read the structure of a UNet.
+def base_outline(base: Any, unet: Any) -> Outline:
+    """Read the structure of a UNet or transformer.
 
     Args:
         base: ComfyUI's BaseModel.
@@ -71,10 +72,13 @@ def base_outline(base: Any, unet: Any) -> UNetOutline:
         Its blocks.
 
     Raises:
-        FamilyMismatchError: The MODEL is not a Stable Diffusion UNet (a DiT, Stable Cascade…).
+        FamilyMismatchError: The MODEL is neither a Stable Diffusion UNet nor a known transformer.
     """
     name = f"{type(base.model_config).__name__} ({type(base).__name__})"
     unet = getattr(unet, "_orig_mod", unet)  # compiled by another pack
+    tokens = token_outline(name, base, unet)
+    if tokens is not None:
+        return tokens
     if not isinstance(unet, unet_modules.UNetModel):
         raise FamilyMismatchError(
             "model",
@@ -109,8 +113,13 @@ def _content(value: Any) -> Any:
 
 
 def prediction_of(model: Any) -> str | None:
-    """Return what a MODEL on SD's noise schedule predicts, ``eps`` or ``v``; None for other models."""
+    """Return what a MODEL predicts: ``eps`` or ``v`` on SD's noise schedule, or ``flow`` for a transformer."""
     sampling, known = type(model.get_model_object("model_sampling")), comfy.model_sampling
+    flows = (known.ModelSamplingFlux, known.ModelSamplingDiscreteFlow)
+    if issubclass(sampling, flows) and sampling.calculate_denoised is known.CONST.calculate_denoised:
+        scaled = getattr(model.get_model_object("model_sampling"), "noise_scale", 1.0) != 1.0
+        known_model = transformer_blocks(model.get_model_object("diffusion_model"))
+        return "flow" if known_model and not scaled else None
     rows = ((known.EPS, "eps"), (known.V_PREDICTION, "v"))
     if not issubclass(sampling, known.ModelSamplingDiscrete) or sampling.sigma is not known.ModelSamplingDiscrete.sigma:
         return None

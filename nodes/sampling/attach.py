@@ -11,7 +11,7 @@ from ...adapter_models.families import UNetBlock, sites_for
 from ...adapter_models.stack import AdapterStack
 from ...adapter_models.standalone import PIXELS_PER_CELL
 from .. import host
-from .patches import InputPatch, MiddlePatch
+from .patches import BlockPatch, InputPatch, MiddlePatch
 from .wrappers import SamplingWrappers
 
 # The key of the stack and the wrappers on a MODEL.
@@ -43,19 +43,29 @@ def with_stack(model: Any, stack: AdapterStack) -> Any:
         clone.remove_wrappers_with_key(kind, KEY)
         clone.add_wrapper_with_key(kind, KEY, wrapper)
     patches = clone.model_options["transformer_options"].setdefault("patches", {})
-    for name, patch in (("input_block_patch", InputPatch(stack)), ("middle_block_after_patch", MiddlePatch(stack))):
+    for name, patch in _patches(stack):
         # First, so that it works on the block's own output, as ComfyUI's own controls do, and may write into it.
         patches[name] = [patch, *(other for other in patches.get(name, []) if not isinstance(other, type(patch)))]
     return clone
 
 
+def _patches(stack: AdapterStack) -> tuple[tuple[str, InputPatch | MiddlePatch | BlockPatch], ...]:
+    """Return the patches that add a stack's residuals, with ComfyUI's name for their place."""
+    parts = {site.part for use in stack.uses for site in use.sites}
+    if "tokens" in parts:
+        return ()  # through ``control`` alone
+    if "block" in parts:
+        return (("double_block", BlockPatch(stack)),)
+    return ("input_block_patch", InputPatch(stack)), ("middle_block_after_patch", MiddlePatch(stack))
+
+
 def sites_in(model: Any, adapter: T2IAdapter) -> tuple[UNetBlock, ...]:
-    """Return the block of a MODEL's UNet that each level of an adapter is added to.
+    """Return the block of a MODEL that each level of an adapter is added to.
 
     Raises:
         FamilyMismatchError: The adapter is made for another UNet.
     """
-    return sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model))
+    return sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model), adapter.info.made_for)
 
 
 def load_network(owner: T2IAdapter | T2IFuser, nbytes: int) -> None:

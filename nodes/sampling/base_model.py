@@ -1,4 +1,4 @@
-"""Tell whether a MODEL is SD1.x or SD2.x, whose UNets have equal shapes."""
+"""Tell families of models whose shapes can be equal: SD1.x and SD2.x, and those of transformers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Any
 
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.conditions import NAME
+from ...adapter_models.families import TokenOutline
 from .. import host
 
 
 def version_of(model: Any) -> str | None:
-    """Return ``SD1.x`` or ``SD2.x`` from the width of a MODEL's prompts, else None."""
+    """Return ``SD1.x`` or ``SD2.x`` from the width of a MODEL's prompts, or a transformer's family, else None."""
+    outline = host.unet_outline(model)
+    if isinstance(outline, TokenOutline):
+        return outline.family
     context = getattr(model.model.model_config, "unet_config", {}).get("context_dim", 0)
     return {768: "SD1.x", 1024: "SD2.x"}.get(context)
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
-from ...adapter_models.families import UNetOutline, sites_for
+from ...adapter_models.errors import FamilyMismatchError
+from ...adapter_models.families import Outline, UNetBlock, UNetOutline, sites_for
 from ...adapter_models.hint import check_hint
 from ...adapter_models.standalone import PIXELS_PER_CELL
 from ...adapter_models.weights import NEUTRAL, Weights
@@ -54,7 +55,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         self.adapter = adapter
         self.weights = weights
         self.extra_hooks = attach.observer_hooks()
-        self.outline: UNetOutline | None = None
+        self.outline: Outline | None = None
         # Used only without an observer. Otherwise ComfyUI's own run owns ours: that ends after an error too, when
         # cleanup is not called, while a nested run inside a step calls it too early.
         self._run: ControlRun | None = None
@@ -100,7 +101,19 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         self._run, self._model = None, weakref.ref(model)
         self._forget_window()
         self.outline = host.base_outline(model, model.diffusion_model)
-        sites_for(self.adapter.info.name, self.adapter.network.config, self.outline)
+        self.compression_ratio = model.latent_format.spacial_downscale_ratio
+        if any(site.part == "block" for site in self._sites(self.outline)):
+            raise FamilyMismatchError(
+                _NODE,
+                f"the MODEL {self.outline.name}, which reads no control",
+                "a model that reads it",
+                "Use Apply T2I-Adapter, which adds to this model in another way.",
+                says="This model takes no ControlNets, and so no T2I-Adapter as ControlNet.",
+            )
+
+    def _sites(self, outline: Outline) -> tuple[UNetBlock, ...]:
+        info = self.adapter.info
+        return sites_for(info.name, self.adapter.network.config, outline, info.made_for)
 
     @in_node(_NODE)
     def get_control(
@@ -131,7 +144,8 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
         else:
             residuals = run.of_image(self.cond_hint_original, call)
         assert self.outline is not None
-        inputs = sum(block.part == "input" for block in self.outline.blocks)
+        blocks = self.outline.blocks if isinstance(self.outline, UNetOutline) else ()
+        inputs = sum(block.part == "input" for block in blocks)
         # Core's SDXL adapters start their list with an unused entry, and core sums lists from the start: ours needs
         # the same length to line up.
         longer = ("middle", 0) in residuals
@@ -155,7 +169,7 @@ class T2IAdapterControl(AdvancedApply, host.CoreT2IAdapter):  # type: ignore[mis
             sigmas = transformer_options["sample_sigmas"].tolist()
         run = ControlRun(
             self.adapter,
-            sites_for(self.adapter.info.name, self.adapter.network.config, self.outline),
+            self._sites(self.outline),
             model,
             self.compression_ratio,
             Clock(model.model_sampling, sigmas),

@@ -13,6 +13,7 @@ from ...adapter_models.calls import Residuals
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.families import BlockPart
 from ...adapter_models.stack import AdapterStack, add_residual
+from .control_lists import as_tokens, flat_residual
 from .handed import APPLY_NODE, Handed
 from .options import adapter_options, changed_options
 
@@ -49,6 +50,24 @@ class MiddlePatch:
             return args
         owned = all(site.computes for use in self.stack.uses for site in use.sites)
         return {**args, "h": add_residual(_not_recorded(args["h"]), residual, in_place=owned)}
+
+
+@dataclass(frozen=True, eq=False)
+class BlockPatch:
+    """Adds the residuals after the blocks of a transformer that does not read ``control``."""
+
+    stack: AdapterStack
+
+    def __call__(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Add to the image tokens (rows, at least h · w, C) after the block that ran, if it is a site."""
+        residual = _residuals(args["transformer_options"], "block").get(("block", args["block_index"]))
+        if residual is None:
+            return args
+        tokens = _not_recorded(args["img"])
+        added = as_tokens(flat_residual(residual, tokens.shape[0]))
+        # Behind the picture's tokens there may be some that fill up the sequence.
+        tokens[:, : added.shape[1]] += added
+        return {**args, "img": tokens}
 
 
 @dataclass(frozen=True, eq=False)

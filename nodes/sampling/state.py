@@ -101,13 +101,13 @@ class SamplingState:
             rows: Rows of the UNet's call.
 
         Returns:
-            Lists for ``control``, each tensor (rows, C, h, w) and contiguous. The UNet empties lists: hand it copies.
+            Lists for ``control``, each tensor contiguous and of that many rows. A UNet empties lists: hand it copies.
         """
         key = (id(residuals), rows)
         found, control = self._controls.get(key, (None, {}))
         if found is not residuals:
             control = {
-                name: [None if each is None else each.expand(rows, -1, -1, -1).contiguous() for each in values]
+                name: [None if each is None else each.expand(rows, *each.shape[1:]).contiguous() for each in values]
                 for name, values in as_control(residuals, rows, inputs_of(residuals)).items()
             }
             self._controls[key] = (residuals, control)

@@ -12,13 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from ...adapter_models.adapter import T2IAdapter
-from ...adapter_models.calls import Chunk
+from ...adapter_models.calls import Chunk, Residuals
 from ...adapter_models.combine import T2IFuser
 from ...adapter_models.errors import AdapterError
 from ...adapter_models.stack import AdapterStack, ResidualComputer
 from ...adapter_models.targets import LatentSize, Target
 from ..advice import in_node
-from .control_lists import Control, as_control, inputs_of, merge
+from .control_lists import Control, as_control, for_tokens, inputs_of, merge
 from .handed import APPLY_NODE, Handed
 from .notices import tell_sizes
 from .offers import offering, taken_back
@@ -167,12 +167,22 @@ class SamplingWrappers:
         chunks = chunks_of(x, options, own.step)
         run.warn_of_tiles(chunks)
         residuals = run.residuals(chunks, t[0], x.device) if wanted else {}
-        if _compiled(options):
+        if for_tokens(residuals):
+            control = merge(run.controls(residuals, x.shape[0]), control)
+            options = with_adapter_options(options, AdapterOptions(residuals={}))
+        elif _compiled(options):
             # ComfyUI has Dynamo ignore transformer_options, so a compiled UNet would keep the first run's adapters; but
             # Dynamo watches `control`, whose shapes here depend on the size alone.
             _refuse_resizing(options)
+            _refuse_patched_blocks(residuals)
             control = merge(run.controls(residuals, x.shape[0]), control) if wanted else control
             options = with_adapter_options(options, AdapterOptions(residuals={}))
+        elif any(part == "block" for part, _ in residuals):
+            handed = Handed(residuals)
+            told = with_adapter_options(options, AdapterOptions(residuals=handed))
+            result = executor(x, t, c_concat, c_crossattn, control, told, *args, **kwargs)
+            run.check_patches(handed)
+            return result
         elif traced(executor.class_obj.diffusion_model):
             # Nothing but the residuals: a compiler watches every attribute that it is handed.
             options = with_adapter_options(options, AdapterOptions(residuals=residuals))
@@ -187,6 +197,17 @@ class SamplingWrappers:
 def _compiled(options: Mapping[str, Any]) -> bool:
     kind, key = COMPILE_WRAPPER
     return bool(options.get("wrappers", {}).get(kind, {}).get(key))
+
+
+def _refuse_patched_blocks(residuals: Residuals) -> None:
+    if any(part == "block" for part, _ in residuals):
+        raise AdapterError(
+            APPLY_NODE,
+            "a compiled transformer that takes residuals by patches alone",
+            "one that is not compiled",
+            "Remove TorchCompileModel.",
+            says="A T2I-Adapter can't act in this model while it is compiled.",
+        )
 
 
 def _refuse_resizing(options: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...adapter_models.adapter import T2IAdapter
 from ...adapter_models.conditions import CONDITIONS, IMAGE_CONDITIONS
 from ...adapter_models.config import AdapterConfig
+from ...adapter_models.families import takes_tokens
 from ...adapter_models.info import info_for_training
 from ...adapter_models.loading import assemble
 from ...adapter_models.networks import build_adapter
@@ -36,12 +37,13 @@ def new_adapter(
     Args:
         config: Its shape.
         condition: One of :data:`TRAINED_CONDITIONS`.
-        version: ``SD1.x`` or ``SD2.x``, as the model tells; the shape tells SDXL.
+        version: ``SD1.x``, ``SD2.x`` or a family of transformers, as the model tells; the shape tells SDXL.
         seed: Seed of the initial weights; unused with ``start``.
         start: An adapter whose weights it starts from.
 
     Returns:
-        The adapter. Without ``start`` it has torch's default initialisation, as in the original training.
+        The adapter. Without ``start`` it has torch's default initialisation, as in the original training; for a
+        transformer the last layer of each level is zero.
 
     Raises:
         TrainingError: ``start`` has another shape.
@@ -51,6 +53,9 @@ def new_adapter(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             weights = build_adapter(config).state_dict()
+        if takes_tokens(config):
+            # The transformer's own tokens are unchanged at the start, however deep it is.
+            weights |= {name: torch.zeros_like(each) for name, each in weights.items() if ".out_conv." in name}
     else:
         weights = inherited_weights(start, config)
     row = next((row for row in CONDITIONS if row.name == condition), None)

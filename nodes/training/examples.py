@@ -59,8 +59,8 @@ def check_model(model: Any) -> None:
     if host.prediction_of(model) is None:
         raise TrainingError(
             f"{TRAIN_NODE}, model",
-            "a MODEL that predicts neither noise nor velocity on Stable Diffusion's schedule",
-            "a checkpoint of SD1.x, SD2.x or SDXL",
+            "a MODEL that predicts neither noise nor velocity on Stable Diffusion's schedule, and no flow",
+            "a checkpoint of SD1.x, SD2.x or SDXL, or a transformer such as Flux",
             "Load another checkpoint, or remove nodes that change its sampling (LCM, EDM, flow).",
             says="Adapters can't be trained for this MODEL.",
         )
@@ -72,7 +72,9 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
     Raises:
         AdapterError: Counts, sizes or channels don't match; or a subclass.
     """
-    pictures = _together("latents", [latent["samples"].float() for latent in materials.latents])
+    samples = [latent["samples"].float() for latent in materials.latents]
+    # Pictures of a VAE for videos have one frame, which the model gets again.
+    pictures = _together("latents", [each.squeeze(2) if each.ndim == 5 else each for each in samples])
     images = _together("images", [image.float() for image in materials.images])
     base = model.model
     channels = base.latent_format.latent_channels
@@ -84,7 +86,10 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
             "Encode the pictures with the VAE of this MODEL.",
             says="The latents were encoded by the VAE of another kind of model.",
         )
-    latents = base.process_latent_in(pictures.clone())
+    frames = base.latent_format.latent_dimensions > 2
+    given = pictures.clone().unsqueeze(2) if frames else pictures.clone()
+    latents = base.process_latent_in(given)
+    latents = latents.squeeze(2) if frames else latents
     prompts = prompt_rows(model, materials.positive, latents)
     empty = None if materials.empty is None else prompt_rows(model, materials.empty, latents)
     if empty is not None:

@@ -1,4 +1,4 @@
-"""A MODEL's UNet as a frozen denoiser: gradients flow through it to the adapter's features; its weights are fixed.
+"""A MODEL's network as a frozen denoiser: gradients flow through it to the adapter's features; its weights are fixed.
 
 Uses ComfyUI's dictionaries (``transformer_options``, conds) but does not import ComfyUI.
 """
@@ -18,6 +18,7 @@ from ...training.errors import TrainingError
 from ...training.loss import PREDICTIONS, Denoiser, Prompts
 from ...training.prompts import join_rows
 from .. import host
+from .injection import injection_of
 
 TRAIN_NODE = "Train T2I-Adapter"
 # Extras of a prompt that only a sampler applies. Training would ignore them, so prompts with them are rejected.
@@ -26,79 +27,65 @@ SAMPLER_ONLY = ("control", "area", "mask", "hooks", "gligen", "start_percent", "
 
 @dataclass(frozen=True)
 class Recovery:
-    """How to recover the UNet's prediction from ComfyUI's denoised latents.
+    """How to recover a model's prediction from ComfyUI's denoised latents.
 
     Attributes:
         name: Type of prediction.
         recover: (noisy latents at ComfyUI's scale, denoised latents, sigma) -> prediction.
+        scale: sigma -> ComfyUI's scale of noisy latents over the trainer's.
+        alpha: sigma -> the square of the latents' factor in the trainer's noisy latents.
     """
 
     name: str
     recover: Callable[[Tensor, Tensor, Tensor], Tensor]
+    # Training preserves the variance; ComfyUI scales the latents of UNets by sqrt(sigma² + 1).
+    scale: Callable[[Tensor], Tensor] = lambda sigma: (sigma**2 + 1).sqrt()
+    alpha: Callable[[Tensor], Tensor] = lambda sigma: 1 / (sigma**2 + 1)
 
 
 RECOVERIES = (
     Recovery("eps", lambda x, denoised, sigma: (x - denoised) / sigma),
     Recovery("v", lambda x, denoised, sigma: (x / (sigma**2 + 1) - denoised) * (sigma**2 + 1).sqrt() / sigma),
+    Recovery(
+        "flow", lambda x, denoised, sigma: (x - denoised) / sigma, torch.ones_like, lambda sigma: (1 - sigma) ** 2
+    ),
 )
+# The trainer's timesteps; ComfyUI divides the time of Flux ten times finer.
+_TIMESTEPS = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class AddFeatures:
-    """Patches that add features at the sites in one forward pass. They never add in place, which autograd forbids.
-
-    Attributes:
-        features: Feature map (B, C, h, w) by the block's (kind, index).
-    """
-
-    features: Mapping[tuple[str, int], Tensor]
-
-    def after_input(self, h: Tensor, transformer_options: Mapping[str, Any]) -> Tensor:
-        """Add to the output of an input block, if it is a site."""
-        feature = self.features.get(transformer_options["block"])
-        return h if feature is None else h + feature.to(h.dtype)
-
-    def after_middle(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Add to the output of the middle block, if it is a site."""
-        feature = self.features.get(("middle", 0))
-        h = args["h"]
-        return {**args, "h": h if feature is None else h + feature.to(h.dtype)}
-
-
-@dataclass(frozen=True, eq=False)
-class FrozenUNet:
-    """Call a UNet through the trainer's interface.
+class FrozenModel:
+    """Call a UNet or transformer through the trainer's interface.
 
     Attributes:
         apply_model: ComfyUI's BaseModel.apply_model.
         sites: The block that each level of the adapter is added to.
         sigmas: (T,) sigma of each timestep.
-        recovery: Recovers the UNet's prediction.
+        recovery: Recovers the prediction.
+        frames: The model takes latents with an axis of frames, (B, C, 1, h, w).
     """
 
     apply_model: Callable[..., Tensor]
     sites: tuple[UNetBlock, ...]
     sigmas: Tensor
     recovery: Recovery
+    frames: bool = False
 
     def __call__(self, noisy: Tensor, timesteps: Tensor, prompts: Prompts, features: list[Tensor]) -> Tensor:
         """Predict; see :data:`..training.loss.Denoise`."""
         sigma = self.sigmas.to(noisy)[timesteps]
-        at_sites = ((site.part, site.index) for site in self.sites)
-        patches = AddFeatures(dict(zip(at_sites, features, strict=True)))
         options = {
-            "patches": {
-                "input_block_patch": [patches.after_input],
-                "middle_block_after_patch": [patches.after_middle],
-            },
+            **injection_of(self.sites, features),
             "optimized_attention_override": host.plain_attention,
             "cond_or_uncond": [0],
             "sigmas": sigma,
         }
         each = sigma.view(-1, 1, 1, 1)
-        x = noisy * (each**2 + 1).sqrt()  # training preserves the variance; ComfyUI scales latents by sqrt(sigma² + 1)
-        denoised = self.apply_model(x, sigma, transformer_options=options, **prompts)
-        return self.recovery.recover(x, denoised, each)
+        x = noisy * self.recovery.scale(each)
+        given = x.unsqueeze(2) if self.frames else x
+        denoised = self.apply_model(given, sigma, transformer_options=options, **prompts)
+        return self.recovery.recover(x, denoised.squeeze(2) if self.frames else denoised, each)
 
 
 def frozen_denoiser(model: Any, sites: tuple[UNetBlock, ...]) -> Denoiser:
@@ -115,16 +102,18 @@ def frozen_denoiser(model: Any, sites: tuple[UNetBlock, ...]) -> Denoiser:
     keep_for_gradients(base)
     # Cloned: tensors made in inference mode can't be used by autograd.
     sigmas = model.get_model_object("model_sampling").sigmas.detach().float().clone()
+    sigmas = sigmas[len(sigmas) // _TIMESTEPS - 1 :: len(sigmas) // _TIMESTEPS]
     name = host.prediction_of(model)
     recovery = next(row for row in RECOVERIES if row.name == name)
     prediction = next(row for row in PREDICTIONS if row.name == name)
     unet = base.diffusion_model
     return Denoiser(
-        FrozenUNet(base.apply_model, sites, sigmas, recovery),
-        1 / (sigmas**2 + 1),
+        FrozenModel(base.apply_model, sites, sigmas, recovery, base.latent_format.latent_dimensions > 2),
+        recovery.alpha(sigmas),
         prediction,
         half=base.get_dtype_inference() == torch.float16,
-        blocks=unet_blocks(unet),
+        blocks=blocks_of(unet, sites),
+        overwrites=name == "flow",
         identity=weights_fingerprint(unet.parameters()),
     )
 
@@ -140,14 +129,20 @@ def known_denoiser(model: Any) -> dict[str, str]:
     return {"denoiser": weights_fingerprint(model.model.diffusion_model.parameters())}
 
 
-def unet_blocks(unet: Any) -> tuple[nn.Module, ...]:
-    """Return the layers of a UNet's blocks: residual blocks, attention, up- and downsampling.
+def blocks_of(model: Any, sites: Sequence[UNetBlock]) -> tuple[nn.Module, ...]:
+    """Return the layers of a UNet's blocks (residual, attention, up- and downsampling), or a transformer's blocks.
 
     When a layer is recomputed, the values it writes to ``transformer_options`` differ. Only patches inside layers
-    would read them, and :class:`FrozenUNet` has none.
+    would read them, and :class:`FrozenModel` has none.
+
+    Args:
+        model: The UNet or transformer.
+        sites: The blocks that the adapter's levels are added to.
     """
-    middle = [] if unet.middle_block is None else [unet.middle_block]
-    return tuple(layer for block in (*unet.input_blocks, *middle, *unet.output_blocks) for layer in block)
+    if any(site.part in ("tokens", "block") for site in sites):
+        return host.transformer_blocks(model)
+    middle = [] if model.middle_block is None else [model.middle_block]
+    return tuple(layer for block in (*model.input_blocks, *middle, *model.output_blocks) for layer in block)
 
 
 def keep_for_gradients(network: nn.Module) -> None:
@@ -197,6 +192,16 @@ def prompt_rows(model: Any, conditioning: Sequence[Any], latents: Tensor) -> dic
             "Encode all prompts with the same node.",
             says="The prompts come from different text encoders.",
         )
+    lengths = sorted({each.shape[1] for prompt in prompts for each in prompt.values() if each.ndim == 3})
+    if len(lengths) > 1 and host.transformer_blocks(model.model.diffusion_model):
+        # Tokens can't be repeated to one length here: text and image share one attention.
+        raise TrainingError(
+            f"{TRAIN_NODE}, positive",
+            f"prompts of {', '.join(map(str, lengths))} tokens",
+            "prompts of one length, which transformers need",
+            "Write prompts of about the same length, or use a text encoder that fills them up.",
+            says="The prompts have different lengths.",
+        )
     return {name: join_rows([prompt[name] for prompt in prompts]) for name in names}
 
 
@@ -241,4 +246,9 @@ def _arguments(model: Any, embedding: Tensor, extras: Mapping[str, Any], latents
             "Connect CLIP Text Encode.",
             says="A prompt does not fit this MODEL.",
         ) from error
-    return {name: cond.cond.detach().float().clone() for name, cond in conds.items()}
+    return {name: _row(cond.cond) for name, cond in conds.items()}
+
+
+def _row(value: Any) -> Tensor:
+    """Return a prompt's argument as a row, also a constant."""
+    return value.detach().float().clone() if isinstance(value, Tensor) else torch.tensor([float(value)])

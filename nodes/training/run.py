@@ -137,7 +137,7 @@ def training_sites(model: Any, adapter: T2IAdapter) -> tuple[UNetBlock, ...]:
     Raises:
         AdapterError: The adapter does not fit the MODEL, or the MODEL can't be trained for; or a subclass.
     """
-    sites = sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model))
+    sites = sites_for(adapter.info.name, adapter.network.config, host.unet_outline(model), adapter.info.made_for)
     check_model(model)
     return sites
 

@@ -216,7 +216,7 @@ COMBOS = {
     ("T2IAdapterSchedule", "unit"): ["noise schedule", "sampling steps"],
     ("CreateT2IAdapter", "size"): ["base", "small", "tiny"],
     ("CreateT2IAdapter", "image_channels"): ["3", "1"],
-    ("TrainT2IAdapter", "timesteps"): ["cubic", "uniform", "late"],
+    ("TrainT2IAdapter", "timesteps"): ["cubic", "uniform", "late", "logit-normal"],
     ("TrainT2IAdapter", "precision"): ["fp32", "bf16", "fp16"],
     ("TrainT2IAdapter", "lr_scheduler"): ["constant", "cosine", "linear"],
     ("SaveT2IAdapter", "format"): ["original", "diffusers"],

@@ -40,7 +40,7 @@ def test_models_in_half_precision_are_trained_for_alike(dtype):
 
 
 def test_nothing_stays_after_an_error_in_the_middle_of_a_forward(sd, monkeypatch):
-    from t2i_adapter_pack.nodes.training.frozen_denoiser import AddFeatures
+    from t2i_adapter_pack.nodes.training.injection import AddFeatures
 
     seen = []
 

@@ -21,6 +21,8 @@ class Oracle:
     def __call__(self, noisy, times, prompts, features):
         keep = samples.alphas()[times].sqrt().view(-1, 1, 1, 1)
         lose = (1 - samples.alphas()[times]).sqrt().view(-1, 1, 1, 1)
+        if self.name == "flow":  # the way from the latents to the noise, as long as the time
+            return (noisy - self.latents) / (1 - keep)
         noise = (noisy - keep * self.latents) / lose
         # v is the velocity on the circle that latents and noise span: d(noisy)/d(angle).
         return noise if self.name == "eps" else (keep * noisy - self.latents) / lose

@@ -13,7 +13,8 @@ KNOWN = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(6))
 
 @pytest.mark.parametrize("prediction", PREDICTIONS, ids=lambda row: row.name)
 def test_latents_follow_from_a_perfect_prediction(prediction):
-    keep, lose = torch.tensor(0.6), torch.tensor(0.8)
+    keep = torch.tensor(0.6)
+    lose = prediction.noise_scale(keep**2)
     perfect = prediction.target(KNOWN, NOISE, keep, lose)
     torch.testing.assert_close(prediction.clean(keep * KNOWN + lose * NOISE, perfect, keep, lose), KNOWN)
 
@@ -25,7 +26,7 @@ def test_the_sampler_finds_the_picture_that_the_denoiser_knows(prediction, steps
     seen = []
 
     def knows(noisy, times, prompts, features):
-        keep, lose = alphas[times].sqrt().view(-1, 1, 1, 1), (1 - alphas[times]).sqrt().view(-1, 1, 1, 1)
+        keep, lose = (each[times].view(-1, 1, 1, 1) for each in (alphas.sqrt(), prediction.noise_scale(alphas)))
         seen.append(int(times[0]))
         return prediction.target(KNOWN, (noisy - keep * KNOWN) / lose, keep, lose)
 

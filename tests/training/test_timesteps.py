@@ -1,5 +1,8 @@
 """The samplings of times: their bounds, and their distributions against the integrals of their densities."""
 
+import math
+from statistics import NormalDist
+
 import pytest
 import torch
 from t2i_adapter_pack.training.errors import TrainingError
@@ -17,6 +20,7 @@ CUMULATIVE = {
     "cubic": lambda x: 1 - (1 - x) ** (1 / 3),
     "uniform": lambda x: x,
     "late": lambda x: max(0.0, 2 * x - 1),
+    "logit-normal": lambda x: NormalDist().cdf(math.log(x / (1 - x))),
 }
 
 
