@@ -24,6 +24,10 @@ COMPUTE_DTYPES: dict[str, torch.dtype | None] = {
     "bf16": torch.bfloat16,
 }
 
+_SEARCH_WORDS = (
+    "t2i adapter loader", "load adapter", "controlnet loader", "sketch adapter", "color adapter", "TencentARC",
+)  # fmt: skip
+
 
 class LoadT2IAdapter(io.ComfyNode):
     """Load an adapter file."""
@@ -38,15 +42,7 @@ class LoadT2IAdapter(io.ComfyNode):
             description="Load a T2I-Adapter for SD1.x, SD2.x or SDXL: full, light or XL, in the original or the "
             "diffusers layout. The node reads the network's shape from the file, and its condition from the file or "
             "the file's name.",
-            search_aliases=search_words(
-                "LoadT2IAdapter",
-                "t2i adapter loader",
-                "load adapter",
-                "controlnet loader",
-                "sketch adapter",
-                "color adapter",
-                "TencentARC",
-            ),
+            search_aliases=search_words("LoadT2IAdapter", *_SEARCH_WORDS),
             inputs=[
                 io.Combo.Input(
                     "adapter_name",
