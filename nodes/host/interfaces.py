@@ -29,6 +29,7 @@ _PICTURES = "Condition images on nodes"
 _STYLE = "CoAdapter with a style"
 _NODES = "The nodes"
 _INPUTS = "The inputs of nodes"
+_TOKENS = "Adapters for transformers"
 
 _WRAPPERS = (
     Interface("comfy.patcher_extension:WrappersMP", _APPLY,
@@ -121,6 +122,16 @@ _MODELS = (
     Interface("ControlNet with copy and set_cond_hint(image, strength, percents, vae)", _PICTURES),
     Interface("prompt with control and control_apply_to_uncond", _PICTURES),
 )  # fmt: skip
+_TRANSFORMERS = (
+    Interface("comfy.ldm.flux.model:Flux", _TOKENS),
+    Interface("comfy.ldm.chroma.model:Chroma", _TOKENS),
+    Interface("comfy.ldm.qwen_image.model:QwenImageTransformer2DModel", _TOKENS),
+    Interface("comfy.ldm.lumina.model:NextDiT", _TOKENS),
+    Interface("comfy.model_sampling:CONST.calculate_denoised", _TOKENS, "_, _, _"),
+    Interface("comfy.model_sampling:ModelSamplingFlux", _TOKENS),
+    Interface("comfy.model_sampling:ModelSamplingDiscreteFlow", _TOKENS),
+    Interface("control['input'] and patches double_block, after each block of a transformer", _TOKENS),
+)
 _MANAGEMENT = (
     Interface("comfy.ops:manual_cast", _MEMORY, members="Conv2d, ConvTranspose2d, Linear, LayerNorm"),
     Interface("comfy.ops:manual_cast.Conv2d.comfy_cast_weights", _MEMORY),
@@ -187,4 +198,4 @@ _SCHEMA = (
     Interface("comfy_api.input:CurveInput.interp", _SCHEDULE, "_"),
 )  # fmt: skip
 
-INTERFACES = (*_WRAPPERS, *_CONTROLS, *_MODELS, *_MANAGEMENT, *_PLACES, *_PAGE, *_SCHEMA)
+INTERFACES = (*_WRAPPERS, *_CONTROLS, *_MODELS, *_TRANSFORMERS, *_MANAGEMENT, *_PLACES, *_PAGE, *_SCHEMA)

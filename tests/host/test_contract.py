@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from t2i_adapter_pack.dev.tasks import locate
 
-from . import contract_parts, contract_runs  # noqa: F401 - they fill CALLS
+from . import contract_parts, contract_runs, contract_transformers  # noqa: F401 - they fill CALLS
 from .contract_calls import CALLS
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("output")]
