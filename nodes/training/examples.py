@@ -74,9 +74,10 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
     """
     samples = [latent["samples"].float() for latent in materials.latents]
     # Pictures of a VAE for videos have one frame, which the model gets again.
-    pictures = _together("latents", [each.squeeze(2) if each.ndim == 5 else each for each in samples])
-    images = _together("images", [image.float() for image in materials.images])
     base = model.model
+    frames = base.latent_format.latent_dimensions > 2
+    pictures = _together("latents", [each.squeeze(2) if frames and each.ndim == 5 else each for each in samples])
+    images = _together("images", [image.float() for image in materials.images])
     channels = base.latent_format.latent_channels
     if pictures.shape[1] != channels:
         raise TrainingError(
@@ -86,7 +87,6 @@ def node_examples(model: Any, adapter: T2IAdapter, materials: Materials) -> Trai
             "Encode the pictures with the VAE of this MODEL.",
             says="The latents were encoded by the VAE of another kind of model.",
         )
-    frames = base.latent_format.latent_dimensions > 2
     given = pictures.clone().unsqueeze(2) if frames else pictures.clone()
     latents = base.process_latent_in(given)
     latents = latents.squeeze(2) if frames else latents

@@ -88,7 +88,8 @@ def _schedule() -> list[Any]:
             options=[row.name for row in TIMESTEP_SAMPLINGS],
             default="cubic",
             tooltip="Timesteps to train on. cubic (default): mostly noisy ones, which decide the composition, as in "
-            "the paper. uniform: all equally, for fine lines. late: the noisy half only, for colours.",
+            "the paper. uniform: all equally, for fine lines. late: the noisy half only, for "
+            "colours. logit-normal: mostly the middle, usual for transformers such as Flux.",
         ),
     ]
 

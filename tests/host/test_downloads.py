@@ -62,7 +62,7 @@ def refused(row: Any, folder: Path, **values: Any) -> str:
         fetch(row, folder, **values)
     message = str(caught.value)
     assert re.match(rf"{NAME} (could|was) not .+\.\n", message)
-    for part in (NAME, "3.0 MB", row.addresses[0], str(folder), "Canny needs no file"):
+    for part in (NAME, "3.0 MB", row.addresses[0], str(folder), "T2I Canny Edges work without weights"):
         assert part in message
     return message
 

@@ -161,6 +161,8 @@ def test_several_processes_share_the_work_and_have_one_result():
     alone = held_out_loss(samples.trainer(), data)
     exchange, found = Exchange(2), [None, None]
     unet = samples.ToyUNet().requires_grad_(False)
+    # Made here: threads would share torch's generator, which gives the weights.
+    networks = [samples.adapter(), samples.adapter()]
 
     def measure(index):
         def denoise(*given):
@@ -169,7 +171,7 @@ def test_several_processes_share_the_work_and_have_one_result():
 
         together = Processes(index, 2, lambda tensors: exchange.mean(index, tensors))
         one = Trainer(
-            samples.adapter(),
+            networks[index],
             data,
             samples.denoiser(denoise=denoise),
             samples.settings(),
