@@ -114,6 +114,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_bit_for_bit(command, tmp_path
     monkeypatch.undo()
     (tmp_path / "runs" / "run" / ".half.part").write_bytes(b"of a run that was killed")
     assert command(steps=5) == 0
+    assert "Resuming after step 3." in caplog.text  # from the start it would give the same state
     assert same_state(state(tmp_path), state(tmp_path, "whole"))
     assert not list((tmp_path / "runs").rglob(".*.part"))
 
