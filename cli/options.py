@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from ..adapter_models.conditions import IMAGE_CONDITIONS
 from ..adapter_models.saving import FILE_DTYPES, FILE_LAYOUTS
@@ -20,8 +19,9 @@ from ..training.timesteps import TIMESTEP_SAMPLINGS
 from ..training.trackers import TRACKERS
 from .data_options import DATA as _DATA
 from .data_options import DataOptions
-from .option_rows import Option, add_options, flag
-from .settings_file import SETTINGS, WRITTEN, with_settings
+from .option_rows import Option, flag
+from .parsing import Command, read_options
+from .settings_file import WRITTEN
 
 AUTO_ANNOTATOR = "auto"
 # Annotators besides those that the published adapters were trained with, which are named after their conditions.
@@ -351,31 +351,6 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises:
         PackError: The file of settings can't be read.
     """
-    parser = argparse.ArgumentParser(
-        prog="cli train",
-        description="Train a T2I-Adapter for a checkpoint of SD1.x, SD2.x or SDXL.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        SETTINGS,
-        metavar="FILE",
-        help=f"TOML file with options under these names, such as {WRITTEN} in a run's folder; options that are also "
-        "given here override it",
-    )
-    add_options(parser, Options)
-    values: dict[str, Any] = vars(parser.parse_args(with_settings(arguments)))
-    del values["settings"]
-    check_model_options(parser, values)
-    several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Options(**{**values, **several})
-
-
-def check_model_options(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> None:
-    """End the process with a message if the options don't name one whole model."""
-    if (values["checkpoint"] is None) == (values["unet"] is None):
-        parser.error("give either --checkpoint, or --unet with --clip and --vae")
-    if values["unet"] is None and values["clip"]:
-        parser.error("--clip belongs to --unet; a checkpoint has its own text encoder")
-    if values["unet"] is not None and not (values["clip"] and values["vae"]):
-        parser.error("--unet needs --clip and --vae")
+    description = "Train a T2I-Adapter for a checkpoint of SD1.x, SD2.x or SDXL."
+    command = Command("cli train", description, _EXAMPLE, f"{WRITTEN} in a run's folder")
+    return read_options(Options, command, arguments)

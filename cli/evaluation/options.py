@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from ...adapter_models.conditions import IMAGE_CONDITIONS
-from ..option_rows import Option, add_options
-from ..options import AUTO_ANNOTATOR, MORE_ANNOTATORS, check_model_options
-from ..settings_file import SETTINGS, WRITTEN, with_settings
+from ..option_rows import Option
+from ..options import AUTO_ANNOTATOR, MORE_ANNOTATORS
+from ..parsing import Command, read_options
+from ..settings_file import WRITTEN
 
 # Headings of the help.
 _MODEL, _ADAPTERS, _SAMPLES, _PICTURES = "diffusion model", "adapters", "held-out samples", "pictures"
@@ -155,21 +155,6 @@ def parse_evaluation(arguments: Sequence[str]) -> EvaluationOptions:
     Raises:
         PackError: The file of settings can't be read.
     """
-    parser = argparse.ArgumentParser(
-        prog="cli evaluate",
-        description="Measure how good T2I-Adapters are: control, prompt and quality, in one table.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        SETTINGS,
-        metavar="FILE",
-        help=f"TOML file with options under these names, such as {WRITTEN} beside a report; options that are also "
-        "given here override it",
-    )
-    add_options(parser, EvaluationOptions)
-    values: dict[str, Any] = vars(parser.parse_args(with_settings(arguments)))
-    del values["settings"]
-    check_model_options(parser, values)
-    several = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return EvaluationOptions(**{**values, **several})
+    description = "Measure how good T2I-Adapters are: control, prompt and quality, in one table."
+    command = Command("cli evaluate", description, _EXAMPLE, f"{WRITTEN} beside a report")
+    return read_options(EvaluationOptions, command, arguments)
