@@ -177,15 +177,15 @@ def recipe(
         prompt=checkpoint.prompt,
         annotate=_no_map if annotate is None else annotate,
         info=info,
-        wording=wording(options),
+        wording=wording_of(options.prompt_weights),
         size_rows=checkpoint.size_rows,
         annotator=None if annotate is None else annotate.facts(digests),
     )
 
 
-def wording(options: Options) -> Wording:
-    """Return how captions become prompts."""
-    return AS_WRITTEN if options.prompt_weights else LITERAL
+def wording_of(prompt_weights: bool) -> Wording:
+    """Return how captions become prompts: as CLIP Text Encode reads them, or literally."""
+    return AS_WRITTEN if prompt_weights else LITERAL
 
 
 def _no_map(pictures: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from ..training.pictures import decode
 from ..training.session import TrainingSession
 from ..training.trackers import Tracker, check_trackers, open_trackers
 from ..training.validation import HELD_OUT_LOSS, at_intervals, held_out_loss
-from .encode import LoadedCheckpoint, wording
+from .encode import LoadedCheckpoint, wording_of
 from .options import Options
 
 # Folder of the validation pictures in the run's folder.
@@ -98,7 +98,7 @@ def picture_cases(options: Options, checkpoint: LoadedCheckpoint) -> list[Pictur
         TrainingError: An image can't be read.
     """
     images = [_read(path, bucket_sizes(options.resolution)) for path in options.validation_image]
-    write = wording(options).write
+    write = wording_of(options.prompt_weights).write
     prompts = [host.encode_prompt(checkpoint.clip, write(text)) for text in options.validation_prompt]
     count = max(len(images), len(prompts))
     pairs = zip(images * (count // max(1, len(images))), prompts * (count // max(1, len(prompts))), strict=True)

@@ -12,11 +12,11 @@ from ...nodes import host
 from ...training.buckets import PixelSize, bucket_sizes
 from ...training.cached_dataset import nothing_to_learn
 from ...training.distributed import Processes
-from ...training.recipe import AS_WRITTEN, digest
+from ...training.recipe import digest
 from ...training.run_names import check_run_name
 from ...training.shards import list_data
 from ..annotate import CommandAnnotator, find_preset, run_preset
-from ..encode import LITERAL, LoadedCheckpoint, file_digest, read_checkpoint
+from ..encode import LoadedCheckpoint, file_digest, read_checkpoint, wording_of
 from ..models import in_one_file, read_parts
 from ..options import AUTO_ANNOTATOR
 from .contenders import Guide, Studio, contenders, load_guide
@@ -62,8 +62,7 @@ def evaluate_run(options: EvaluationOptions, processes: Processes) -> None:
     wanted = options.inception if processes.first else None
     inception = None if wanted is None else load_inception(wanted, results, device)
     negative = host.encode_prompt(checkpoint.clip, options.negative)
-    wording = AS_WRITTEN if options.prompt_weights else LITERAL
-    studio = Studio(checkpoint, how, wording, negative, options.strength)
+    studio = Studio(checkpoint, how, wording_of(options.prompt_weights), negative, options.strength)
     rows = contenders(studio, guides, digest(dict(inputs.facts)), options)
     work = (samples, listing.skipped, condition, inputs, rows, judges, inception)
     Evaluation(options, processes, results / name, *work).run()

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ...adapter_models.calls import Site
 from ...adapter_models.families import UNetBlock
+from ..sampling.control_lists import as_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class AddFeatures:
 
 def _added(img: Tensor, feature: Tensor) -> Tensor:
     """Add to the first image tokens (B, at least h · w, C)."""
-    tokens = feature.flatten(2).transpose(1, 2).to(img.dtype)
+    tokens = as_tokens(feature).to(img.dtype)
     return img + functional.pad(tokens, (0, 0, 0, img.shape[1] - tokens.shape[1]))
 
 
